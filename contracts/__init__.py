@@ -1,0 +1,1 @@
+"""What stages exchange: frozen dataclasses, their Avro schemas and their Beam coders."""

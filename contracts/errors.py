@@ -1,0 +1,108 @@
+"""Every failure a user can meet, typed: it names the thing, says how to mend it, and has a documented exit code.
+
+The command line turns a ``WaylineError`` into one message and its ``exit_code``; nothing else may end a
+command. The table of codes in ``docs/exit_codes.md`` is checked against ``EXIT_CODES`` by a test.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+EXIT_CODES: dict[int, str] = {
+    0: "success",
+    1: "an unexpected failure: a defect of Wayline, reported with its traceback in the log",
+    2: "the command line itself is wrong",
+    3: "a configuration file (project, ontology, identity, policy, mapping) is invalid",
+    4: "the input cannot be read, or nothing in it is an event file",
+    5: "the output cannot be written, or was written by another format version",
+    6: "the model bundle or the registry is unusable, or a gate refused the model",
+    7: "a store or an output folder is locked by another process, or a store is unreachable",
+    8: "the run ledger does not balance",
+    9: "a check failed: schemas are incompatible",
+    130: "interrupted",
+}
+
+
+class WaylineError(Exception):
+    """Base of all errors shown to a user.
+
+    Args:
+        message: what is wrong, naming the thing.
+        hint: how to mend it; shown on its own line.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild, (type(self), self.message, self.hint))
+
+
+def _rebuild(kind: type[WaylineError], message: str, hint: str) -> WaylineError:
+    """Carry an error across a process boundary whatever its own constructor takes."""
+    error = kind.__new__(kind)
+    WaylineError.__init__(error, message, hint=hint)
+    return error
+
+
+class UsageError(WaylineError):
+    """Options that do not fit together."""
+
+    exit_code = 2
+
+
+class ConfigurationError(WaylineError):
+    """A configuration file is invalid.
+
+    Args:
+        path: the file.
+        line: 1-based line of the fault, or None when the file as a whole is at fault.
+    """
+
+    exit_code = 3
+
+    def __init__(self, path: Path | str, line: int | None, message: str, *, hint: str = "") -> None:
+        where = f"{path}:{line}" if line else str(path)
+        super().__init__(f"{where}: {message}", hint=hint)
+        self.path = str(path)
+        self.line = line
+
+
+class InputError(WaylineError):
+    """The input cannot be read."""
+
+    exit_code = 4
+
+
+class OutputError(WaylineError):
+    """The output cannot be written or continued."""
+
+    exit_code = 5
+
+
+class ModelError(WaylineError):
+    """A bundle, the registry or a gate refuses."""
+
+    exit_code = 6
+
+
+class LockedError(WaylineError):
+    """Another process holds what this one needs."""
+
+    exit_code = 7
+
+
+class LedgerError(WaylineError):
+    """The run ledger does not balance."""
+
+    exit_code = 8
+
+
+class CheckFailedError(WaylineError):
+    """A check that was asked for found something."""
+
+    exit_code = 9

@@ -1,0 +1,381 @@
+"""What stages hand to each other, in the order of the way of an event.
+
+Every class here is a frozen dataclass with a coder in ``contracts.coders`` and a schema in ``schemas/``. Times are
+UTC microseconds in event time unless a field says otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from contracts.event import Event, Identifier
+
+# --- source ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One unit handed out by a source: a decoded event, or bytes that are none.
+
+    Exactly one of ``event`` and ``reason`` is set. ``payload`` is empty for a decoded file record; the validate stage
+    encodes the event again should it have to reject it.
+    """
+
+    source: str
+    schema_id: str
+    event: Event | None = None
+    payload: bytes = b""
+    reason: str | None = None
+    detail: str = ""
+
+
+# --- rejected ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """Something that could not go on, whole and replayable. Schema: ``dead_letter``.
+
+    ``payload`` is encrypted from the moment this object exists; ``payload_schema`` says what it decrypts to:
+    ``event`` (Avro binary of the newest event schema), ``raw`` (bytes as read), ``row`` (an importer's row as JSON).
+    ``dead_letter_id`` is a keyed hash of stage, reason and payload, so that a second rejection of the same thing is
+    the same dead letter. ``expired`` marks an event that came later than ``lateness``: its table is ``expired_late``.
+    """
+
+    dead_letter_id: str
+    stage: str
+    reason: str
+    detail: str
+    source: str
+    schema_id: str
+    at: int
+    payload_schema: str
+    payload: bytes
+    expired: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerCount:
+    """``n`` events of a source met ``kind`` of fate. Kinds are the columns of the ``run_ledger`` table."""
+
+    source: str
+    kind: str
+    n: int
+
+
+# --- link and strand ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Two identifiers seen on one event, or one seen alone (``right`` is None), with its evidence.
+
+    ``left`` is the login if the event names one, otherwise the primary identifier. The first evidence is the least
+    (event_time, event_id), the last the greatest; two links of the same ends merge by taking both. ``erase_before`` is
+    set on the link of an erasure request: events of the person up to that time must go.
+    """
+
+    left: Identifier
+    right: Identifier | None
+    first_time: int
+    first_event_id: str
+    last_time: int
+    last_event_id: str
+    received_time: int
+    erase_before: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """To which person a strand belongs: a step function of event time.
+
+    ``steps`` holds (from_time, person_id), ascending, the first from ``MIN_TIME``. ``sequence`` orders assignments of
+    one strand. Events at or before ``erased_before`` are to be erased.
+    """
+
+    primary: Identifier
+    login: Identifier | None
+    sequence: int
+    steps: tuple[tuple[int, str], ...]
+    erased_before: int | None = None
+
+
+MIN_TIME = -(2**62)
+
+
+@dataclass(frozen=True, slots=True)
+class StrandEvent:
+    """An event on its way to its strand: the fields the strand stage needs, and the event itself still encoded.
+
+    ``event`` is ``contracts.wire.pack(Event)``. ``stored`` marks an event read back from the log of an earlier run,
+    which the ledger of this run does not count again.
+    """
+
+    event_id: str
+    event_time: int
+    received_time: int
+    source: str
+    primary: Identifier
+    login: Identifier | None
+    event: bytes
+    stored: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ShardInput:
+    """What reaches one shard of the strand stage at once: events, assignments, or both."""
+
+    events: tuple[StrandEvent, ...] = ()
+    assignments: tuple[Assignment, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StrandRecord:
+    """A strand's part in one person's journey: deduplicated, ordered by (event_time, event_id). Schema: ``strand_record``.
+
+    Messages about a strand are ordered by (sequence, version). ``events`` holds ``contracts.wire.pack(Event)``.
+    """
+
+    strand_id: str
+    primary: Identifier
+    login: Identifier | None
+    person_id: str
+    sequence: int
+    version: int
+    events: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StrandBatch:
+    """The strand records that reach one shard of the journey stage at once."""
+
+    records: tuple[StrandRecord, ...]
+
+
+# --- journey -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A run of a journey without a gap (or one tracker session). ``ended_at`` is its last event's time: no gap in it."""
+
+    session_id: str
+    person_id: str
+    started_at: int
+    ended_at: int
+    events: int
+    entry_page: str | None
+    exit_page: str | None
+    channel: str
+    device: str | None
+    campaign: str | None
+    tracker_session_id: str | None
+    conversions: int
+    is_final: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SignalEvidence:
+    """One signal as it stood at a moment: its decayed value, how often it was seen, and the last event that fed it."""
+
+    stage: str
+    signal: str
+    value: float
+    count: int
+    last_event_id: str
+    last_time: int
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A change of stage with its evidence."""
+
+    person_id: str
+    from_stage: str | None
+    to_stage: str
+    at: int
+    session_id: str | None
+    event_id: str | None
+    decided_by: str
+    confidence: float
+    reason: str
+    signals: tuple[SignalEvidence, ...]
+    ontology_version: str
+    model_version: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """A moment at which the policy is asked: what happened, and all that the policy may look at.
+
+    ``kind`` is ``transition`` (the stage changed, or the journey began), ``session`` (a session began without a change
+    of stage), ``step`` (a plan's wait ran out). ``anchor_strand`` is the strand whose event triggered it, for a
+    moment made by time alone the strand of the latest event before.
+    """
+
+    kind: str
+    at: int
+    point: str
+    anchor_strand: str
+    stage: str
+    from_stage: str | None
+    confidence: float
+    decided_by: str
+    session_id: str | None
+    features: dict[str, float]
+    facts: dict[str, bool | int | float | str]
+    consent: dict[str, bool]
+    country: str | None
+    time_zone: str | None
+    model_version: str | None
+
+
+# --- decide, act, learn ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One thing the policy could have done, and the rule that dropped it; ``dropped_by`` is None for the chosen one.
+
+    ``dropped_by`` names a closed list: not_eligible, consent, suppressed, cap, cooldown, outranked, holdout, budget.
+    """
+
+    name: str
+    action: str
+    channel: str
+    priority: float
+    dropped_by: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the policy chose at a moment, among which candidates, and why. Schema: ``decision``.
+
+    ``chosen`` is a candidate's name or ``nothing``. ``decision_id`` = hash(anchor strand, evaluation point, policy slot).
+    """
+
+    decision_id: str
+    person_id: str
+    anchor_strand: str
+    at: int
+    slot: str
+    trigger: str
+    stage: str
+    chosen: str
+    channel: str | None
+    template: str | None
+    plan: str | None
+    plan_step: int | None
+    candidates: tuple[Candidate, ...]
+    reason: str
+    policy_version: str
+    model_version: str | None
+    ontology_version: str
+    propensity: float
+    features: dict[str, float]
+    facts: dict[str, bool | int | float | str]
+    consent: dict[str, bool]
+    session_id: str | None = None
+    purpose: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A decision carried out, or why it was not. Schema: ``action``.
+
+    ``status``: sent, suppressed, failed, pending, in_doubt; ``dry_run`` counts as suppressed in the ledger.
+    ``action_id`` = hash(decision_id, channel).
+    """
+
+    action_id: str
+    decision_id: str
+    person_id: str
+    anchor_strand: str
+    channel: str
+    template: str
+    status: str
+    reason: str
+    at: int
+    attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came back. Schema: ``outcome``.
+
+    ``kind``: delivered, opened, clicked, converted, accepted, rejected, complained, unsubscribed. ``action_id`` is the
+    action it answers; a conversion that names none has ``action_id`` None and concerns every decision of the person
+    in the maturity window before it.
+    """
+
+    outcome_id: str
+    action_id: str | None
+    person_id: str
+    anchor_strand: str
+    kind: str
+    at: int
+    received_at: int
+    value: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LearnInput:
+    """What one person contributes to the labels: decisions (ours and logged ones) and outcomes."""
+
+    person_id: str
+    horizon: int
+    decisions: tuple[LoggedDecision, ...]
+    outcomes: tuple[Outcome, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedDecision:
+    """The part of a decision that learning needs; ``origin`` is ``policy`` (ours) or ``logged`` (an experiment's log)."""
+
+    decision_id: str
+    action_id: str | None
+    arm: str
+    at: int
+    propensity: float
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A matured outcome of a decision: what ``wayline train`` may read. ``outcome`` is ``converted`` or ``none``."""
+
+    decision_id: str
+    person_id: str
+    arm: str
+    propensity: float
+    origin: str
+    outcome: str
+    decided_at: int
+    at: int
+    matured_at: int
+
+
+# --- features and tables -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class OnlineFeatures:
+    """The newest feature vector of each of some persons: what goes to the online store; newest ``revision`` wins.
+
+    Rows are (person_id, revision, event_time, values in the order of the feature declaration). ``retired`` persons are
+    to be removed.
+    """
+
+    rows: tuple[tuple[str, int, int, tuple[float, ...]], ...]
+    retired: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class TableBatch:
+    """Rows of one table as an Arrow IPC stream. ``part`` names the file to write, the same on a retry."""
+
+    table: str
+    part: str
+    rows: int
+    ipc: bytes

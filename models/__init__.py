@@ -1,0 +1,1 @@
+"""The stage model: target, training, gates, registry, bundles and the scoring handler."""

@@ -1,0 +1,1 @@
+"""What people read: the story behind a person, an event or a decision."""
