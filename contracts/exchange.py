@@ -131,7 +131,7 @@ class ShardInput:
 
 @dataclass(frozen=True, slots=True)
 class StrandRecord:
-    """A strand's part in one person's journey: deduplicated, ordered by (event_time, event_id). Schema: ``strand_record``.
+    """A strand's part in one person's journey, deduplicated and in order. Schema: ``strand_record``.
 
     Messages about a strand are ordered by (sequence, version). ``events`` holds ``contracts.wire.pack(Event)``.
     """
@@ -157,7 +157,7 @@ class StrandBatch:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A run of a journey without a gap (or one tracker session). ``ended_at`` is its last event's time: no gap in it."""
+    """A run of a journey without a gap, or one tracker session. ``ended_at`` is the time of its last event."""
 
     session_id: str
     person_id: str
@@ -252,7 +252,8 @@ class Candidate:
 class Decision:
     """What the policy chose at a moment, among which candidates, and why. Schema: ``decision``.
 
-    ``chosen`` is a candidate's name or ``nothing``. ``decision_id`` = hash(anchor strand, evaluation point, policy slot).
+    ``chosen`` is a candidate's name or ``nothing``. ``decision_id`` is the hash of anchor
+    strand, evaluation point and policy slot.
     """
 
     decision_id: str
@@ -331,7 +332,7 @@ class LearnInput:
 
 @dataclass(frozen=True, slots=True)
 class LoggedDecision:
-    """The part of a decision that learning needs; ``origin`` is ``policy`` (ours) or ``logged`` (an experiment's log)."""
+    """The part of a decision that learning needs; ``origin``: ``policy`` (ours), ``logged`` (an experiment's log)."""
 
     decision_id: str
     action_id: str | None
