@@ -1,12 +1,13 @@
 """The encoding of elements in flight: MessagePack by field name, without Beam.
 
-Avro is the contract at rest and at the edges (``codec``); between two stages of one running graph an element is encoded
-and decoded once, and there MessagePack through msgspec costs a twentieth of Avro (docs/adr/0003). Decoding checks types,
-ignores unknown fields and fills new ones from their defaults, so that a graph can be updated while it runs.
+Avro is the contract at rest and at the edges (``codec``); between two stages of one running graph an element is
+encoded and decoded once, and there MessagePack through msgspec costs a twentieth of Avro (docs/adr/0003). Decoding
+checks types, ignores unknown fields and fills new ones from their defaults, so that a graph can be updated while it runs.
 """
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from functools import cache
 from typing import Any, TypeVar
 
@@ -20,7 +21,7 @@ _COMPRESSION_LEVEL = 1
 
 
 @cache
-def _decoder(kind: type[Any]) -> msgspec.msgpack.Decoder[Any]:
+def _decoder(kind: Hashable) -> msgspec.msgpack.Decoder[Any]:
     return msgspec.msgpack.Decoder(kind)
 
 
