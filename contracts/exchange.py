@@ -302,6 +302,20 @@ class Action:
 
 
 @dataclass(frozen=True, slots=True)
+class History:
+    """What is already known to have been decided and done for a person, gathered from the person's anchor strands.
+
+    The decide stage makes no decision at or before ``last_decided`` (event time of the newest stored decision; None:
+    nothing was ever decided). ``decisions`` are ascending by (at, decision_id), ``actions`` by (at, action_id); both
+    include those that were suppressed or chose nothing.
+    """
+
+    last_decided: int | None = None
+    decisions: tuple[Decision, ...] = ()
+    actions: tuple[Action, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What came back. Schema: ``outcome``.
 
