@@ -2,13 +2,12 @@
 
 Avro is the contract at rest and at the edges (``codec``); between two stages of one running graph an element is
 encoded and decoded once, and there MessagePack through msgspec costs a twentieth of Avro (docs/adr/0003). Decoding
-checks types, ignores unknown fields and fills new ones from their defaults, so that a graph can be updated while it runs.
+checks types, ignores unknown fields and fills new ones from their defaults, so that a graph can be updated while it
+runs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from functools import cache
 from typing import Any, TypeVar
 
 import cramjam
@@ -20,9 +19,15 @@ _encoder = msgspec.msgpack.Encoder()
 _COMPRESSION_LEVEL = 1
 
 
-@cache
-def _decoder(kind: Hashable) -> msgspec.msgpack.Decoder[Any]:
-    return msgspec.msgpack.Decoder(kind)
+_decoders: dict[type[Any], msgspec.msgpack.Decoder[Any]] = {}
+
+
+def _decoder(kind: type[Any]) -> msgspec.msgpack.Decoder[Any]:
+    """One decoder a class: building it costs a thousand times its use."""
+    decoder = _decoders.get(kind)
+    if decoder is None:
+        decoder = _decoders[kind] = msgspec.msgpack.Decoder(kind)
+    return decoder
 
 
 def pack(element: object) -> bytes:
