@@ -1,0 +1,69 @@
+"""Rows of a table to and from Arrow: pure, no Beam.
+
+A producer hands over columns; ``table_batch`` adds the ``META`` columns and gives the ``TableBatch`` element. Times are
+int microseconds on the way in and UTC timestamps in the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import Any
+
+import pyarrow as pa
+
+from contracts.exchange import TableBatch
+from contracts.tables import BLOB, BOOL, INT, JSON, META, REAL, TEXT, TIME, Table
+
+_TYPES = {
+    TEXT: pa.string(),
+    JSON: pa.string(),
+    TIME: pa.timestamp("us", tz="UTC"),
+    INT: pa.int64(),
+    REAL: pa.float64(),
+    BOOL: pa.bool_(),
+    BLOB: pa.binary(),
+}
+
+
+@cache
+def arrow_schema(table: Table) -> Any:
+    """The physical schema of a part: the declared columns, then ``META``."""
+    return pa.schema([pa.field(column.name, _TYPES[column.kind]) for column in (*table.columns, *META)])
+
+
+def table_batch(
+    table: Table,
+    part: str,
+    columns: Sequence[Sequence[Any]],
+    *,
+    revision: int,
+    is_final: Sequence[bool] | bool,
+) -> TableBatch | None:
+    """Columns, in the order of the declaration, to one ``TableBatch``; None when there is no row.
+
+    Args:
+        part: file name without ending; stable under a retry of the bundle that makes it.
+        is_final: one flag a row, or one for all.
+
+    Raises:
+        pyarrow.ArrowInvalid: a value does not fit its column's type; a defect of the producer.
+    """
+    rows = len(columns[0])
+    if not rows:
+        return None
+    schema = arrow_schema(table)
+    finals = [is_final] * rows if isinstance(is_final, bool) else list(is_final)
+    meta = ([revision] * rows, finals, [False] * rows)
+    arrays = [pa.array(values, type=field.type) for values, field in zip((*columns, *meta), schema, strict=True)]
+    batch = pa.record_batch(arrays, schema=schema)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
+        writer.write_batch(batch)
+    return TableBatch(table.name, part, rows, sink.getvalue().to_pybytes())
+
+
+def columns_of(rows: Iterable[tuple[Any, ...]], width: int) -> list[tuple[Any, ...]]:
+    """Rows to columns; ``width`` empty columns when there is no row."""
+    columns = list(zip(*rows, strict=True))
+    return columns or [()] * width

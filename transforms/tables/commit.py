@@ -1,0 +1,137 @@
+"""The commit of a bounded run: what it staged becomes revisions in OUT, never doubles. No Beam.
+
+For each table the staged rows are compared with the newest rows of OUT by key: unchanged rows are dropped, new and
+changed ones become a part of the new revision, and for a table that the run states whole (``Table.refolded``) a key
+that vanished gets a tombstone. On a first run nothing is compared and the staged parts are moved as they are. When
+events were erased, the old parts are replaced whole, so that nothing of them stays on disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow.parquet as pq
+
+from contracts.tables import META, Table
+from transforms.tables.batches import arrow_schema
+from transforms.tables.output import Moves, OutputFolder, publish
+
+SCHEMA_PART = "_schema.parquet"
+"""An empty part with every column, so that a view exists before the first row, and columns added later are known."""
+
+_MEMORY = "700MB"
+
+
+def connect(folder: OutputFolder) -> Any:
+    """An in-memory DuckDB for set operations over parts; spills into the staging folder, stays off the network."""
+    spill = folder.staging / "spill"
+    connection = duckdb.connect(":memory:")
+    connection.execute(f"SET memory_limit = '{_MEMORY}'")
+    connection.execute(f"SET temp_directory = {quote(str(spill))}")
+    connection.execute("SET autoinstall_known_extensions = false")
+    connection.execute("SET autoload_known_extensions = false")
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET preserve_insertion_order = false")
+    return connection
+
+
+def commit(
+    folder: OutputFolder,
+    tables: Sequence[Table],
+    revision: int,
+    *,
+    rewrite: bool = False,
+) -> dict[str, int]:
+    """Publish what lies in the staging folder. Returns the rows each table gained.
+
+    Args:
+        tables: every table of OUT, also those without a staged row.
+        rewrite: replace all earlier parts of refolded tables and of the log (after an erasure).
+    """
+    rename: list[tuple[str, str]] = []
+    remove: list[str] = []
+    gained: dict[str, int] = {}
+    connection = connect(folder)
+    try:
+        for table in tables:
+            staged = sorted((folder.staging / table.name).glob("*.parquet"))
+            current = sorted((folder.tables / table.name).glob("r*.parquet"))
+            rename.append(_schema_part(folder, table))
+            if rewrite and table.refolded:
+                remove.extend(_relative(folder, path) for path in current)
+                current = []
+            if not current:
+                for path in staged:
+                    rename.append((_relative(folder, path), f"tables/{table.name}/r{revision:06d}-{path.name}"))
+                gained[table.name] = sum(pq.read_metadata(path).num_rows for path in staged)
+                continue
+            delta = folder.staging / f"delta-{table.name}.parquet"
+            gained[table.name] = _write_delta(connection, table, staged, current, revision, delta)
+            if gained[table.name]:
+                target = f"tables/{table.name}/r{revision:06d}-delta.parquet"
+                rename.append((_relative(folder, delta), target))
+        for path in sorted((folder.staging / "log").glob("*.parquet")):
+            rename.append((_relative(folder, path), f"log/r{revision:06d}-{path.name}"))
+        if rewrite:
+            remove.extend(_relative(folder, path) for path in folder.log.glob("r*.parquet"))
+    finally:
+        connection.close()
+    publish(folder, Moves(tuple(rename), tuple(remove)))
+    return gained
+
+
+def newest_rows(table: Table, source: str) -> str:
+    """SQL of the newest row of each key among the parts that ``source`` reads, tombstones included."""
+    keys = ", ".join(table.key)
+    return f"SELECT * FROM {source} QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY revision DESC) = 1"
+
+
+def parts_sql(paths: Sequence[Path | str]) -> str:
+    """A DuckDB table function over some parts."""
+    listed = ", ".join(quote(str(path)) for path in paths)
+    return f"read_parquet([{listed}], union_by_name = true)"
+
+
+def quote(text: str) -> str:
+    """A SQL string literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _write_delta(
+    connection: Any, table: Table, staged: Sequence[Path], current: Sequence[Path], revision: int, target: Path
+) -> int:
+    """Changed, new and vanished rows to ``target``; returns how many there are."""
+    names = [*table.column_names, *(column.name for column in META)]
+    empty = target.parent / f"empty-{table.name}.parquet"
+    pq.write_table(arrow_schema(table).empty_table(), empty)
+    connection.execute(f"CREATE OR REPLACE TEMP VIEW staged AS {newest_rows(table, parts_sql([empty, *staged]))}")
+    # a column that did not exist when the current parts were written reads as null
+    connection.execute(f"CREATE OR REPLACE TEMP VIEW known AS {newest_rows(table, parts_sql([empty, *current]))}")
+    same_key = " AND ".join(f"s.{key} IS NOT DISTINCT FROM k.{key}" for key in table.key)
+    compared = [name for name in names if name not in {"revision", "is_deleted"}]
+    changed = " OR ".join(f"s.{name} IS DISTINCT FROM k.{name}" for name in compared)
+    select = (
+        f"SELECT {', '.join(f's.{name}' for name in names)} FROM staged s LEFT JOIN known k ON {same_key} "
+        f"WHERE k.revision IS NULL OR k.is_deleted OR {changed}"
+    )
+    if table.refolded:
+        columns = ", ".join(f"k.{name}" for name in table.column_names)
+        select += (
+            f" UNION ALL SELECT {columns}, {revision}::BIGINT AS revision, k.is_final, true AS is_deleted "
+            f"FROM known k ANTI JOIN staged s ON {same_key} WHERE NOT k.is_deleted"
+        )
+    connection.execute(f"COPY ({select}) TO {quote(str(target))} (FORMAT parquet, COMPRESSION zstd)")
+    return int(pq.read_metadata(target).num_rows)
+
+
+def _schema_part(folder: OutputFolder, table: Table) -> tuple[str, str]:
+    path = folder.staging / f"schema-{table.name}.parquet"
+    pq.write_table(arrow_schema(table).empty_table(), path)
+    return _relative(folder, path), f"tables/{table.name}/{SCHEMA_PART}"
+
+
+def _relative(folder: OutputFolder, path: Path) -> str:
+    return str(path.relative_to(folder.root))

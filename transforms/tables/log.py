@@ -1,0 +1,105 @@
+"""The event log: every accepted event of earlier runs, as it left the protect stage. No Beam.
+
+It is what makes a second run on the same OUT right: the journey is a function of the set of events, so a run folds the
+log and the new input together. One Parquet part a strand shard and commit; the event itself is its in-flight encoding
+(``contracts.wire``), with the version of the event schema beside it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from contracts.codec import versions
+from contracts.errors import OutputError
+from contracts.event import Identifier
+from contracts.exchange import StrandEvent
+
+_SCHEMA = pa.schema(
+    [
+        pa.field("event_id", pa.string()),
+        pa.field("event_time", pa.timestamp("us", tz="UTC")),
+        pa.field("received_time", pa.timestamp("us", tz="UTC")),
+        pa.field("source", pa.string()),
+        pa.field("primary_namespace", pa.string()),
+        pa.field("primary_value", pa.string()),
+        pa.field("login_namespace", pa.string()),
+        pa.field("login_value", pa.string()),
+        pa.field("event", pa.binary()),
+        pa.field("schema_version", pa.int32()),
+    ]
+)
+
+
+def write_log(staging: Path, shard: str, events: Sequence[StrandEvent]) -> None:
+    """One part below ``staging/log``; the same name on a retry."""
+    if not events:
+        return
+    target = staging / "log" / f"{shard}.parquet"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_suffix(f".{os.getpid()}.tmp")
+    version = versions("event")[-1]
+    columns = list(
+        zip(
+            *(
+                (
+                    e.event_id,
+                    e.event_time,
+                    e.received_time,
+                    e.source,
+                    e.primary.namespace,
+                    e.primary.value,
+                    e.login.namespace if e.login else None,
+                    e.login.value if e.login else None,
+                    e.event,
+                    version,
+                )
+                for e in events
+            ),
+            strict=True,
+        )
+    )
+    arrays = [pa.array(values, type=field.type) for values, field in zip(columns, _SCHEMA, strict=True)]
+    pq.write_table(pa.table(arrays, schema=_SCHEMA), temporary, compression="zstd", compression_level=1)
+    temporary.replace(target)
+
+
+def read_log(part: Path) -> Iterator[StrandEvent]:
+    """The events of one part, marked ``stored``.
+
+    Raises:
+        OutputError: the part was written by a newer event schema, or is damaged.
+    """
+    newest = versions("event")[-1]
+    try:
+        file = pq.ParquetFile(part)
+        for batch in file.iter_batches(batch_size=4_096):
+            table = batch.cast(_SCHEMA) if batch.schema != _SCHEMA else batch
+            columns = [
+                table.column(i).cast(pa.int64()).to_pylist() if i in (1, 2) else table.column(i).to_pylist()
+                for i in range(len(_SCHEMA))
+            ]
+            for event_id, time, received, source, p_ns, p_value, l_ns, l_value, event, version in zip(
+                *columns, strict=True
+            ):
+                if version > newest:
+                    raise OutputError(
+                        f"{part} holds events of schema version {version}; this version of Wayline reads up to {newest}",
+                        hint="use the version of Wayline that wrote it, or a newer one",
+                    )
+                yield StrandEvent(
+                    event_id,
+                    time,
+                    received,
+                    source,
+                    Identifier(p_ns, p_value),
+                    None if l_ns is None else Identifier(l_ns, l_value),
+                    event,
+                    stored=True,
+                )
+    except (OSError, pa.ArrowException) as error:
+        raise OutputError(f"{part} of the event log cannot be read: {error}") from error

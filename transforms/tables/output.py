@@ -1,0 +1,184 @@
+"""The output folder: its layout, format version, lock, and recovery of an interrupted commit. No Beam.
+
+``OUT/format.json`` names the layout's version. ``OUT/.lock`` is held by the one process that writes. A commit first
+writes ``OUT/commit.json``, the full list of its moves, then moves: whoever opens the folder next finishes the list,
+so a process killed at any instant leaves either all of a run or nothing of it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from contracts.errors import LockedError, OutputError
+
+FORMAT = 1
+"""Raise it when parts or stores written before can no longer be read; say so in the changelog."""
+
+
+@dataclass(frozen=True)
+class OutputFolder:
+    """Names inside OUT, so that no other module spells them."""
+
+    root: Path
+
+    @property
+    def tables(self) -> Path:
+        return self.root / "tables"
+
+    @property
+    def log(self) -> Path:
+        return self.root / "log"
+
+    @property
+    def staging(self) -> Path:
+        return self.root / "staging"
+
+    @property
+    def stores(self) -> Path:
+        return self.root / "stores"
+
+    @property
+    def keys(self) -> Path:
+        return self.root / "keys"
+
+    @property
+    def feast(self) -> Path:
+        return self.root / "feast"
+
+    @property
+    def registry(self) -> Path:
+        return self.root / "registry"
+
+    @property
+    def actions(self) -> Path:
+        return self.root / "actions"
+
+    @property
+    def database(self) -> Path:
+        return self.root / "wayline.duckdb"
+
+    @property
+    def journal(self) -> Path:
+        return self.root / "commit.json"
+
+    @property
+    def format_file(self) -> Path:
+        return self.root / "format.json"
+
+
+def check_readable(root: Path) -> OutputFolder:
+    """An existing output folder of this format. Raises OutputError otherwise."""
+    folder = OutputFolder(root)
+    if not folder.format_file.is_file():
+        raise OutputError(f"{root} is no Wayline output folder", hint="name the folder that `wayline run --out` wrote")
+    try:
+        found = json.loads(folder.format_file.read_text(encoding="utf-8"))["format"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise OutputError(f"{folder.format_file} cannot be read: {error}") from error
+    if found != FORMAT:
+        raise OutputError(
+            f"{root} was written in format {found}; this version of Wayline writes format {FORMAT}",
+            hint="choose a new --out folder and run the same input again",
+        )
+    return folder
+
+
+@contextmanager
+def writing(root: Path) -> Iterator[OutputFolder]:
+    """Hold OUT for writing: create or check it, lock it, finish an interrupted commit, clear old staging.
+
+    Raises:
+        OutputError: not writable, of another format, or a folder with other things in it.
+        LockedError: another process writes it.
+    """
+    folder = OutputFolder(root)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        if not folder.format_file.exists() and any(p.name != ".lock" for p in root.iterdir()):
+            # keys/ may be put there by the user before the first run
+            strangers = sorted(p.name for p in root.iterdir() if p.name not in {".lock", "keys"})
+            if strangers:
+                raise OutputError(
+                    f"{root} is not empty and no Wayline output folder (it holds {', '.join(strangers[:3])})",
+                    hint="choose an empty or new folder for --out",
+                )
+        lock = os.open(root / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise OutputError(
+            f"{root} cannot be written: {error.strerror}", hint="choose another --out, or mend its permissions"
+        ) from error
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise LockedError(
+                f"another process is writing to {root}", hint="wait until it has ended, or choose another --out"
+            ) from error
+        try:
+            if not folder.format_file.exists():
+                _write_durably(folder.format_file, json.dumps({"format": FORMAT}))
+            check_readable(root)
+            recover(folder)
+            shutil.rmtree(folder.staging, ignore_errors=True)
+            for needed in (folder.tables, folder.log, folder.staging, folder.stores):
+                needed.mkdir(exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{root} cannot be written: {error.strerror}") from error
+        yield folder
+    finally:
+        os.close(lock)
+
+
+@dataclass(frozen=True)
+class Moves:
+    """What a commit does to the files of OUT; paths relative to its root."""
+
+    rename: tuple[tuple[str, str], ...]
+    remove: tuple[str, ...] = ()
+
+
+def publish(folder: OutputFolder, moves: Moves) -> None:
+    """Make a commit visible: journal, move, forget the journal."""
+    _write_durably(folder.journal, json.dumps({"rename": moves.rename, "remove": moves.remove}))
+    recover(folder)
+
+
+def recover(folder: OutputFolder) -> bool:
+    """Finish the commit whose journal is there. Returns whether there was one. Safe to repeat."""
+    if not folder.journal.exists():
+        return False
+    plan = json.loads(folder.journal.read_text(encoding="utf-8"))
+    for path in plan["remove"]:
+        (folder.root / path).unlink(missing_ok=True)
+    for source, target in plan["rename"]:
+        origin, place = folder.root / source, folder.root / target
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if origin.exists():
+            origin.replace(place)
+        elif not place.exists():
+            raise OutputError(f"an interrupted commit cannot be finished: {source} is missing from {folder.root}")
+    folder.journal.unlink()
+    return True
+
+
+def next_revision(folder: OutputFolder) -> int:
+    """The revision of the coming commit: one more than the highest in any part's name."""
+    names: Sequence[str] = [path.name for path in folder.tables.glob("*/r*.parquet")]
+    names = [*names, *(path.name for path in folder.log.glob("r*.parquet"))]
+    return 1 + max((int(name[1:].split("-", 1)[0]) for name in names), default=0)
+
+
+def _write_durably(path: Path, text: str) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

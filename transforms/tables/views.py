@@ -1,0 +1,71 @@
+"""``OUT/wayline.duckdb``: one view a table, showing the newest revision of each key and hiding deleted rows. No Beam.
+
+The database holds views only; the rows stay in the Parquet parts, so the file can be rebuilt at any time and is
+replaced by rename: a reader that has the old one open keeps it. Views name the parts by absolute path, since DuckDB resolves a
+relative one against the reader's working folder; after OUT was moved, any command that reads it rebuilds the file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from contracts.errors import LockedError
+from contracts.tables import META, Table
+from transforms.tables.commit import newest_rows, quote
+from transforms.tables.output import OutputFolder
+
+
+def create_views(folder: OutputFolder, tables: Sequence[Table]) -> None:
+    """Write ``wayline.duckdb`` anew. Raises LockedError when the folder refuses the file."""
+    temporary = folder.root / f"wayline.{os.getpid()}.tmp"
+    temporary.unlink(missing_ok=True)
+    connection = duckdb.connect(str(temporary))
+    try:
+        connection.execute("SET TimeZone = 'UTC'")
+        for table in tables:
+            connection.execute(f"CREATE VIEW {table.name} AS {view_sql(folder, table)}")
+            connection.execute(f"COMMENT ON VIEW {table.name} IS {quote(table.doc)}")
+        connection.execute(f"CREATE VIEW _origin AS SELECT {quote(str(folder.root.resolve()))} AS root")
+    finally:
+        connection.close()
+    try:
+        temporary.replace(folder.database)
+    except OSError as error:
+        raise LockedError(f"{folder.database} cannot be replaced: {error.strerror}") from error
+
+
+def view_sql(folder: OutputFolder, table: Table) -> str:
+    """The view: newest revision by key, tombstones hidden, columns in the order of the contract."""
+    parts = folder.tables.resolve() / table.name / "*.parquet"
+    source = f"read_parquet({quote(str(parts))}, union_by_name = true)"
+    columns = ", ".join([*table.column_names, *(column.name for column in META if column.name != "is_deleted")])
+    return f"SELECT {columns} FROM ({newest_rows(table, source)}) WHERE NOT is_deleted"
+
+
+def open_views(root: Path, tables: Sequence[Table]) -> Any:
+    """A read-only connection to the views of OUT, rebuilt first where missing or moved."""
+    folder = OutputFolder(root)
+    if not folder.database.exists() or _moved(folder):
+        create_views(folder, tables)
+    connection = duckdb.connect(str(folder.database), read_only=True)
+    connection.execute("SET TimeZone = 'UTC'")
+    return connection
+
+
+def _moved(folder: OutputFolder) -> bool:
+    try:
+        connection = duckdb.connect(str(folder.database), read_only=True)
+    except duckdb.Error as error:
+        raise LockedError(
+            f"{folder.database} cannot be opened: {error}", hint="close the program that has it open for writing"
+        ) from error
+    try:
+        row = connection.execute("SELECT root FROM _origin").fetchone()
+    finally:
+        connection.close()
+    return row is None or row[0] != str(folder.root.resolve())
