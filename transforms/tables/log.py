@@ -88,7 +88,7 @@ def read_log(part: Path) -> Iterator[StrandEvent]:
             ):
                 if version > newest:
                     raise OutputError(
-                        f"{part} holds events of schema version {version}; this version of Wayline reads up to {newest}",
+                        f"{part} holds events of schema version {version}, but this Wayline reads up to {newest}",
                         hint="use the version of Wayline that wrote it, or a newer one",
                     )
                 yield StrandEvent(

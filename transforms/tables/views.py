@@ -1,8 +1,9 @@
 """``OUT/wayline.duckdb``: one view a table, showing the newest revision of each key and hiding deleted rows. No Beam.
 
 The database holds views only; the rows stay in the Parquet parts, so the file can be rebuilt at any time and is
-replaced by rename: a reader that has the old one open keeps it. Views name the parts by absolute path, since DuckDB resolves a
-relative one against the reader's working folder; after OUT was moved, any command that reads it rebuilds the file.
+replaced by rename: a reader that has the old one open keeps it. Views name the parts by absolute path, since DuckDB
+resolves a relative one against the reader's working folder; after OUT was moved, any command that reads it rebuilds
+the file.
 """
 
 from __future__ import annotations
