@@ -1,7 +1,7 @@
 """Dead letters: what could not go on, kept whole, encrypted and replayable; and the closed list of reasons.
 
-Pure: no Beam, no clock. Input of a rejection: where and why it happened, and the bytes. Output: ``DeadLetter``, whose id is a
-keyed hash, so that the same thing rejected again is the same dead letter and replaying twice changes nothing.
+Pure: no Beam, no clock. Input of a rejection: where and why it happened, and the bytes. Output: ``DeadLetter``, whose
+id is a keyed hash, so that the same thing rejected again is the same dead letter and replaying twice changes nothing.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ REASONS: dict[str, str] = {
     "oversize": "The event is larger than the limit.",
     "no_identifier": "The event names no identifier.",
     "no_usable_identifier": "Every identifier of the event is blocked, empty or of an unknown kind.",
-    "expired_late": "The event was received later after it happened than the lateness bound; its table is expired_late.",
+    "expired_late": "It was received longer after it happened than the lateness bound; its table is expired_late.",
     "conflicting_payload": "Another event has the same event_id and other content; the other one was kept.",
     "unmapped_row": "A row of an imported file does not fit its mapping.",
 }
@@ -140,7 +140,7 @@ class DeadLetterBox:
                 "dead letter key",
                 None,
                 f"does not open dead letter {dead_letter_id}",
-                hint="give the key that was in force when it was written (--dead-letter-key, or OUT/keys/dead_letter.key)",
+                hint="give the key in force when it was written, by default OUT/keys/dead_letter.key",
             ) from error
         if plain[:1] != _FORMAT:
             raise ConfigurationError(
