@@ -1,0 +1,103 @@
+"""``wayline``: the command line. Each command's module is imported only when it is called, so that help is instant.
+
+Errors a user can meet are ``WaylineError``s: one message, one hint, their exit code, no traceback.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from contracts.errors import EXIT_CODES, WaylineError
+from pipelines import telemetry
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "run": ("pipelines.commands.run", "Run the pipeline over Avro event files, bounded."),
+    "import": ("pipelines.commands.importer", "Turn CSV, JSON or Parquet into event Avro by a mapping file."),
+    "simulate": ("pipelines.commands.simulate", "Make a world of customers with its truth, as event Avro."),
+    "train": ("pipelines.commands.train", "Train, gate, register and promote the stage model."),
+    "model": ("pipelines.commands.model", "List, promote and roll back stage models."),
+    "features": ("pipelines.commands.features", "The features and their Feast repository."),
+    "explain": ("pipelines.commands.explain", "Tell the story of a person, an event or a decision."),
+    "replay-dead-letters": ("pipelines.commands.dead_letters", "Write dead letters out again, to be run again."),
+    "schema": ("pipelines.commands.schema", "Check the Avro schemas against their predecessors."),
+    "demo": ("pipelines.commands.demo", "The round trip on a simulated world: what `make demo` runs."),
+}
+"""Name to (module with ``command``, short help). The short help stands here so that listing imports nothing."""
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and imports one when it is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(COMMANDS[cmd_name][0])
+        command = module.command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            import difflib
+
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            if near:
+                error.message += f" Did you mean {near[0]!r}?"
+            raise
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+    epilog="Exit codes: " + "; ".join(f"{code} {meaning.split(':')[0]}" for code, meaning in EXIT_CODES.items()) + ".",
+)
+@click.version_option(package_name="wayline")
+def wayline() -> None:
+    """Real-time customer journeys: identity, stages, features, scores, explainable decisions, and the loop back."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point of the console script; ends the process with a documented exit code."""
+    telemetry.disable()
+    try:
+        code = wayline.main(args=arguments, standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except KeyboardInterrupt:
+        click.echo("interrupted; the output folder holds what the last finished run wrote", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except WaylineError as error:
+        report(error)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.exit(0)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def report(error: WaylineError) -> None:
+    """One message and its remedy on standard error."""
+    click.secho(f"error: {error.message}", fg="red", err=True)
+    if error.hint:
+        click.secho(f"  fix: {error.hint}", err=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""One command a module; heavy libraries are imported inside its function."""
