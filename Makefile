@@ -1,0 +1,62 @@
+# Wayline. `make help` lists what can be made; each target's line says what for.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO_OUT ?= demo-out
+DEMO_CUSTOMERS ?= 1500
+BENCH_EVENTS ?= 100000,1000000
+
+.PHONY: help demo test lint types unit schemas bench lock clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not ((3, 11) <= sys.version_info[:2] <= (3, 13)))' \
+	  || { echo "Wayline needs Python 3.11, 3.12 or 3.13; call: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 3; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r locks/installer.txt
+
+$(VENV)/.runtime: $(BIN)/python locks/runtime.txt pyproject.toml
+	@echo "installing from locks/runtime.txt (about a minute the first time)"
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r locks/runtime.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime locks/dev.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r locks/dev.txt
+	@touch $@
+
+demo: $(VENV)/.runtime ## Install, then run the main job on a simulated world and show what came out
+	$(BIN)/wayline demo --out $(DEMO_OUT) --customers $(DEMO_CUSTOMERS)
+
+test: lint types schemas unit ## Install what it needs, then lint, types, schema check and all tests
+
+lint: $(VENV)/.dev ## Style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev ## Types, strict
+	$(BIN)/mypy
+
+schemas: $(VENV)/.dev ## Avro schemas against their predecessors
+	$(BIN)/wayline schema check
+
+unit: $(VENV)/.dev ## Tests only
+	$(BIN)/pytest -n 2 --dist worksteal
+
+bench: $(VENV)/.runtime ## Events a second, memory, cost per event and per stage, at BENCH_EVENTS sizes
+	$(BIN)/python -m benchmarks.pipeline --events $(BENCH_EVENTS)
+
+lock: $(BIN)/python ## Renew the lock files from pyproject.toml
+	$(BIN)/uv pip compile pyproject.toml --group build --universal --python-version 3.11 --generate-hashes --upgrade \
+	  --no-emit-index-url --no-annotate --custom-compile-command "make lock" --quiet --output-file locks/runtime.txt
+	$(BIN)/uv pip compile pyproject.toml --group build --group dev --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-annotate --custom-compile-command "make lock" --quiet --constraint locks/runtime.txt \
+	  --output-file locks/dev.txt
+
+clean: ## Remove the environment and what demo and bench wrote
+	rm -rf $(VENV) $(DEMO_OUT) bench-out
