@@ -85,7 +85,7 @@ def commit(
 
 def newest_rows(table: Table, source: str) -> str:
     """SQL of the newest row of each key among the parts that ``source`` reads, tombstones included."""
-    keys = ", ".join(table.key)
+    keys = ", ".join(map(name_sql, table.key))
     return f"SELECT * FROM {source} QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY revision DESC) = 1"
 
 
@@ -93,6 +93,11 @@ def parts_sql(paths: Sequence[Path | str]) -> str:
     """A DuckDB table function over some parts."""
     listed = ", ".join(quote(str(path)) for path in paths)
     return f"read_parquet([{listed}], union_by_name = true)"
+
+
+def name_sql(name: str) -> str:
+    """A quoted SQL name: ``at`` is a reserved word of DuckDB."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def quote(text: str) -> str:
@@ -104,21 +109,22 @@ def _write_delta(
     connection: Any, table: Table, staged: Sequence[Path], current: Sequence[Path], revision: int, target: Path
 ) -> int:
     """Changed, new and vanished rows to ``target``; returns how many there are."""
-    names = [*table.column_names, *(column.name for column in META)]
+    names = [name_sql(column.name) for column in (*table.columns, *META)]
+    keys = [name_sql(name) for name in table.key]
     empty = target.parent / f"empty-{table.name}.parquet"
     pq.write_table(arrow_schema(table).empty_table(), empty)
     connection.execute(f"CREATE OR REPLACE TEMP VIEW staged AS {newest_rows(table, parts_sql([empty, *staged]))}")
     # a column that did not exist when the current parts were written reads as null
     connection.execute(f"CREATE OR REPLACE TEMP VIEW known AS {newest_rows(table, parts_sql([empty, *current]))}")
-    same_key = " AND ".join(f"s.{key} IS NOT DISTINCT FROM k.{key}" for key in table.key)
-    compared = [name for name in names if name not in {"revision", "is_deleted"}]
+    same_key = " AND ".join(f"s.{key} IS NOT DISTINCT FROM k.{key}" for key in keys)
+    compared = [name for name in names if name not in {'"revision"', '"is_deleted"'}]
     changed = " OR ".join(f"s.{name} IS DISTINCT FROM k.{name}" for name in compared)
     select = (
         f"SELECT {', '.join(f's.{name}' for name in names)} FROM staged s LEFT JOIN known k ON {same_key} "
         f"WHERE k.revision IS NULL OR k.is_deleted OR {changed}"
     )
     if table.refolded:
-        columns = ", ".join(f"k.{name}" for name in table.column_names)
+        columns = ", ".join(f"k.{name_sql(name)}" for name in table.column_names)
         select += (
             f" UNION ALL SELECT {columns}, {revision}::BIGINT AS revision, k.is_final, true AS is_deleted "
             f"FROM known k ANTI JOIN staged s ON {same_key} WHERE NOT k.is_deleted"

@@ -17,7 +17,7 @@ import duckdb
 
 from contracts.errors import LockedError
 from contracts.tables import META, Table
-from transforms.tables.commit import newest_rows, quote
+from transforms.tables.commit import name_sql, newest_rows, quote
 from transforms.tables.output import OutputFolder
 
 
@@ -44,7 +44,8 @@ def view_sql(folder: OutputFolder, table: Table) -> str:
     """The view: newest revision by key, tombstones hidden, columns in the order of the contract."""
     parts = folder.tables.resolve() / table.name / "*.parquet"
     source = f"read_parquet({quote(str(parts))}, union_by_name = true)"
-    columns = ", ".join([*table.column_names, *(column.name for column in META if column.name != "is_deleted")])
+    names = [*table.column_names, *(column.name for column in META if column.name != "is_deleted")]
+    columns = ", ".join(map(name_sql, names))
     return f"SELECT {columns} FROM ({newest_rows(table, source)}) WHERE NOT is_deleted"
 
 
