@@ -1,0 +1,1 @@
+"""The journey stage: strands become sessions, signals, stages; pure, hosted by ``stage``."""

@@ -1,0 +1,206 @@
+"""The ontology: what stages there are, what shows them, and what events mean. Read from a YAML file by business people.
+
+Purpose: ``load_ontology`` reads and checks the file, ``Ontology`` answers. Input: the file. Output: frozen definitions
+with a version (``name@hash`` of the content, comments aside). Units: times in microseconds, weights without unit.
+Errors: ``ConfigurationError`` with file and line. State: none but caches; an ontology is pickled as its text.
+
+A stage is entered when its intent score reaches ``entry.intent`` and its condition ``entry.when`` holds, and kept while
+the score stays at or above ``entry.intent * (1 - hysteresis.margin)`` and neither ``exit.when`` nor ``exit.after`` ends
+it; ``stages.py`` states the whole rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from transforms.conditions import Condition
+from transforms.journey.behaviours import BehaviourTable, Meaning, Meanings
+from transforms.journey.facts import counters_of
+
+MAX_STAGES = 7
+SIGNALS_PER_STAGE = (3, 5)
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """One thing that shows a stage.
+
+    Attributes:
+        number: place among all signals of the ontology.
+        name: unique in the ontology.
+        stage: the stage it shows.
+        behaviours: an event with any of them feeds it.
+        when: number of the condition that must hold after such an event, if any.
+        weight: what one event adds.
+        half_life: microseconds in which what was added halves.
+        cap: most that it can count for, however often it was fed.
+        reset_by: an event with any of these sets it back to nothing.
+    """
+
+    number: int
+    name: str
+    stage: str
+    behaviours: frozenset[str]
+    when: int | None
+    weight: float
+    half_life: int
+    cap: float
+    reset_by: frozenset[str]
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage; ``number`` is its place in the order.
+
+    Attributes:
+        enter: intent score to reach; None when intent does not matter.
+        keep: intent score below which it is left; None when intent does not matter.
+        entry_when, exit_when: numbers of conditions, None when there is none.
+        certain: decided by rules alone, whatever a model says.
+        after: microseconds without ``since`` after which it lapses; None when it never does.
+        since: behaviours that start ``after`` anew.
+        defining: behaviours that show, afterwards, that a person was here: the classifier's target.
+        benchmark: share of persons expected to go on from here, None when not stated.
+    """
+
+    number: int
+    name: str
+    description: str
+    enter: float | None
+    keep: float | None
+    entry_when: int | None
+    exit_when: int | None
+    certain: bool
+    after: int | None
+    since: frozenset[str]
+    defining: frozenset[str]
+    benchmark: float | None
+    signals: tuple[Signal, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRule:
+    """What makes a session.
+
+    ``by`` is ``gap`` (a silence of ``gap`` ends it) or ``tracker`` (the tracker's id says, a silence of ``timeout`` ends
+    it all the same).
+    """
+
+    by: str
+    gap: int
+    timeout: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRule:
+    """When the model is listened to: its lead over the runner-up, and the instants at which silence is scored.
+
+    Attributes:
+        margin: least difference between the two most probable stages; below it the model abstains.
+        grid: distance of the instants, multiples since the epoch, at which an idle person is scored; an opinion of the
+            model holds no longer than this.
+        span: for how long after each event an idle person is scored.
+    """
+
+    margin: float
+    grid: int
+    span: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hysteresis:
+    """``margin`` of the entry score; least time in a stage before moving ``forward`` or ``back`` out of it."""
+
+    margin: float
+    forward: int
+    back: int
+
+
+@dataclass(frozen=True)
+class Ontology:
+    """A checked ontology. Build one with ``load_ontology`` or ``parse_ontology``."""
+
+    name: str
+    version: str
+    path: str
+    stages: tuple[Stage, ...]
+    signals: tuple[Signal, ...]
+    conditions: tuple[Condition, ...]
+    sessions: SessionRule
+    model: ModelRule
+    hysteresis: Hysteresis
+    table: BehaviourTable
+    conversions: frozenset[str]
+    value_properties: tuple[str, ...]
+    holders: Mapping[str, str]
+    source: str = field(repr=False)
+    session_by: str | None = None
+    _meanings: Meanings = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_meanings", Meanings(self.table, self.conversions, self._attach))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Compiled conditions and caches cannot travel; the text is the ontology.
+        from transforms.journey.ontology_file import parse_ontology
+
+        return (parse_ontology, (self.source, self.path, self.session_by))
+
+    @property
+    def stage_names(self) -> tuple[str, ...]:
+        """Stages in their order."""
+        return tuple(stage.name for stage in self.stages)
+
+    @property
+    def defining(self) -> dict[str, frozenset[str]]:
+        """Stage to the behaviours that show, afterwards, that a person was there: the classifier's target."""
+        return {stage.name: stage.defining for stage in self.stages}
+
+    @property
+    def receipts(self) -> Mapping[str, str]:
+        """Event name (folded) to the outcome kind it reports."""
+        return self.table.receipts
+
+    @property
+    def not_activity(self) -> frozenset[str]:
+        """Event names (folded) that belong to no session."""
+        return self.table.records
+
+    def meaning(self, name: str, path: str | None) -> Meaning:
+        """What an event with this name and path means; cached."""
+        return self._meanings.of(name, path)
+
+    def behaviours_of(self, name: str, path: str | None = None) -> tuple[str, ...]:
+        """The behaviours an event shows; cached. Empty for one that shows none or is unknown."""
+        return self._meanings.of(name, path).behaviours
+
+    def is_known(self, name: str, path: str | None = None) -> bool:
+        """Whether the ontology names this event."""
+        return self._meanings.of(name, path).known
+
+    def _attach(self, meaning: Meaning) -> Meaning:
+        shown = frozenset(meaning.behaviours)
+        return replace(
+            meaning,
+            counters=counters_of(meaning.behaviours),
+            signals=tuple(s.number for s in self.signals if shown & s.behaviours),
+            resets=tuple(s.number for s in self.signals if shown & s.reset_by),
+            renews=tuple(s.number for s in self.stages if s.after is not None and shown & s.since),
+        )
+
+
+def load_ontology(path: object, session_by: str | None = None) -> Ontology:
+    """Read an ontology file.
+
+    Args:
+        path: the file (``str`` or ``Path``).
+        session_by: ``gap`` or ``tracker`` to override what the file says.
+
+    Raises:
+        ConfigurationError: with file and line, and the nearest known word for a misspelt one.
+    """
+    from transforms.journey.ontology_file import read_ontology
+
+    return read_ontology(str(path), session_by)
