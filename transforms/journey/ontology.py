@@ -84,8 +84,8 @@ class Stage:
 class SessionRule:
     """What makes a session.
 
-    ``by`` is ``gap`` (a silence of ``gap`` ends it) or ``tracker`` (the tracker's id says, a silence of ``timeout`` ends
-    it all the same).
+    ``by`` is ``gap`` (a silence of ``gap`` ends it) or ``tracker`` (the tracker's id says; a silence of ``timeout``
+    ends it all the same).
     """
 
     by: str

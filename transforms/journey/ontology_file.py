@@ -86,7 +86,7 @@ class _Reader:
         stages = self._stages(self.root.need("stages"))
         content = self.root.plain()
         if self.session_by is not None:
-            content.setdefault("sessions", {})["by"] = self.session_by
+            content["sessions"] = {**(content.get("sessions") or {}), "by": self.session_by}
         return Ontology(
             name=name,
             version=ontology_version(name, content),
@@ -174,8 +174,8 @@ class _Reader:
                 intent.fail("entry.intent must be above 0")
             if enter > reachable:
                 intent.fail(
-                    f"the signals of stage {name!r} add up to at most {reachable:g}, so an intent of {enter:g} is never "
-                    "reached",
+                    f"the signals of stage {name!r} add up to at most {reachable:g}, "
+                    f"so an intent of {enter:g} is never reached",
                     hint="raise their caps or lower the intent",
                 )
         return enter, None if when is None else self._condition(when)
