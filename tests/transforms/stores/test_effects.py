@@ -1,0 +1,348 @@
+"""The effect store: first claim wins, results are recorded once, and nothing in doubt is sent again silently."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from contracts.errors import LockedError, OutputError
+from contracts.event import DAY, HOUR
+from contracts.exchange import Action, Candidate, Decision, History, Outcome
+from transforms.stores.effects import DRY_RUN, EffectStore, Guards, PlannedAction, SendCap, Standing, open_effects
+
+NOW = 1_700_000_000_000_000
+GUARDS = Guards(duplicate_window=0)
+
+
+def a_decision(n: int, *, strand: str = "s1", person: str = "p1", at: int | None = None, stage: str = "x") -> Decision:
+    return Decision(
+        decision_id=f"d{n}",
+        person_id=person,
+        anchor_strand=strand,
+        at=NOW + n if at is None else at,
+        slot="main",
+        trigger="session",
+        stage=stage,
+        chosen="nurture",
+        channel="email",
+        template="hello",
+        plan=None,
+        plan_step=None,
+        candidates=(Candidate("nurture", "hello", "email", 1.0, None, "chosen"),),
+        reason="the only one",
+        policy_version="v1",
+        model_version=None,
+        ontology_version="o1",
+        propensity=1.0,
+        features={"events": 3.0},
+        facts={"is_known": True, "first_channel": "web"},
+        consent={"email": True},
+        purpose="email",
+    )
+
+
+def a_plan(n: int, *, decided_at: int | None = None, purpose: str | None = "email", **changes: object) -> PlannedAction:
+    base = Action(f"a{n}", f"d{n}", "p1", "s1", "email", "hello", "pending", "", NOW, 0)
+    action = replace(base, **changes)  # type: ignore[arg-type]
+    return PlannedAction(action, NOW + n if decided_at is None else decided_at, purpose)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "stores" / "effects.sqlite"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[EffectStore]:
+    opened = open_effects(path, timeout=2)
+    yield opened
+    opened.close()
+
+
+# --- decisions ---------------------------------------------------------------------------------------------------
+
+
+def test_a_decision_comes_back_as_it_was_stored(store: EffectStore) -> None:
+    decision = a_decision(1)
+    assert store.claim_decisions([decision]) == [decision]
+    assert store.histories({"p1": ["s1"]})["p1"].decisions == (decision,)
+
+
+def test_the_first_claim_of_a_decision_wins(store: EffectStore) -> None:
+    first = a_decision(1, stage="discovery")
+    store.claim_decisions([first])
+    again = store.claim_decisions([a_decision(2), a_decision(1, stage="customer"), a_decision(2, stage="late")])
+    assert again == [a_decision(2), first, a_decision(2)]
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.lists(st.tuples(st.integers(0, 6), st.sampled_from("abc")), max_size=6), max_size=6))
+def test_claims_equal_a_dictionary_that_never_overwrites(
+    tmp_path_factory: pytest.TempPathFactory, batches: list[list[tuple[int, str]]]
+) -> None:
+    store = open_effects(tmp_path_factory.mktemp("effects") / "effects.sqlite")
+    oracle: dict[int, Decision] = {}
+    for batch in batches:
+        asked = [a_decision(n, stage=stage) for n, stage in batch]
+        expected = [oracle.setdefault(n, decision) for (n, _), decision in zip(batch, asked, strict=True)]
+        assert store.claim_decisions(asked) == expected
+    assert list(store.histories({"p1": ["s1"]})["p1"].decisions) == sorted(oracle.values(), key=lambda d: d.at)
+    store.close()
+
+
+def test_a_history_gathers_the_strands_a_person_holds_now(store: EffectStore) -> None:
+    store.claim_decisions([a_decision(1), a_decision(2, strand="s2", person="p2"), a_decision(3, strand="s3")])
+    store.claim_actions([a_plan(1), a_plan(2, anchor_strand="s2", person_id="p2")], GUARDS)
+    found = store.histories({"p1": ["s1", "s2"], "p9": ["s9"]})
+    assert [decision.decision_id for decision in found["p1"].decisions] == ["d1", "d2"]
+    assert [action.action_id for action in found["p1"].actions] == ["a1", "a2"]
+    assert found["p1"].last_decided == NOW + 2
+    assert found["p9"] == History()
+
+
+# --- actions -----------------------------------------------------------------------------------------------------
+
+
+def test_the_first_claim_of_an_action_is_the_only_one_to_send(store: EffectStore) -> None:
+    assert store.claim_actions([a_plan(1)], GUARDS)[0].mine
+    (sent,) = store.advance([], ["a1"])
+    store.advance([replace(a_plan(1).action, status="sent", reason="200", attempts=1)], [])
+    action, mine = store.claim_actions([a_plan(1)], GUARDS)[0]
+    assert (sent, action.status, action.reason, action.attempts, mine) == ("a1", "sent", "200", 1, False)
+
+
+def test_an_intent_is_recorded_once(store: EffectStore) -> None:
+    store.claim_actions([a_plan(1)], GUARDS)
+    assert store.advance([], ["a1"]) == {"a1"}
+    assert store.advance([], ["a1"]) == frozenset()
+
+
+def test_an_action_of_a_living_process_is_left_to_it(store: EffectStore, path: Path) -> None:
+    store.claim_actions([a_plan(1)], GUARDS)
+    other = open_effects(path)
+    action, mine = other.claim_actions([a_plan(1)], GUARDS)[0]
+    assert (action.status, mine) == ("pending", False)
+    assert other.advance([], ["a1"]) == frozenset()
+    other.close()
+
+
+def test_a_claim_without_intent_is_taken_over_from_the_dead(store: EffectStore, path: Path) -> None:
+    other = open_effects(path)
+    other.claim_decisions([a_decision(1)])
+    other.claim_actions([a_plan(1)], GUARDS)
+    other.close()
+    assert [decision.decision_id for decision in store.unfinished()] == ["d1"]
+    assert store.claim_actions([a_plan(1)], GUARDS)[0].mine
+
+
+def test_an_intent_of_the_dead_is_in_doubt_and_not_sent(store: EffectStore, path: Path) -> None:
+    other = open_effects(path)
+    other.claim_actions([a_plan(1)], GUARDS)
+    other.advance([], ["a1"])
+    other.close()
+    assert store.action_counts()["in_doubt"] == 1
+    for _ in range(2):
+        action, mine = store.claim_actions([a_plan(1)], GUARDS)[0]
+        assert (action.status, action.attempts, mine) == ("in_doubt", 1, False)
+
+
+def test_an_intent_of_the_dead_is_sent_again_where_the_channel_allows_it(store: EffectStore, path: Path) -> None:
+    other = open_effects(path)
+    other.claim_actions([a_plan(1), a_plan(2)], GUARDS)
+    other.advance([], ["a1", "a2"])
+    other.close()
+    allowed = replace(GUARDS, retry_in_doubt=frozenset({"email"}))
+    assert store.claim_actions([a_plan(1)], allowed)[0].mine
+    stale = a_plan(2, status="suppressed", reason="stale")
+    action, mine = store.claim_actions([stale], allowed)[0]
+    assert (action.status, mine) == ("in_doubt", False), "what may have been sent is never called suppressed"
+
+
+def test_a_pending_action_that_became_stale_is_suppressed(store: EffectStore, path: Path) -> None:
+    other = open_effects(path)
+    other.claim_actions([a_plan(1), a_plan(2)], GUARDS)
+    other.close()
+    assert (
+        store.claim_actions([a_plan(1, status="suppressed", reason="stale")], GUARDS)[0].action.status == "suppressed"
+    )
+    assert store.claim_actions([a_plan(2, status="suppressed", reason=DRY_RUN)], GUARDS)[0].action.status == "pending"
+
+
+# --- what is checked again ---------------------------------------------------------------------------------------
+
+
+def test_consent_withdrawn_after_the_decision_suppresses(store: EffectStore) -> None:
+    store.note_persons([Standing("p1", ("s1",), NOW + 50, {"email": False})])
+    store.note_persons([Standing("p1", ("s1",), NOW + 40, {"email": True})])
+    claimed = store.claim_actions([a_plan(1), a_plan(60), a_plan(2, purpose=None)], GUARDS)
+    assert [c.action.status for c in claimed] == ["suppressed", "pending", "pending"]
+    assert "consent" in claimed[0].action.reason
+
+
+@pytest.mark.parametrize(
+    ("answers", "at", "expected"),
+    [
+        (None, NOW + 5, "suppressed"),
+        ("a_email", NOW + 5, "suppressed"),
+        ("a_push", NOW + 5, "pending"),
+        (None, NOW - 5, "pending"),
+    ],
+)
+def test_an_opt_out_after_the_decision_suppresses_its_channel(
+    store: EffectStore, answers: str | None, at: int, expected: str
+) -> None:
+    by_email = a_plan(7, action_id="a_email", status="suppressed", person_id="p2")
+    by_push = a_plan(8, action_id="a_push", status="suppressed", person_id="p2", channel="push")
+    store.claim_actions([by_email, by_push], GUARDS)
+    store.put_outcomes([Outcome("o1", answers, "p1", "s5", "unsubscribed", at, at)])
+    assert store.claim_actions([a_plan(1)], GUARDS)[0].action.status == expected
+
+
+def test_the_same_message_twice_is_a_duplicate(store: EffectStore) -> None:
+    guards = Guards(duplicate_window=HOUR)
+    plans = [
+        a_plan(1),
+        a_plan(2, decided_at=NOW + HOUR // 2),
+        a_plan(3, decided_at=NOW + 2 * HOUR),
+        a_plan(4, template="x"),
+    ]
+    assert [c.mine for c in store.claim_actions(plans, guards)] == [True, False, True, True]
+
+
+def test_a_cap_counts_what_was_sent_under_every_strand_of_the_person(store: EffectStore) -> None:
+    guards = Guards(caps=(SendCap(DAY, 2, ("email", "push")),), duplicate_window=0)
+    store.claim_actions([a_plan(1, person_id="p2", anchor_strand="s2"), a_plan(2)], guards)
+    assert store.claim_actions([a_plan(3)], guards)[0].mine, "p2 is somebody else"
+    store.note_persons([Standing("p1", ("s1", "s2"), NOW)])
+    claimed = store.claim_actions(
+        [
+            a_plan(4),
+            a_plan(5, channel="ads"),
+            a_plan(6, decided_at=NOW + 2 * DAY),
+            a_plan(7, anchor_strand="s2", person_id="p2"),
+        ],
+        guards,
+    )
+    assert [c.mine for c in claimed] == [False, True, True, False]
+    assert claimed[3].action.person_id == "p1", "the action belongs to who the person is now"
+
+
+def test_what_was_suppressed_uses_up_no_cap(store: EffectStore) -> None:
+    guards = Guards(caps=(SendCap(DAY, 1),), duplicate_window=0)
+    store.claim_actions([a_plan(1, status="suppressed", reason=DRY_RUN)], guards)
+    assert [c.mine for c in store.claim_actions([a_plan(2), a_plan(3)], guards)] == [True, False]
+
+
+# --- outcomes, erasure -------------------------------------------------------------------------------------------
+
+
+def test_outcomes_are_kept_once_by_id(store: EffectStore) -> None:
+    first = Outcome("o1", "a1", "p1", "s1", "opened", NOW, NOW)
+    corrected = replace(first, kind="clicked", value=2.5)
+    store.put_outcomes([first])
+    store.put_outcomes([corrected])
+    assert store.outcomes(["s1", "s2"]) == (corrected,)
+
+
+def test_a_receipt_finds_the_strand_of_its_action(store: EffectStore) -> None:
+    store.claim_actions([a_plan(1)], GUARDS)
+    found = store.find_action("a1")
+    assert found is not None
+    assert found.anchor_strand == "s1"
+    assert store.find_action("unknown") is None
+
+
+def test_purge_erases_up_to_a_time_and_only_these_strands(store: EffectStore) -> None:
+    store.claim_decisions([a_decision(1), a_decision(9), a_decision(2, strand="s2")])
+    store.claim_actions([a_plan(1), a_plan(9)], GUARDS)
+    store.put_outcomes([Outcome("o1", "a1", "p1", "s1", "opened", NOW + 3, NOW)])
+    assert store.purge(["s1"], NOW + 5) == 3
+    left = store.histories({"p1": ["s1"], "p2": ["s2"]})
+    assert [decision.decision_id for decision in left["p1"].decisions] == ["d9"]
+    assert [decision.decision_id for decision in left["p2"].decisions] == ["d2"]
+    assert store.advance([], ["a1", "a9"]) == {"a9"}, "an erased action is not sent"
+
+
+# --- the file ----------------------------------------------------------------------------------------------------
+
+
+def test_another_process_that_holds_the_file_is_reported_as_a_lock(store: EffectStore, path: Path) -> None:
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    impatient = open_effects(path, timeout=0.1)
+    with pytest.raises(LockedError, match=r"effects\.sqlite is locked by another process"):
+        impatient.claim_decisions([a_decision(1)])
+    holder.execute("ROLLBACK")
+    assert impatient.claim_decisions([a_decision(1)]) == [a_decision(1)]
+    impatient.close()
+    holder.close()
+
+
+def test_a_file_in_exclusive_mode_is_reported_as_a_lock(path: Path) -> None:
+    path.parent.mkdir()
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("PRAGMA locking_mode = EXCLUSIVE")
+    holder.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(LockedError):
+        open_effects(path, timeout=0.1)
+    holder.close()
+
+
+@pytest.mark.parametrize("content", [b"not a database, but long enough to look like a file of one" * 30, b"\0" * 4096])
+def test_a_file_that_is_no_database_is_refused(path: Path, content: bytes) -> None:
+    path.parent.mkdir()
+    path.write_bytes(content)
+    with pytest.raises(OutputError):
+        open_effects(path)
+
+
+def test_a_database_of_something_else_is_refused_and_left_alone(path: Path) -> None:
+    path.parent.mkdir()
+    foreign = sqlite3.connect(path)
+    foreign.execute("CREATE TABLE theirs (x)")
+    foreign.commit()
+    with pytest.raises(OutputError, match="something else"):
+        open_effects(path)
+    assert [row[0] for row in foreign.execute("SELECT name FROM sqlite_master")] == ["theirs"]
+    foreign.close()
+
+
+def test_a_newer_layout_is_refused(store: EffectStore, path: Path) -> None:
+    changer = sqlite3.connect(path)
+    changer.execute("INSERT INTO migrations VALUES ('effects', 99, 'from the future')")
+    changer.commit()
+    changer.close()
+    with pytest.raises(OutputError, match="layout 99"):
+        open_effects(path)
+
+
+_WRITER = """
+import sys
+from pathlib import Path
+sys.path[:0] = [{root!r}, {tests!r}]
+from test_effects import a_decision
+from transforms.stores.effects import open_effects
+store = open_effects(Path({path!r}))
+for start in range(0, 300, 20):
+    store.claim_decisions([a_decision(n, stage={who!r}) for n in range(start, start + 20)])
+"""
+
+
+def test_two_processes_write_at_once_and_each_id_has_one_winner(path: Path) -> None:
+    root, tests = str(Path(__file__).parents[3]), str(Path(__file__).parent)
+    scripts = [_WRITER.format(root=root, tests=tests, path=str(path), who=who) for who in ("left", "right")]
+    writers = [subprocess.Popen([sys.executable, "-c", script]) for script in scripts]
+    assert [writer.wait(timeout=60) for writer in writers] == [0, 0]
+    store = open_effects(path)
+    kept = store.histories({"p1": ["s1"]})["p1"].decisions
+    assert [decision.decision_id for decision in kept] == [f"d{n}" for n in range(300)]
+    assert store.claim_decisions([a_decision(n, stage="later") for n in range(300)]) == list(kept)
+    store.close()

@@ -1,0 +1,1 @@
+"""What outlives a run: the stores, each behind one small interface."""

@@ -1,0 +1,326 @@
+"""The effect store in one SQLite file; see ``transforms.stores.effects`` for what it promises."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import cramjam
+
+from contracts import wire
+from contracts.errors import OutputError
+from contracts.exchange import Action, Decision, History, Outcome
+from transforms.stores.effects import (
+    DRY_RUN,
+    EMPTY_HISTORY,
+    FAILED,
+    IN_DOUBT,
+    PENDING,
+    SENDING,
+    SENT,
+    STATUSES,
+    SUPPRESSED,
+    Claimed,
+    Guards,
+    PlannedAction,
+    Standing,
+)
+from transforms.stores.guards import LIVE, checked
+from transforms.stores.owners import Owner
+from transforms.stores.sqlite import DEFAULT_TIMEOUT, Database, Migration, Schema
+
+_ENCODING = 1
+"""How ``decisions.body`` is written: 1 is ``contracts.wire`` in one LZ4 block (a third of the size, 6 us)."""
+
+SCHEMA = Schema(
+    "effects",
+    (
+        Migration(
+            "decisions, actions, outcomes and the standing of persons",
+            (
+                "CREATE TABLE decisions (decision_id TEXT NOT NULL, anchor_strand TEXT NOT NULL, at INTEGER NOT NULL,"
+                " encoding INTEGER NOT NULL, body BLOB NOT NULL)",
+                "CREATE UNIQUE INDEX decisions_by_id ON decisions (decision_id)",
+                "CREATE INDEX decisions_by_strand ON decisions (anchor_strand)",
+                "CREATE TABLE actions (action_id TEXT NOT NULL, decision_id TEXT NOT NULL, person_id TEXT NOT NULL,"
+                " anchor_strand TEXT NOT NULL, channel TEXT NOT NULL, template TEXT NOT NULL, status TEXT NOT NULL,"
+                " reason TEXT NOT NULL, at INTEGER NOT NULL, attempts INTEGER NOT NULL, decided_at INTEGER NOT NULL,"
+                " owner TEXT)",
+                "CREATE UNIQUE INDEX actions_by_id ON actions (action_id)",
+                "CREATE INDEX actions_by_strand ON actions (anchor_strand)",
+                f"CREATE INDEX actions_by_person ON actions (person_id) WHERE {LIVE}",
+                "CREATE INDEX actions_open ON actions (status) WHERE status IN ('pending', 'sending')",
+                "CREATE TABLE outcomes (outcome_id TEXT NOT NULL PRIMARY KEY, action_id TEXT, person_id TEXT NOT NULL,"
+                " anchor_strand TEXT NOT NULL, kind TEXT NOT NULL, at INTEGER NOT NULL, received_at INTEGER NOT NULL,"
+                " value REAL) WITHOUT ROWID",
+                "CREATE INDEX outcomes_by_strand ON outcomes (anchor_strand)",
+                "CREATE INDEX outcomes_by_person ON outcomes (person_id) WHERE kind IN ('complained', 'unsubscribed')",
+                "CREATE TABLE strands (strand_id TEXT NOT NULL PRIMARY KEY, person_id TEXT NOT NULL,"
+                " at INTEGER NOT NULL) WITHOUT ROWID",
+                "CREATE INDEX strands_by_person ON strands (person_id)",
+                "CREATE TABLE persons (person_id TEXT NOT NULL PRIMARY KEY, at INTEGER NOT NULL, consent TEXT NOT NULL)"
+                " WITHOUT ROWID",
+            ),
+        ),
+    ),
+)
+
+_ACTION = "action_id, decision_id, person_id, anchor_strand, channel, template, status, reason, at, attempts"
+_OUTCOME = "outcome_id, action_id, person_id, anchor_strand, kind, at, received_at, value"
+_LISTED = "IN (SELECT value FROM json_each(?))"
+
+
+class SqliteEffectStore:
+    """``EffectStore`` on one file, for one user at a time.
+
+    Args:
+        path: the database; beside it stands a folder of the lock files of its living users.
+        timeout: seconds to wait for another process that writes.
+    """
+
+    def __init__(self, path: Path, timeout: float = DEFAULT_TIMEOUT) -> None:
+        self._database = Database(path, SCHEMA, timeout)
+        self._owner = Owner(path.with_name(f"{path.name}.owners"))
+
+    def close(self) -> None:
+        self._owner.close()
+        self._database.close()
+
+    # --- decisions ----------------------------------------------------------------------------------------------
+
+    def claim_decisions(self, decisions: Sequence[Decision]) -> list[Decision]:
+        if not decisions:
+            return []
+        claimed: dict[str, Decision] = {}
+        with self._database.writing() as connection:
+            ids = json.dumps([decision.decision_id for decision in decisions])
+            for encoding, body in connection.execute(
+                f"SELECT encoding, body FROM decisions WHERE decision_id {_LISTED}", (ids,)
+            ):
+                stored = self._decoded(encoding, body)
+                claimed[stored.decision_id] = stored
+            new: list[Decision] = []
+            for decision in decisions:
+                if decision.decision_id not in claimed:
+                    claimed[decision.decision_id] = decision
+                    new.append(decision)
+            connection.executemany("INSERT INTO decisions VALUES (?, ?, ?, ?, ?)", map(_decision_row, new))
+        return [claimed[decision.decision_id] for decision in decisions]
+
+    def histories(self, persons: Mapping[str, Collection[str]]) -> dict[str, History]:
+        owner_of = {strand: person for person, strands in persons.items() for strand in strands}
+        decisions: dict[str, list[Decision]] = defaultdict(list)
+        actions: dict[str, list[Action]] = defaultdict(list)
+        with self._database.reading() as connection:
+            # A backfill into a new store asks for every person and finds nothing: spare it the look-ups.
+            if connection.execute("SELECT 1 FROM decisions LIMIT 1").fetchone():
+                strands = (json.dumps(list(owner_of)),)
+                for strand, encoding, body in connection.execute(
+                    f"SELECT anchor_strand, encoding, body FROM decisions WHERE anchor_strand {_LISTED}", strands
+                ):
+                    decisions[owner_of[strand]].append(self._decoded(encoding, body))
+                for row in connection.execute(f"SELECT {_ACTION} FROM actions WHERE anchor_strand {_LISTED}", strands):
+                    action = _shown(Action(*row))
+                    actions[owner_of[action.anchor_strand]].append(action)
+        return {
+            person: History(
+                last_decided=max(decision.at for decision in decisions[person]),
+                decisions=tuple(sorted(decisions[person], key=_decision_order)),
+                actions=tuple(sorted(actions.get(person, ()), key=_action_order)),
+            )
+            if person in decisions
+            else EMPTY_HISTORY
+            for person in persons
+        }
+
+    def note_persons(self, standings: Iterable[Standing]) -> None:
+        noted = list(standings)
+        with self._database.writing() as connection:
+            connection.executemany(
+                "INSERT INTO strands VALUES (?, ?, ?) ON CONFLICT (strand_id) DO UPDATE"
+                " SET person_id = excluded.person_id, at = excluded.at WHERE excluded.at >= at",
+                ((strand, standing.person_id, standing.at) for standing in noted for strand in standing.strands),
+            )
+            connection.executemany(
+                "INSERT INTO persons VALUES (?, ?, ?) ON CONFLICT (person_id) DO UPDATE"
+                " SET at = excluded.at, consent = excluded.consent WHERE excluded.at >= at",
+                ((standing.person_id, standing.at, json.dumps(standing.consent)) for standing in noted),
+            )
+
+    # --- actions ------------------------------------------------------------------------------------------------
+
+    def claim_actions(self, planned: Sequence[PlannedAction], guards: Guards) -> list[Claimed]:
+        if not planned:
+            return []
+        claimed: dict[str, Claimed] = {}
+        with self._database.writing() as connection:
+            ids = json.dumps([plan.action.action_id for plan in planned])
+            stored = {
+                row[0]: (Action(*row[:-1]), row[-1])
+                for row in connection.execute(f"SELECT {_ACTION}, owner FROM actions WHERE action_id {_LISTED}", (ids,))
+            }
+            recorded: list[tuple[object, ...]] = []
+            for plan in planned:
+                action_id = plan.action.action_id
+                if action_id in claimed:
+                    continue
+                if action_id in stored:
+                    claimed[action_id] = self._take_up(connection, *stored[action_id], plan, guards)
+                elif plan.action.status != PENDING:
+                    claimed[action_id] = Claimed(plan.action, False)
+                    recorded.append(_action_row(plan.action, plan.decided_at, None))
+                else:
+                    action = checked(connection, plan, guards)
+                    mine = action.status == PENDING
+                    claimed[action_id] = Claimed(action, mine)
+                    # Inserted at once, because the check of the next action counts it.
+                    connection.execute(
+                        _INSERT_ACTION, _action_row(action, plan.decided_at, self._owner.name if mine else None)
+                    )
+            connection.executemany(_INSERT_ACTION, recorded)
+        return [claimed[plan.action.action_id] for plan in planned]
+
+    def _take_up(
+        self, connection: sqlite3.Connection, stored: Action, owner: str | None, plan: PlannedAction, guards: Guards
+    ) -> Claimed:
+        """What becomes of an action that is claimed already."""
+        if stored.status in (SENT, SUPPRESSED, FAILED):
+            return Claimed(stored, False)
+        if owner is not None and owner != self._owner.name and self._owner.is_alive(owner):
+            return Claimed(replace(stored, status=PENDING, reason="another process is sending it"), False)
+        if plan.action.reason == DRY_RUN:
+            return Claimed(_shown(stored), False)
+        found = plan.action
+        if stored.status != PENDING and stored.channel not in guards.retry_in_doubt:
+            found = replace(found, status=IN_DOUBT, reason="its sender died between intent and result")
+        elif found.status == PENDING:
+            found = checked(connection, plan, guards)
+        if stored.status != PENDING and found.status == SUPPRESSED:
+            # Too late or forbidden now, but the first sending may have come through: do not claim that it did not.
+            found = replace(found, status=IN_DOUBT, reason=f"not sent again: {found.reason}")
+        mine = found.status == PENDING
+        found = replace(found, attempts=stored.attempts)
+        connection.execute(
+            "UPDATE actions SET status = ?, reason = ?, person_id = ?, owner = ? WHERE action_id = ?",
+            (found.status, found.reason, found.person_id, self._owner.name if mine else None, found.action_id),
+        )
+        return Claimed(found, mine)
+
+    def advance(self, finished: Sequence[Action], starting: Sequence[str]) -> frozenset[str]:
+        started: set[str] = set()
+        me = self._owner.name
+        with self._database.writing() as connection:
+            connection.executemany(
+                "UPDATE actions SET status = ?, reason = ?, at = ?, attempts = ?, owner = NULL"
+                " WHERE action_id = ? AND owner = ?",
+                ((a.status, a.reason, a.at, a.attempts, a.action_id, me) for a in finished),
+            )
+            for action_id in starting:
+                changed = connection.execute(
+                    f"UPDATE actions SET status = '{SENDING}', attempts = attempts + 1"
+                    f" WHERE action_id = ? AND owner = ? AND status = '{PENDING}'",
+                    (action_id, me),
+                ).rowcount
+                if changed:
+                    started.add(action_id)
+        return frozenset(started)
+
+    def unfinished(self) -> tuple[Decision, ...]:
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT encoding, body FROM decisions JOIN actions USING (decision_id)"
+                " WHERE status IN ('pending', 'sending') ORDER BY decisions.at, decision_id"
+            ).fetchall()
+        return tuple(self._decoded(encoding, body) for encoding, body in rows)
+
+    def find_action(self, action_id: str) -> Action | None:
+        with self._database.reading() as connection:
+            row = connection.execute(f"SELECT {_ACTION} FROM actions WHERE action_id = ?", (action_id,)).fetchone()
+        return None if row is None else _shown(Action(*row))
+
+    def action_counts(self) -> dict[str, int]:
+        counts = dict.fromkeys(STATUSES, 0)
+        with self._database.reading() as connection:
+            for status, n in connection.execute("SELECT status, count(*) FROM actions GROUP BY status"):
+                counts[IN_DOUBT if status == SENDING else status] += n
+        return counts
+
+    # --- outcomes, erasure --------------------------------------------------------------------------------------
+
+    def put_outcomes(self, outcomes: Sequence[Outcome]) -> None:
+        with self._database.writing() as connection:
+            connection.executemany(
+                f"INSERT OR REPLACE INTO outcomes ({_OUTCOME}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    (o.outcome_id, o.action_id, o.person_id, o.anchor_strand, o.kind, o.at, o.received_at, o.value)
+                    for o in outcomes
+                ),
+            )
+
+    def outcomes(self, strands: Collection[str]) -> tuple[Outcome, ...]:
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                f"SELECT {_OUTCOME} FROM outcomes WHERE anchor_strand {_LISTED} ORDER BY at, outcome_id",
+                (json.dumps(list(strands)),),
+            ).fetchall()
+        return tuple(Outcome(*row) for row in rows)
+
+    def purge(self, strands: Collection[str], up_to: int) -> int:
+        listed = json.dumps(list(strands))
+        with self._database.writing() as connection:
+            erased = 0
+            for table, time in (("decisions", "at"), ("actions", "decided_at"), ("outcomes", "at")):
+                erased += connection.execute(
+                    f"DELETE FROM {table} WHERE anchor_strand {_LISTED} AND {time} <= ?", (listed, up_to)
+                ).rowcount
+        return erased
+
+    def _decoded(self, encoding: int, body: bytes) -> Decision:
+        if encoding != _ENCODING:
+            raise OutputError(
+                f"{self._database.path} holds a decision in encoding {encoding}, which this version cannot read",
+                hint="use the version of Wayline that wrote it, or a newer one",
+            )
+        return wire.unpack(Decision, bytes(cramjam.lz4.decompress_block(body)))
+
+
+_INSERT_ACTION = f"INSERT INTO actions ({_ACTION}, decided_at, owner) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+
+
+def _decision_row(decision: Decision) -> tuple[object, ...]:
+    body = bytes(cramjam.lz4.compress_block(wire.pack(decision)))
+    return (decision.decision_id, decision.anchor_strand, decision.at, _ENCODING, body)
+
+
+def _action_row(action: Action, decided_at: int, owner: str | None) -> tuple[object, ...]:
+    return (
+        action.action_id,
+        action.decision_id,
+        action.person_id,
+        action.anchor_strand,
+        action.channel,
+        action.template,
+        action.status,
+        action.reason,
+        action.at,
+        action.attempts,
+        decided_at,
+        owner,
+    )
+
+
+def _shown(action: Action) -> Action:
+    """As others see it: an intent without a result is in doubt."""
+    return replace(action, status=IN_DOUBT, reason="the intent has no result") if action.status == SENDING else action
+
+
+def _decision_order(decision: Decision) -> tuple[int, str]:
+    return (decision.at, decision.decision_id)
+
+
+def _action_order(action: Action) -> tuple[int, str]:
+    return (action.at, action.action_id)
