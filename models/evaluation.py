@@ -1,0 +1,159 @@
+"""How good a stage model is on rows it has not seen, and which promotion gates that passes. Pure numpy.
+
+Probabilities come as a matrix, one row a point, one column a stage in ontology order; targets as stage indices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+_FLOOR = 1e-7
+_BINS = 10
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Quality on held-out rows.
+
+    ``ece`` is the expected calibration error of the top probability over ten equal bins. ``recall`` and ``support`` are
+    by stage; a stage without rows has no recall. ``majority_accuracy`` and ``prior_log_loss`` are what always answering
+    the training set's commonest stage, or its shares, would have reached on the same rows.
+    """
+
+    rows: int
+    accuracy: float
+    macro_f1: float
+    log_loss: float
+    ece: float
+    majority_accuracy: float
+    prior_log_loss: float
+    recall: dict[str, float] = field(default_factory=dict)
+    support: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A champion on the same rows as the candidate."""
+
+    version: str
+    rows: int
+    accuracy: float
+    log_loss: float
+
+
+@dataclass(frozen=True)
+class Gates:
+    """What a candidate must reach to become champion."""
+
+    max_ece: float = 0.10
+    min_stage_recall: float = 0.10
+    recall_support: int = 50
+    max_accuracy_loss: float = 0.01
+    max_log_loss_growth: float = 0.02
+
+    def refusals(self, metrics: Metrics, champion: Comparison | None) -> tuple[str, ...]:
+        """One sentence for each gate not passed; empty when the candidate may become champion.
+
+        Args:
+            metrics: of the candidate.
+            champion: the champion on the candidate's test rows, or None when there is none.
+        """
+        found: list[str] = []
+        if metrics.accuracy < metrics.majority_accuracy:
+            found.append(
+                f"accuracy: {metrics.accuracy:.3f} is below the {metrics.majority_accuracy:.3f} of always answering "
+                "the commonest stage"
+            )
+        if not metrics.log_loss < metrics.prior_log_loss:
+            found.append(
+                f"log_loss: {metrics.log_loss:.3f} is not below the {metrics.prior_log_loss:.3f} of the shares"
+            )
+        if metrics.ece > self.max_ece:
+            found.append(f"calibration: error {metrics.ece:.3f} is above {self.max_ece:.2f}")
+        for stage, recall in metrics.recall.items():
+            if metrics.support[stage] >= self.recall_support and recall < self.min_stage_recall:
+                found.append(
+                    f"stage_recall: {stage} is recognised in {recall:.1%} of {metrics.support[stage]} rows, "
+                    f"less than {self.min_stage_recall:.0%}"
+                )
+        if champion is not None:
+            if metrics.accuracy < champion.accuracy - self.max_accuracy_loss:
+                found.append(
+                    f"regression: accuracy {metrics.accuracy:.3f} against {champion.accuracy:.3f} of champion "
+                    f"{champion.version} on the same rows"
+                )
+            if metrics.log_loss > champion.log_loss * (1 + self.max_log_loss_growth):
+                found.append(
+                    f"regression: log loss {metrics.log_loss:.3f} against {champion.log_loss:.3f} of champion "
+                    f"{champion.version} on the same rows"
+                )
+        return tuple(found)
+
+
+def evaluate(probabilities: Floats, target: Ints, training_target: Ints, stages: Sequence[str]) -> Metrics:
+    """Metrics of probabilities against targets; baselines are learnt from the training rows only.
+
+    Raises:
+        ValueError: no rows, or shapes that do not fit.
+    """
+    n = len(target)
+    if n == 0 or probabilities.shape != (n, len(stages)):
+        raise ValueError(
+            f"{n} targets do not fit probabilities of shape {probabilities.shape} for {len(stages)} stages"
+        )
+    answer = probabilities.argmax(axis=1)
+    counts = np.bincount(training_target, minlength=len(stages)).astype(np.float64)
+    prior = np.tile(counts / counts.sum(), (n, 1))
+    recall: dict[str, float] = {}
+    support: dict[str, int] = {}
+    f1: list[float] = []
+    for index, stage in enumerate(stages):
+        actual, said = target == index, answer == index
+        both = int((actual & said).sum())
+        if actual.any():
+            recall[stage] = both / int(actual.sum())
+            support[stage] = int(actual.sum())
+        if actual.any() or said.any():
+            f1.append(2 * both / (int(actual.sum()) + int(said.sum())))
+    return Metrics(
+        rows=n,
+        accuracy=accuracy(probabilities, target),
+        macro_f1=float(np.mean(f1)),
+        log_loss=log_loss(probabilities, target),
+        ece=calibration_error(probabilities, target),
+        majority_accuracy=float((target == counts.argmax()).mean()),
+        prior_log_loss=log_loss(prior, target),
+        recall=recall,
+        support=support,
+    )
+
+
+def accuracy(probabilities: Floats, target: Ints) -> float:
+    """Share of rows whose most probable stage is the target; the earlier stage where two tie."""
+    return float((probabilities.argmax(axis=1) == target).mean())
+
+
+def log_loss(probabilities: Floats, target: Ints) -> float:
+    """Mean negative log probability of the target, in nats; probabilities are floored at 1e-7."""
+    said = probabilities[np.arange(len(target)), target]
+    return float(-np.log(np.clip(said, _FLOOR, 1.0)).mean())
+
+
+def calibration_error(probabilities: Floats, target: Ints) -> float:
+    """Expected calibration error: distance of confidence and accuracy in ten bins, weighted by their rows."""
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == target
+    bins = np.minimum((confidence * _BINS).astype(np.int64), _BINS - 1)
+    error = 0.0
+    for index in range(_BINS):
+        inside = bins == index
+        if inside.any():
+            error += abs(float(confidence[inside].mean()) - float(right[inside].mean())) * float(inside.mean())
+    return error
