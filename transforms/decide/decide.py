@@ -1,0 +1,310 @@
+"""Deciding along a journey: its moments in order, merged with the waits of plans; one decision a moment and slot.
+
+Input: the moments of one journey, what was decided before (``History``), its outcomes. Output: ``DecideResult``.
+Time domain: event time, UTC microseconds, up to the horizon. Errors: ``CheckFailedError`` from ``replay`` alone. State:
+none; the same input gives the same output. It does not carry anything out, and it does not correct the past: nothing
+is decided at or before the last decided point.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from bisect import bisect_right, insort
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any
+
+from contracts.errors import CheckFailedError
+from contracts.exchange import Decision, History, Outcome, Trigger
+from transforms.decide import asking
+from transforms.decide.asking import Choice, Entry, Facts, Moment, Verdict
+from transforms.decide.plans import PlanBook, PlanRun, PlanState
+from transforms.decide.rules import NOTHING, PolicySet
+
+# Actions that never reached the person: they use up no cap and start no cooldown.
+_UNSENT = frozenset({"suppressed", "failed", "dry_run"})
+
+
+@dataclass(frozen=True, slots=True)
+class DecideResult:
+    """What came of a walk.
+
+    Args:
+        decisions: new ones, ascending by time.
+        plans: every run of a plan, open and ended, in the order of their starts.
+        unfinished: stored decisions without an action: their run was cut off between the two, so the act stage gets
+            them again (it carries out an action id once).
+    """
+
+    decisions: tuple[Decision, ...]
+    plans: tuple[PlanState, ...]
+    unfinished: tuple[Decision, ...]
+
+
+def decide_journey(
+    policies: PolicySet,
+    person_id: str,
+    triggers: Sequence[Trigger],
+    at: Callable[[int], Trigger],
+    stage_changes: Sequence[tuple[int, str]],
+    history: History,
+    horizon: int,
+    ontology_version: str,
+    outcomes: Sequence[Outcome] = (),
+) -> DecideResult:
+    """Decide at every moment of a journey that was not decided before.
+
+    Args:
+        policies: the policies in force.
+        person_id: whose journey it is.
+        triggers: all transitions and session starts, ascending by time; also those before the last decided point,
+            since plans that run now may have started there.
+        at: the journey as of an instant, as a trigger of kind ``step``.
+        stage_changes: (instant, stage entered) of every move, ascending.
+        history: decisions and actions of the person's strands.
+        horizon: nothing after it is decided.
+        ontology_version: recorded with each decision.
+        outcomes: of the journey; complaints and the like suppress.
+    """
+    walk = _Walk(policies, person_id, at, PlanBook(stage_changes), history, ontology_version, outcomes)
+    for trigger in sorted(triggers, key=attrgetter("at")):
+        if trigger.at > horizon:
+            break
+        walk.steps(trigger.at, inclusive=False)
+        walk.trigger(trigger)
+    walk.steps(horizon, inclusive=True)
+    acted = {action.decision_id for action in history.actions}
+    unfinished = tuple(decision for decision in history.decisions if decision.decision_id not in acted)
+    return DecideResult(tuple(walk.decisions), walk.book.finish(horizon), unfinished)
+
+
+def decision_id(anchor_strand: str, point: str, slot: str) -> str:
+    """Id of the decision at an evaluation point: the same in every refold, whoever the person is by then."""
+    text = f"{anchor_strand}\0{point}\0{slot}"
+    return "d_" + hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+
+
+def replay(decision: Decision, policies: PolicySet) -> Decision:
+    """Decide again from a decision's own record; equal to it when the record tells the truth.
+
+    Raises:
+        CheckFailedError: it was made by another policy version.
+    """
+    if decision.policy_version != policies.version:
+        raise CheckFailedError(
+            f"decision {decision.decision_id} was made by policy {decision.policy_version}, not {policies.version}",
+            hint="replay it with the policy files of that version",
+        )
+    facts = decision.facts
+    from_stage = facts.get(asking.FROM_STAGE)
+    confidence = facts.get(asking.CONFIDENCE)
+    now = asking.moment(
+        policies,
+        kind=decision.trigger,
+        at=decision.at,
+        stage=decision.stage,
+        from_stage=str(from_stage) if from_stage is not None else None,
+        confidence=float(confidence) if confidence is not None else 0.0,
+        decided_by=str(facts.get(asking.DECIDED_BY, "")),
+        features=decision.features,
+        facts={name: value for name, value in facts.items() if not name.startswith("policy.")},
+        consent=decision.consent,
+    )
+    step = (decision.plan, decision.plan_step) if decision.plan is not None and decision.plan_step is not None else None
+    asked = asking.asking_for(policies, now.kind, now.stage, now.from_stage, step)
+    entries = dict(asked.slots).get(decision.slot, ())
+    choice = asking.choose(policies, entries, asked.verdicts(now), now, facts, decision.person_id)
+    return dataclasses.replace(decision, **_chosen(choice))
+
+
+def _chosen(choice: Choice) -> dict[str, Any]:
+    rule = choice.rule
+    return {
+        "chosen": rule.name if rule else NOTHING,
+        "channel": rule.channel if rule else None,
+        "template": rule.action if rule else None,
+        "purpose": rule.purpose if rule else None,
+        "candidates": choice.candidates,
+        "reason": choice.reason,
+        "propensity": choice.propensity,
+    }
+
+
+class _Walk:
+    """One walk along one journey."""
+
+    def __init__(
+        self,
+        policies: PolicySet,
+        person_id: str,
+        at: Callable[[int], Trigger],
+        book: PlanBook,
+        history: History,
+        ontology_version: str,
+        outcomes: Sequence[Outcome],
+    ) -> None:
+        self.policies = policies
+        self.person_id = person_id
+        self.at = at
+        self.book = book
+        self.ontology_version = ontology_version
+        self.decisions: list[Decision] = []
+        self._last_decided = history.last_decided
+        self._known = {decision.decision_id for decision in history.decisions}
+        self._contacts: list[tuple[int, str]] = []
+        self._last: dict[str, int] = {}
+        unsent = {action.decision_id for action in history.actions if action.status in _UNSENT}
+        for decision in sorted(history.decisions, key=attrgetter("at", "decision_id")):
+            if decision.channel is not None and decision.decision_id not in unsent:
+                self._note(decision.at, decision.chosen, decision.channel)
+        self._outcomes: dict[str, list[int]] = {rule.after: [] for rule in policies.suppressions}
+        for outcome in sorted(outcomes, key=attrgetter("at")):
+            if outcome.kind in self._outcomes:
+                self._outcomes[outcome.kind].append(outcome.at)
+
+    # --- moments --------------------------------------------------------------------------------------------
+
+    def trigger(self, trigger: Trigger) -> None:
+        """A transition or the start of a session: plans end, candidates are asked, plans start."""
+        if trigger.kind == "transition":
+            self.book.move(trigger.at, trigger.stage)
+        asked = asking.asking_for(self.policies, trigger.kind, trigger.stage, trigger.from_stage)
+        deciding = self._is_open(trigger.at)
+        if not (deciding and asked.slots) and not asked.starts and not (asked.exits and self.book.open):
+            return
+        now = self._moment(trigger)
+        verdicts = asked.verdicts(now)
+        for run in self.book.open:
+            self._leave(run, trigger.at, asked.exits, verdicts)
+        self.book.sweep()
+        if deciding:
+            for slot, entries in asked.slots:
+                self._decide(trigger, trigger, now, slot, entries, verdicts, None)
+        for plan, condition in asked.starts:
+            if self.book.may_start(plan, trigger.at) and (condition is None or verdicts[condition] is True):
+                self.book.start(plan, trigger)
+
+    def steps(self, until: int, *, inclusive: bool) -> None:
+        """The steps of plans that are due up to ``until``, each at its instant."""
+        while (run := self.book.next_due(until, inclusive=inclusive)) is not None:
+            due = run.due_at
+            if self._is_open(due) or run.plan.exit_when is not None:
+                self._step(run, due)
+            if run.ended_at is None:
+                run.advance()
+            self.book.sweep()
+
+    def _step(self, run: PlanRun, due: int) -> None:
+        trigger = self.at(due)
+        if run.plan.exit_on_move and trigger.stage != run.start.stage:
+            run.end(due, "moved")
+            return
+        step = (run.plan.name, run.next_step)
+        asked = asking.asking_for(self.policies, "step", trigger.stage, trigger.from_stage, step)
+        now = self._moment(trigger)
+        verdicts = asked.verdicts(now)
+        self._leave(run, due, asked.exits, verdicts)
+        if run.ended_at is None and self._is_open(due):
+            for slot, entries in asked.slots:
+                self._decide(trigger, run.start, now, slot, entries, verdicts, step)
+
+    def _leave(self, run: PlanRun, at: int, exits: asking.Exits, verdicts: Sequence[Verdict]) -> None:
+        index = exits.get(run.plan.name)
+        if index is not None and verdicts[index] is True:
+            run.end(at, "exit")
+
+    # --- deciding -------------------------------------------------------------------------------------------
+
+    def _is_open(self, at: int) -> bool:
+        return self._last_decided is None or at > self._last_decided
+
+    def _moment(self, trigger: Trigger) -> Moment:
+        return asking.moment(
+            self.policies,
+            kind=trigger.kind,
+            at=trigger.at,
+            stage=trigger.stage,
+            from_stage=trigger.from_stage,
+            confidence=trigger.confidence,
+            decided_by=trigger.decided_by,
+            features=trigger.features,
+            facts=trigger.facts,
+            consent=trigger.consent,
+        )
+
+    def _decide(
+        self,
+        trigger: Trigger,
+        origin: Trigger,
+        now: Moment,
+        slot: str,
+        entries: Sequence[Entry],
+        verdicts: Sequence[Verdict],
+        step: tuple[str, int] | None,
+    ) -> None:
+        """Ask one slot. A step of a plan belongs to the moment that started the plan (``origin``): its id stays the
+        same when the events before its instant change."""
+        made = decision_id(origin.anchor_strand, origin.point, slot)
+        if made in self._known:
+            return
+        past = self._past(trigger.at, entries)
+        choice = asking.choose(self.policies, entries, verdicts, now, past, self.person_id)
+        facts: Facts = {**trigger.facts, **past}
+        facts[asking.CONFIDENCE] = trigger.confidence
+        facts[asking.DECIDED_BY] = trigger.decided_by
+        if trigger.from_stage is not None:
+            facts[asking.FROM_STAGE] = trigger.from_stage
+        rule = choice.rule
+        self._known.add(made)
+        self.decisions.append(
+            Decision(
+                decision_id=made,
+                person_id=self.person_id,
+                anchor_strand=origin.anchor_strand,
+                at=trigger.at,
+                slot=slot,
+                trigger=trigger.kind,
+                stage=trigger.stage,
+                plan=step[0] if step else None,
+                plan_step=step[1] if step else None,
+                policy_version=self.policies.version,
+                model_version=trigger.model_version,
+                ontology_version=self.ontology_version,
+                features=trigger.features,
+                facts=facts,
+                consent=trigger.consent,
+                session_id=trigger.session_id,
+                **_chosen(choice),
+            )
+        )
+        if rule is not None:
+            self._note(trigger.at, rule.name, rule.channel)
+
+    def _note(self, at: int, name: str, channel: str) -> None:
+        insort(self._contacts, (at, channel))
+        self._last[name] = max(at, self._last.get(name, at))
+
+    def _past(self, at: int, entries: Sequence[Entry]) -> Facts:
+        """What the policy's guards look at, as facts: counts of caps, cooldowns that last, suppressions in force."""
+        past: Facts = {}
+        for cap in self.policies.caps:
+            count = 0
+            for contact, channel in reversed(self._contacts):
+                if contact <= at - cap.per:
+                    break
+                if contact <= at and channel in cap.channels:
+                    count += 1
+            past[asking.CAP + cap.name] = count
+        for entry in entries:
+            rule = entry.rule
+            last = self._last.get(rule.name) if rule.cooldown else None
+            if last is not None and at - last < rule.cooldown:
+                past[asking.LAST + rule.name] = last
+        for suppression in self.policies.suppressions:
+            times = self._outcomes[suppression.after]
+            index = bisect_right(times, at)
+            if index and at - times[index - 1] < suppression.duration:
+                past[asking.SUPPRESSED + suppression.name] = times[index - 1]
+        return past
