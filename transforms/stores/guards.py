@@ -8,85 +8,98 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import NamedTuple
 
 from contracts.exchange import Action
-from transforms.stores.effects import OPT_OUTS, SUPPRESSED, Guards, PlannedAction, SendCap
+from transforms.stores.effects import OPT_OUTS, SUPPRESSED, Guards, PlannedAction
 
 LIVE = "status IN ('pending', 'sending', 'sent', 'in_doubt')"
 """Actions that reached, or may reach, the customer: what caps and duplicates count."""
 
-_OTHERS = f"{LIVE} AND action_id != :self"
-# The person's rows, whichever strand of the person they were made under and whatever the person was called then.
-_OF_PERSON = "(person_id = :person OR anchor_strand IN (SELECT strand_id FROM strands WHERE person_id = :person))"
+_PERSONS_ACTIONS = f"""
+    SELECT action_id, channel, template, decided_at FROM actions WHERE person_id = :person AND {LIVE}
+    UNION SELECT action_id, channel, template, decided_at FROM actions
+    WHERE anchor_strand IN (SELECT strand_id FROM strands WHERE person_id = :person) AND {LIVE}
+"""
+_PERSONS_OPT_OUTS = f"""
+    SELECT kind, at, (SELECT channel FROM actions WHERE actions.action_id = outcomes.action_id) FROM outcomes
+    WHERE person_id = :person AND kind IN {OPT_OUTS}
+    UNION SELECT kind, at, (SELECT channel FROM actions WHERE actions.action_id = outcomes.action_id) FROM outcomes
+    WHERE anchor_strand IN (SELECT strand_id FROM strands WHERE person_id = :person) AND kind IN {OPT_OUTS}
+"""
+
+
+class Live(NamedTuple):
+    """An action of the person that was, or may have been, sent."""
+
+    action_id: str
+    channel: str
+    template: str
+    decided_at: int
+
+
+class OptOut(NamedTuple):
+    """A complaint or an unsubscription; ``channel`` is None when the action it answers is unknown: it means all."""
+
+    kind: str
+    at: int
+    channel: str | None
 
 
 def checked(connection: sqlite3.Connection, plan: PlannedAction, guards: Guards) -> Action:
     """The action under its current person, suppressed if consent, an opt-out, a duplicate or a cap forbids it now."""
-    row = connection.execute(
-        "SELECT person_id FROM strands WHERE strand_id = ?", (plan.action.anchor_strand,)
-    ).fetchone()
+    strand = (plan.action.anchor_strand,)
+    row = connection.execute("SELECT person_id FROM strands WHERE strand_id = ?", strand).fetchone()
     action = plan.action if row is None else replace(plan.action, person_id=row[0])
-    reason = (
-        _withdrawn(connection, action, plan)
-        or _opted_out(connection, action, plan.decided_at)
-        or _duplicate(connection, action, plan.decided_at, guards.duplicate_window)
-        or next((why for cap in guards.caps if (why := _capped(connection, action, plan.decided_at, cap))), None)
+    person = {"person": action.person_id}
+    standing = connection.execute("SELECT at, consent FROM persons WHERE person_id = :person", person).fetchone()
+    reason = forbidden(
+        replace(plan, action=action),
+        guards,
+        consent=json.loads(standing[1]) if standing and standing[0] >= plan.decided_at else {},
+        opt_outs=[OptOut(*found) for found in connection.execute(_PERSONS_OPT_OUTS, person)],
+        live=[Live(*found) for found in connection.execute(_PERSONS_ACTIONS, person)],
     )
     return action if reason is None else replace(action, status=SUPPRESSED, reason=reason)
 
 
-def _withdrawn(connection: sqlite3.Connection, action: Action, plan: PlannedAction) -> str | None:
-    if plan.purpose is None:
-        return None
-    row = connection.execute(
-        "SELECT consent FROM persons WHERE person_id = ? AND at >= ?", (action.person_id, plan.decided_at)
-    ).fetchone()
-    if row is None or json.loads(row[0]).get(plan.purpose, True):
-        return None
-    return f"consent: {plan.purpose} was withdrawn after the decision"
+def forbidden(
+    plan: PlannedAction,
+    guards: Guards,
+    *,
+    consent: Mapping[str, bool],
+    opt_outs: Iterable[OptOut],
+    live: Iterable[Live],
+) -> str | None:
+    """Why an action must not be sent, None if it may.
 
-
-def _opted_out(connection: sqlite3.Connection, action: Action, decided_at: int) -> str | None:
-    row = connection.execute(
-        f"SELECT kind FROM outcomes WHERE {_OF_PERSON} AND kind IN {OPT_OUTS} AND at > :since AND coalesce("
-        " (SELECT channel FROM actions WHERE actions.action_id = outcomes.action_id), :channel) = :channel LIMIT 1",
-        {"person": action.person_id, "since": decided_at, "channel": action.channel},
-    ).fetchone()
-    return f"suppressed: {row[0]} on {action.channel} after the decision" if row else None
-
-
-def _duplicate(connection: sqlite3.Connection, action: Action, decided_at: int, window: int) -> str | None:
-    if not window:
-        return None
-    row = connection.execute(
-        f"SELECT action_id FROM actions WHERE {_OF_PERSON} AND {_OTHERS} AND channel = :channel"
-        " AND template = :template AND decided_at > :since AND decided_at < :until LIMIT 1",
-        {
-            "person": action.person_id,
-            "self": action.action_id,
-            "channel": action.channel,
-            "template": action.template,
-            "since": decided_at - window,
-            "until": decided_at + window,
-        },
-    ).fetchone()
-    return f"duplicate: action {row[0]} carries the same" if row else None
-
-
-def _capped(connection: sqlite3.Connection, action: Action, decided_at: int, cap: SendCap) -> str | None:
-    if cap.channels and action.channel not in cap.channels:
-        return None
-    sent: int = connection.execute(
-        f"SELECT count(*) FROM actions WHERE {_OF_PERSON} AND {_OTHERS} AND decided_at > :since"
-        " AND decided_at <= :until AND (:everywhere OR channel IN (SELECT value FROM json_each(:channels)))",
-        {
-            "person": action.person_id,
-            "self": action.action_id,
-            "since": decided_at - cap.per,
-            "until": decided_at,
-            "everywhere": not cap.channels,
-            "channels": json.dumps(cap.channels),
-        },
-    ).fetchone()[0]
-    return f"cap: {sent} of {cap.maximum} actions are used" if sent >= cap.maximum else None
+    Args:
+        plan: the action, under its current person.
+        guards: caps and the window of duplicates.
+        consent: what the person stated after the decision; empty when nothing newer is known.
+        opt_outs: the person's, in any order.
+        live: the person's actions, in any order; the action itself may be among them and does not count.
+    """
+    action, at = plan.action, plan.decided_at
+    if plan.purpose is not None and not consent.get(plan.purpose, True):
+        return f"consent: {plan.purpose} was withdrawn after the decision"
+    for opt_out in opt_outs:
+        if opt_out.at > at and opt_out.channel in (None, action.channel):
+            return f"suppressed: {opt_out.kind} on {action.channel} after the decision"
+    others = [other for other in live if other.action_id != action.action_id]
+    for other in others:
+        same = other.channel == action.channel and other.template == action.template
+        if same and abs(other.decided_at - at) < guards.duplicate_window:
+            return f"duplicate: action {other.action_id} carries the same"
+    for cap in guards.caps:
+        if cap.channels and action.channel not in cap.channels:
+            continue
+        used = sum(
+            at - cap.per < other.decided_at <= at and (not cap.channels or other.channel in cap.channels)
+            for other in others
+        )
+        if used >= cap.maximum:
+            return f"cap: {used} of {cap.maximum} actions are used"
+    return None
