@@ -1,9 +1,9 @@
 """Decode: Avro binary, written with any compatible schema version, to ``Event``.
 
-Pure: no Beam, no clock. ``EventDecoder`` is made once for a writer's schema. A schema equal to the newest event schema is
-read by the compiled reader; any other goes through resolution in the Avro library, at about twice the cost. Times are UTC
-microseconds whatever unit the writer used. Errors: ``DecodeError`` with a reason from ``transforms.dead_letter.REASONS``;
-nothing else escapes, whatever the bytes are.
+Pure: no Beam, no clock. ``EventDecoder`` is made once for a writer's schema. A schema equal to the newest event schema
+is read by the compiled reader; any other goes through resolution in the Avro library, at over twice the cost. Times are
+UTC microseconds whatever unit the writer used. Errors: ``DecodeError`` with a reason from
+``transforms.dead_letter.REASONS``; nothing else escapes, whatever the bytes are.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import json
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -39,7 +39,7 @@ LIBRARY_FAULTS: tuple[type[Exception], ...] = (
     fastavro.schema.SchemaParseException,
     fastavro.schema.UnknownType,
 )
-"""What the Avro library was seen to raise, or by its source can raise, on bytes or schemas that are not what they claim."""
+"""What the Avro library was seen to raise, or by its source can raise, on bytes or schemas that are false."""
 
 _MAX_SCHEMA_CHARS = 1_000_000
 _MAX_DEPTH = 60
@@ -75,20 +75,25 @@ def _named(fault: BaseException) -> str:
     return type(fault).__name__
 
 
-def _size_is_zero(schema: Any) -> bool:
+def _size_is_zero(schema: Any, sizes: dict[str, bool]) -> bool:
     """Whether a value can take no byte at all, so that a count alone could stand for any number of them."""
-    kind = schema["type"] if isinstance(schema, dict) else schema
-    if kind == "null":
-        return True
+    if isinstance(schema, list):
+        return False  # the number of the branch takes a byte
+    if isinstance(schema, str):
+        return schema == "null" or sizes.get(schema, False)
+    kind = schema["type"]
     if kind == "fixed":
-        return not schema.get("size")
-    if kind in ("record", "error") and isinstance(schema, dict):
-        return all(_size_is_zero(field["type"]) for field in schema["fields"])
-    return False if not isinstance(kind, (dict, list)) else _size_is_zero(kind)
+        return not schema["size"]
+    if kind in ("record", "error"):
+        return all(_size_is_zero(field["type"], sizes) for field in schema["fields"])
+    return _size_is_zero(kind, sizes)
 
 
 def _refuse_unsafe(schema: Any, open_names: frozenset[str], sizes: dict[str, bool], depth: int) -> None:
-    """Refuse what lets a few bytes exhaust memory, time or the stack of a reader: recursion, items without a size."""
+    """Refuse what lets a few bytes exhaust memory, time or the stack of a reader: recursion, items without a size.
+
+    ``open_names`` are the records around this place, ``sizes`` tells of each finished named type whether it is empty.
+    """
     if depth > _MAX_DEPTH:
         raise DecodeError("unsafe_schema", f"the writer's schema is nested deeper than {_MAX_DEPTH}")
     if isinstance(schema, str):
@@ -104,18 +109,16 @@ def _refuse_unsafe(schema: Any, open_names: frozenset[str], sizes: dict[str, boo
         inside = open_names | {schema["name"]}
         for field in schema["fields"]:
             _refuse_unsafe(field["type"], inside, sizes, depth + 1)
-        sizes[schema["name"]] = _size_is_zero(schema)
-    elif kind == "fixed":
-        sizes[schema["name"]] = _size_is_zero(schema)
     elif kind == "array":
         _refuse_unsafe(schema["items"], open_names, sizes, depth + 1)
-        items = schema["items"]
-        if sizes[items] if isinstance(items, str) and items in sizes else _size_is_zero(items):
+        if _size_is_zero(schema["items"], sizes):
             raise DecodeError("unsafe_schema", "the writer's schema has an array of items without a size")
     elif kind == "map":
         _refuse_unsafe(schema["values"], open_names, sizes, depth + 1)
-    elif isinstance(kind, (dict, list)):
+    else:
         _refuse_unsafe(kind, open_names, sizes, depth + 1)
+    if "name" in schema:
+        sizes[schema["name"]] = _size_is_zero(schema, sizes)
 
 
 def _time_unit(schema: Any) -> str | None:
@@ -191,10 +194,7 @@ class EventDecoder:
 
     def decode(self, data: bytes) -> Event:
         """One message that is exactly one event. Raises DecodeError ``undecodable`` otherwise."""
-        event: Event | None = None
-        for event in self.decode_block(data, 1, reason="undecodable"):
-            pass
-        assert event is not None  # decode_block raises or yields once
+        (event,) = list(self.decode_block(data, 1, reason="undecodable"))
         return event
 
     def decode_block(self, data: bytes, count: int, *, reason: str = "corrupt_block") -> Iterator[Event]:
@@ -244,6 +244,3 @@ class EventDecoder:
 def newest_decoder() -> EventDecoder:
     """The decoder of the newest event schema: what dead letters of kind ``event`` hold."""
     return EventDecoder(codec.raw_schema("event"))
-
-
-Decoder = Callable[[bytes], Event]
