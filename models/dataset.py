@@ -211,9 +211,8 @@ def label_summary(out: Path) -> dict[str, dict[str, float]]:
 
 
 def _bucket(person: str) -> int:
-    return (
-        int.from_bytes(hashlib.blake2b(person.encode(), digest_size=4, person=b"wayline-split").digest(), "big") % 100
-    )
+    digest = hashlib.blake2b(person.encode(), digest_size=4, person=b"wayline-split").digest()
+    return int.from_bytes(digest, "big") % 100
 
 
 def _open(out: Path) -> tuple[Any, Any]:

@@ -40,7 +40,8 @@ def fit_calibrated(
         settings: size and seed; the same rows and settings give the same model.
 
     The temperature of the probabilities is fitted on the held rows. When these lack a stage of the training rows no
-    temperature can be fitted; the classifier is returned as it is, says so in its name, and the calibration gate judges.
+    temperature can be fitted; the classifier is returned as it is, says so in its name, and the gate on calibration
+    judges.
     """
     from sklearn.calibration import CalibratedClassifierCV
     from sklearn.ensemble import HistGradientBoostingClassifier

@@ -35,7 +35,7 @@ class GateRules:
 
 
 def check(frame: Any, rules: GateRules) -> GateReport:
-    """Check a training frame (pandas) against the rules; the columns are ``PERSON``, ``MOMENT``, ``TARGET``, features."""
+    """Check a training frame (pandas): columns ``PERSON``, ``MOMENT``, ``TARGET`` and the features of the rules."""
     import great_expectations as gx
     import great_expectations.expectations as expect
 

@@ -1,6 +1,6 @@
 """The MLflow side of the registry: runs, model versions and aliases, for those who review models.
 
-The pointer file and the bundles decide what is scored; MLflow repeats it, and ``sync_roles`` can always be called again.
+The pointer file and the bundles decide what is scored; MLflow repeats it, and ``sync_roles`` may be called again.
 The database is ``OUT/registry/mlflow.db``; callers hold the registry's lock, so that it is created once.
 """
 

@@ -1,8 +1,9 @@
 """The model registry of an output folder: register, promote, roll back, list.
 
-``OUT/registry`` holds the immutable ``bundles/``, the pointer ``champion.json`` and MLflow's database. A version becomes
-champion only when its bundle verifies, its features are those this code computes, its stages are the ontology's, and it
-passes the gates. Every change is one more dated activation; nothing that was scored before its date changes.
+``OUT/registry`` holds the immutable ``bundles/``, the pointer ``champion.json`` and MLflow's database. A version
+becomes champion only when its bundle verifies, its features are those this code computes, its stages are the
+ontology's, and it passes the gates. Every change is one more dated activation; nothing that was
+scored before its date changes.
 """
 
 from __future__ import annotations

@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 
 def behaviour_ranks(stages: Sequence[str], defining: Mapping[str, Collection[str]]) -> dict[str, int]:
@@ -88,8 +87,3 @@ def furthest_stage(
         hit = exists & (sorted_codes[at] == point_codes) & (sorted_times[at] - point_times <= window)
         target[hit] = stage
     return target
-
-
-def matured(point_times: Ints, window: int, horizon: int) -> Bools:
-    """Which points have a target that no further event up to now can change: all of H lies at or before the horizon."""
-    return point_times <= horizon - window
