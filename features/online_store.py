@@ -1,0 +1,144 @@
+"""The online table as a Feast online store: ``online_store.type: features.online_store.RevisionOnlineStore``.
+
+Feast's own SQLite store lets an older row overwrite a newer one. This one keeps the greatest ``revision``, a field that
+every view in it must have, whichever way rows come: from the pipeline, ``feast materialize`` or ``store.push``.
+It holds views of one text entity and Float64 features, which is all that Wayline has. Importing this module imports
+Feast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+from feast.infra.online_stores.online_store import OnlineStore
+from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+from feast.protos.feast.types.Value_pb2 import Value
+from feast.repo_config import FeastConfigBaseModel
+from pydantic import StrictStr
+
+from contracts.errors import OutputError
+from features.online_table import ONLINE_FILE, OnlineTable
+
+REVISION = "revision"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+Written = tuple[Any, dict[str, Any], datetime, datetime | None]
+"""(entity key proto, feature name to value proto, event time, created): a row as Feast hands it over."""
+
+
+class RevisionOnlineStoreConfig(FeastConfigBaseModel):  # type: ignore[misc]  # Feast is untyped
+    """``path``: the SQLite file, relative to the Feast repository."""
+
+    type: Literal["features.online_store.RevisionOnlineStore"] = "features.online_store.RevisionOnlineStore"
+    path: StrictStr = ONLINE_FILE
+
+
+class RevisionOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast is untyped
+    """Feast's interface over ``OnlineTable``."""
+
+    def __init__(self) -> None:
+        self._tables: dict[tuple[Path, str], OnlineTable] = {}
+
+    def online_write_batch(
+        self, config: Any, table: Any, data: list[Written], progress: Callable[[int], Any] | None
+    ) -> None:
+        """Write rows; of one entity the row with the greatest revision stays, whatever the order.
+
+        Raises:
+            OutputError: a row has no ``revision``, or its entity or a feature is of a kind this store does not hold.
+        """
+        names = [field.name for field in table.features if field.name != REVISION]
+        rows = [
+            (_entity(key), _revision(values, table.name), _micros(at), [_number(values, name) for name in names])
+            for key, values, at, _ in data
+        ]
+        self._table(config, table.name).write(names, rows)
+        if progress:
+            progress(len(rows))
+
+    def online_read(
+        self,
+        config: Any,
+        table: Any,
+        entity_keys: list[Any],
+        requested_features: list[str] | None = None,
+    ) -> list[tuple[datetime | None, dict[str, Any] | None]]:
+        """(event time, features) of each entity; (None, None) where there is none."""
+        wanted = None if requested_features is None else set(requested_features)
+        answers: list[tuple[datetime | None, dict[str, Any] | None]] = []
+        for row in self._table(config, table.name).read([_entity(key) for key in entity_keys]):
+            if row is None:
+                answers.append((None, None))
+                continue
+            values = {
+                name: Value(double_val=value) for name, value in row.values.items() if wanted is None or name in wanted
+            }
+            if wanted is None or REVISION in wanted:
+                values[REVISION] = Value(int64_val=row.revision)
+            answers.append((_EPOCH + row.event_time * _MICROSECOND, values))
+        return answers
+
+    def update(
+        self,
+        config: Any,
+        tables_to_delete: Sequence[Any],
+        tables_to_keep: Sequence[Any],
+        entities_to_delete: Sequence[Any],
+        entities_to_keep: Sequence[Any],
+        partial: bool,
+    ) -> None:
+        """Make the file; forget the rows of views that are gone."""
+        for view in tables_to_keep:
+            self._table(config, view.name).create()
+        for view in tables_to_delete:
+            self._table(config, view.name).clear()
+
+    def teardown(self, config: Any, tables: Sequence[Any], entities: Sequence[Any]) -> None:
+        """Forget the rows of the views."""
+        for view in tables:
+            self._table(config, view.name).clear()
+
+    def _table(self, config: Any, view: str) -> OnlineTable:
+        path = Path(config.online_store.path)
+        if not path.is_absolute() and config.repo_path:
+            path = Path(config.repo_path) / path
+        found = self._tables.get((path, view))
+        if found is None:
+            found = self._tables[path, view] = OnlineTable(path, view)
+        return found
+
+
+def _entity(key: Any) -> str:
+    assert isinstance(key, EntityKey)
+    if len(key.entity_values) != 1 or key.entity_values[0].WhichOneof("val") != "string_val":
+        raise OutputError("the online store holds views of one text entity", hint="join on person_id alone")
+    return str(key.entity_values[0].string_val)
+
+
+def _revision(values: dict[str, Any], view: str) -> int:
+    value = values.get(REVISION)
+    if value is None or value.WhichOneof("val") != "int64_val":
+        raise OutputError(
+            f"a row of feature view {view} has no revision, so it cannot be ordered",
+            hint=f"give the view a field {REVISION!r} of type Int64",
+        )
+    return int(value.int64_val)
+
+
+def _number(values: dict[str, Any], name: str) -> float:
+    value = values.get(name)
+    kind = None if value is None else value.WhichOneof("val")
+    if value is None or kind is None:
+        return float("nan")
+    if kind != "double_val":
+        raise OutputError(f"feature {name} has {kind}", hint="the online store holds Float64 features")
+    return float(value.double_val)
+
+
+def _micros(moment: datetime) -> int:
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return (aware - _EPOCH) // _MICROSECOND
