@@ -14,8 +14,9 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
+from pathlib import PurePath
 from typing import Any, NoReturn
 
 from cel_expr_python import cel
@@ -96,10 +97,10 @@ def _environment(items: tuple[tuple[str, str], ...]) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A checked condition. ``where`` is file and line; ``names`` are the variables it uses, sorted."""
+    """A checked condition. ``where`` is file name and line; ``names`` are the variables it uses, sorted."""
 
     text: str
-    where: str
+    where: str = field(compare=False)
     vocabulary: Vocabulary
     names: tuple[str, ...]
 
@@ -132,7 +133,8 @@ def compile(node: Node, vocabulary: Vocabulary) -> Condition:
     blank = program.eval(data={name: _BLANKS[kinds[name]] for name in names}).plain_value()
     if isinstance(blank, str) and "invalid regular expression" in blank:
         node.fail(f"{node.where}: {blank.split(': ', 1)[1]}")
-    return Condition(text, f"{node.path}:{node.line}", vocabulary, names)
+    # The file's name alone: decisions record it, and they do not depend on where a checkout lies.
+    return Condition(text, f"{PurePath(node.path).name}:{node.line}", vocabulary, names)
 
 
 def _explain(node: Node, vocabulary: Vocabulary, text: str, complaint: str) -> NoReturn:
