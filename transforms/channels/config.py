@@ -1,0 +1,176 @@
+"""Which channels there are, from the ``channels`` section of a configuration file, checked before the run.
+
+::
+
+    channels:
+      default: {type: file}
+      sales:
+        type: webhook
+        url: https://crm.example.com/hooks/wayline
+        secret: {env: WAYLINE_SALES_SECRET}
+        idempotent: true
+        in_doubt: retry
+        rate: 10
+        timeout: 5s
+        attempts: 3
+
+Secrets are named here and read where they are used, so that no configuration and no pipeline graph contains one.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from contracts.documents import Node
+from contracts.errors import ConfigurationError
+from contracts.event import SECOND
+from transforms.channels.base import Channel
+from transforms.channels.file import FileChannel
+from transforms.channels.webhook import WebhookChannel
+
+TYPES = ("file", "webhook")
+DEFAULT = "default"
+_COMMON = ("type", "rate", "attempts", "in_doubt")
+_WEBHOOK = (*_COMMON, "url", "secret", "idempotent", "timeout")
+
+
+@dataclass(frozen=True, slots=True)
+class SecretReference:
+    """Where a secret is found: the environment variable ``env``, or the file ``path`` (its surrounding space is cut)."""
+
+    env: str | None = None
+    path: str | None = None
+
+    def read(self) -> bytes:
+        """The secret. Raises ConfigurationError when it is not there."""
+        if self.path is not None:
+            try:
+                found = Path(self.path).read_bytes().strip()
+            except OSError as error:
+                raise ConfigurationError(self.path, None, f"the secret cannot be read: {error.strerror}") from error
+            if not found:
+                raise ConfigurationError(self.path, None, "the secret is empty")
+            return found
+        text = os.environ.get(self.env or "", "")
+        if not text:
+            raise ConfigurationError(f"environment variable {self.env}", None, "is not set, but a channel needs it")
+        return text.encode()
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelConfig:
+    """One channel. ``rate`` is messages a second and worker, None without bound; ``timeout`` is in microseconds.
+
+    ``attempts`` bounds how often one run tries to send a message. ``retry_in_doubt``: a message whose first sending may
+    have come through is sent again under the same key; otherwise it stays in doubt.
+    """
+
+    kind: str = "file"
+    url: str = ""
+    secret: SecretReference | None = None
+    idempotent: bool = True
+    retry_in_doubt: bool = True
+    rate: float | None = None
+    attempts: int = 3
+    timeout: int = 5 * SECOND
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelsConfig:
+    """The channels by name. ``default`` serves every other name; without one, a message to an unknown name fails."""
+
+    named: dict[str, ChannelConfig] = field(default_factory=dict)
+    default: ChannelConfig | None = ChannelConfig()
+
+    def of(self, name: str) -> ChannelConfig | None:
+        return self.named.get(name, self.default)
+
+    def retried_in_doubt(self, names: frozenset[str]) -> frozenset[str]:
+        """Those of ``names`` on which a message in doubt is sent again."""
+        return frozenset(name for name in names if (config := self.of(name)) is not None and config.retry_in_doubt)
+
+
+def parse_channels(node: Node) -> ChannelsConfig:
+    """The ``channels`` section.
+
+    Raises:
+        ConfigurationError: with file and line, on anything unknown, missing or out of range.
+    """
+    parsed = {name: _channel(child) for name, child in node.items()}
+    for name, child in node.items():
+        if not name.replace("_", "").replace("-", "").isalnum():
+            child.fail(f"channel {name!r} has a name that cannot name a file", hint="use letters, digits, _ and -")
+    default = parsed.pop(DEFAULT, ChannelConfig())
+    return ChannelsConfig(parsed, default)
+
+
+def _channel(node: Node) -> ChannelConfig:
+    kind = node.need("type").choice(TYPES)
+    node.mapping(_WEBHOOK if kind == "webhook" else _COMMON)
+    rate, attempts, policy = node.get("rate"), node.get("attempts"), node.get("in_doubt")
+    idempotent = kind == "file"
+    url, secret, timeout = "", None, 5 * SECOND
+    if kind == "webhook":
+        url = _url(node.need("url"))
+        if (found := node.get("idempotent")) is not None:
+            idempotent = found.boolean()
+        if (found := node.get("secret")) is not None:
+            secret = _secret(found)
+        if (found := node.get("timeout")) is not None:
+            timeout = found.duration(minimum=SECOND // 10)
+    retry = kind == "file" if policy is None else policy.choice(("keep", "retry")) == "retry"
+    if policy is not None and retry and not idempotent:
+        policy.fail(
+            f"{policy.where} cannot be 'retry' for a receiver that is not idempotent: a customer could get it twice",
+            hint="set idempotent: true if the receiver honours Idempotency-Key",
+        )
+    return ChannelConfig(
+        kind=kind,
+        url=url,
+        secret=secret,
+        idempotent=idempotent,
+        retry_in_doubt=retry,
+        rate=None if rate is None else rate.number(minimum=0.001),
+        attempts=3 if attempts is None else attempts.integer(minimum=1, maximum=20),
+        timeout=timeout,
+    )
+
+
+def _url(node: Node) -> str:
+    text = node.string()
+    try:
+        parts = urlsplit(text)
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        valid = False
+    if not valid or not text.isascii() or " " in text:
+        node.fail(f"{node.where} must be an http or https address")
+    if parts.username or parts.password:
+        node.fail(f"{node.where} must not contain a user or a password", hint="use secret: {env: NAME}")
+    return text
+
+
+def _secret(node: Node) -> SecretReference:
+    node.mapping(("env", "file"))
+    env, file = node.get("env"), node.get("file")
+    if (env is None) == (file is None):
+        node.fail(f"{node.where} needs either env or file, and no value of its own")
+    return SecretReference(env.string() if env else None, file.string() if file else None)
+
+
+def open_channel(name: str, config: ChannelConfig, folder: Path) -> Channel:
+    """A channel ready to send; ``folder`` is where file channels write.
+
+    Raises:
+        ConfigurationError: its secret is not there.
+        OutputError: its file cannot be written.
+    """
+    if config.kind == "file":
+        return FileChannel(name, folder)
+    secret = config.secret.read() if config.secret else None
+    return WebhookChannel(
+        name, config.url, secret=secret, idempotent=config.idempotent, timeout=config.timeout / SECOND
+    )
