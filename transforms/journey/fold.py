@@ -1,0 +1,310 @@
+"""The journey fold: a person's events, from all their strands, become sessions, points, facts, outcomes and consent.
+
+Input: events in any order, each with its strand; an ontology; the feature functions. Output: ``Trace``, from which
+``path.StagePaths`` makes stages. Units: microseconds, event time. Errors: none; a condition that cannot be
+evaluated (a division by zero) does not hold. State: none between journeys but a cache of evaluated conditions.
+
+**Evaluation points** are a function of the journey alone: every distinct instant at which events happened (all of them
+taken, in event id order, before the point is looked at), and every multiple of ``model.grid`` since the epoch within
+``model.span`` after an event, as long as no other event and no horizon comes first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any, NamedTuple, Protocol
+
+from contracts.event import HOUR, Event
+from contracts.exchange import LoggedDecision, Outcome, Session
+from transforms.conditions import ConditionSet
+from transforms.journey.behaviours import Meaning
+from transforms.journey.consent import ConsentFold
+from transforms.journey.facts import EVENT_FACT_NAMES, FactState, FactValue, place_of
+from transforms.journey.ontology import Ontology
+from transforms.journey.sessions import SessionFold
+from transforms.journey.signals import Fed, SignalFold
+
+DEFAULT_LATENESS = 48 * HOUR
+_REMEMBERED = 50_000
+# Outcomes that mean something without naming the action they answer.
+_SPEAK_ALONE = frozenset({"converted", "complained", "unsubscribed"})
+
+
+class Features(Protocol):
+    """The accumulator that the feature functions use; ``features.state.FeatureState``."""
+
+    def observe(self, event: Event, behaviours: tuple[str, ...], new_session: bool, activity: bool = True) -> None:
+        """Take in the next event."""
+
+
+@dataclass(frozen=True)
+class FeatureFunctions:
+    """The features, injected: their names, a fresh accumulator, and the vector as of a moment."""
+
+    names: tuple[str, ...]
+    start: Callable[[], Features]
+    vector: Callable[[Any, int], tuple[float, ...]]
+
+
+class Step(NamedTuple):
+    """One event in its place: its strand, meaning, session (None for what belongs to none), and whether it began it."""
+
+    event: Event
+    strand_id: str
+    meaning: Meaning
+    session_id: str | None
+    began: bool
+
+
+class Point(NamedTuple):
+    """An evaluation point: the journey after the events so far.
+
+    Attributes:
+        at: the instant.
+        event: place of the latest event.
+        on_event: False for an instant of the grid.
+        opener: place of the event at this instant that began a session, if any.
+        created: latest received time among the events so far: when this could first be known.
+        vector: the features at the instant.
+        signals, held, renewed: see ``stages.StagePoint``.
+        facts: the event-driven facts, in the order of ``EVENT_FACT_NAMES``.
+        consent: purpose to granted; shared, not to be changed.
+        last_activity, last_conversion: times, None when there was none.
+    """
+
+    at: int
+    event: int
+    on_event: bool
+    opener: int | None
+    created: int
+    vector: tuple[float, ...]
+    signals: tuple[Fed, ...]
+    held: tuple[bool, ...]
+    renewed: tuple[int | None, ...]
+    facts: tuple[FactValue, ...]
+    consent: dict[str, bool]
+    last_activity: int | None
+    last_conversion: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """A journey before anybody said what stage it is in. ``steps`` are its events in order, ``points`` its points."""
+
+    person_id: str
+    horizon: int
+    steps: tuple[Step, ...]
+    points: tuple[Point, ...]
+    sessions: tuple[Session, ...]
+    outcomes: tuple[Outcome, ...]
+    logged: tuple[LoggedDecision, ...]
+
+    @property
+    def first_time(self) -> int:
+        """Time of the first event."""
+        return self.steps[0].event.event_time
+
+
+class JourneyFold:
+    """Folds journeys under one ontology. Build one per worker; it is not shared between threads.
+
+    Args:
+        ontology: what events mean.
+        features: the feature functions.
+        lateness: how late an event may still be taken, microseconds; only for which sessions are final.
+    """
+
+    def __init__(self, ontology: Ontology, features: FeatureFunctions, lateness: int = DEFAULT_LATENESS) -> None:
+        self.ontology = ontology
+        self.features = features
+        self._lateness = lateness
+        self._conditions = ConditionSet(ontology.conditions)
+        names = self._conditions.names
+        places = [place_of(name) for name in names]
+        self._pick: Callable[[list[FactValue]], Any] | None = itemgetter(*places) if places else None
+        self._single = len(places) == 1
+        self._verdicts: dict[Any, tuple[bool, ...]] = {}
+        self._signal_when = tuple(signal.when for signal in ontology.signals)
+
+    def trace(self, person_id: str, events: Iterable[tuple[Event, str]], horizon: int) -> Trace:
+        """Fold a person's events, each with the id of its strand, up to ``horizon``.
+
+        The order in which they are given does not matter; none may be given twice or be later than the horizon.
+        """
+        ordered = sorted(events, key=_order)
+        return _Fold(self, person_id, horizon).run(ordered, self._lateness)
+
+    def held(self, values: list[FactValue]) -> tuple[bool, ...]:
+        """Which of the ontology's conditions hold on these facts. Answers are remembered by the facts they look at."""
+        if self._pick is None:
+            return self._answer({}) if len(self._conditions) else ()
+        key = self._pick(values)
+        # True and 1 are one key to a dict, but a fact never changes its type.
+        found = self._verdicts.get(key)
+        if found is None:
+            seen = (key,) if self._single else key
+            found = self._answer(dict(zip(self._conditions.names, seen, strict=True)))
+            if len(self._verdicts) >= _REMEMBERED:
+                self._verdicts.clear()
+            self._verdicts[key] = found
+        return found
+
+    def _answer(self, values: dict[str, FactValue]) -> tuple[bool, ...]:
+        return tuple(verdict is True for verdict in self._conditions.verdicts(values))
+
+
+def _order(item: tuple[Event, str]) -> tuple[int, str, str]:
+    event, strand_id = item
+    return (event.event_time, event.event_id, strand_id)
+
+
+class _Fold:
+    """One journey being folded."""
+
+    def __init__(self, host: JourneyFold, person_id: str, horizon: int) -> None:
+        ontology = host.ontology
+        self.host = host
+        self.ontology = ontology
+        self.person_id = person_id
+        self.horizon = horizon
+        self.features = host.features.start()
+        self.vector = host.features.vector
+        self.sessions = SessionFold(ontology.sessions)
+        self.signals = SignalFold(ontology)
+        self.facts = FactState(ontology.holders)
+        self.consent = ConsentFold(ontology.holders)
+        self.renewed: tuple[int | None, ...] = (None,) * len(ontology.stages)
+        self.frozen: tuple[Fed, ...] = tuple(self.signals.fed)
+        self.held: tuple[bool, ...] = ()
+        self.created = -(2**62)
+        self.steps: list[Step] = []
+        self.points: list[Point] = []
+        self.outcomes: list[Outcome] = []
+        self.logged: list[LoggedDecision] = []
+
+    def run(self, ordered: list[tuple[Event, str]], lateness: int) -> Trace:
+        opener: int | None = None
+        last = len(ordered) - 1
+        for index, (event, strand_id) in enumerate(ordered):
+            if self.take(index, event, strand_id):
+                opener = index
+            if index < last and ordered[index + 1][0].event_time == event.event_time:
+                continue
+            self.points.append(self.point(event.event_time, index, True, opener))
+            opener = None
+            until = ordered[index + 1][0].event_time if index < last else self.horizon + 1
+            self.grid(event.event_time, index, until)
+        return Trace(
+            self.person_id,
+            self.horizon,
+            tuple(self.steps),
+            tuple(self.points),
+            self.sessions.rows(self.person_id, self.horizon, lateness),
+            tuple(self.outcomes),
+            tuple(self.logged),
+        )
+
+    def take(self, index: int, event: Event, strand_id: str) -> bool:
+        """Take one event; True when it began a session."""
+        meaning = self.ontology.meaning(event.name, event.context.path)
+        if event.received_time > self.created:
+            self.created = event.received_time
+        began = False
+        session_id: str | None = None
+        place: tuple[int, int, bool] | None = None
+        if meaning.activity:
+            began = self.sessions.take(event, strand_id, meaning)
+            session = self.sessions.latest
+            if session is not None:
+                session_id = session.session_id
+                place = (session.started_at, session.activities, began)
+        self.steps.append(Step(event, strand_id, meaning, session_id, began))
+        value = self._value(event) if meaning.conversion else None
+        self.facts.observe(event, meaning, value or 0.0, place)
+        self.features.observe(event, meaning.behaviours, began, meaning.activity)
+        self.held = self.host.held(self.facts.values)
+        self._feed(index, event.event_time, meaning)
+        if event.consent or meaning.revokes:
+            self.consent.observe(event, strand_id, meaning.revokes)
+        if meaning.receipt is not None and (event.action_id or meaning.receipt in _SPEAK_ALONE):
+            self.outcomes.append(self._outcome(event, strand_id, meaning.receipt, value))
+        if meaning.logged_action:
+            self._log(event)
+        return began
+
+    def _feed(self, index: int, at: int, meaning: Meaning) -> None:
+        for number in meaning.resets:
+            self.signals.reset(number)
+        for number in meaning.signals:
+            when = self.host._signal_when[number]
+            if when is None or self.held[when]:
+                self.signals.feed(number, at, index)
+        if meaning.signals or meaning.resets:
+            self.frozen = tuple(self.signals.fed)
+        if meaning.renews:
+            self.renewed = tuple(
+                at if number in meaning.renews else before for number, before in enumerate(self.renewed)
+            )
+
+    def point(self, at: int, event: int, on_event: bool, opener: int | None) -> Point:
+        facts = self.facts
+        return Point(
+            at,
+            event,
+            on_event,
+            opener,
+            self.created,
+            self.vector(self.features, at),
+            self.frozen,
+            self.held,
+            self.renewed,
+            tuple(facts.values),
+            self.consent.granted,
+            facts.last_activity,
+            facts.last_conversion,
+        )
+
+    def grid(self, at: int, event: int, until: int) -> None:
+        """The points of the grid after an event and before ``until``."""
+        grid = self.ontology.model.grid
+        end = min(until, at + self.ontology.model.span + 1)
+        for instant in range((at // grid + 1) * grid, end, grid):
+            self.points.append(self.point(instant, event, False, None))
+
+    def _value(self, event: Event) -> float | None:
+        for name in self.ontology.value_properties:
+            said = event.properties.get(name)
+            if isinstance(said, (int, float)) and not isinstance(said, bool) and math.isfinite(said):
+                return float(said)
+        return None
+
+    def _outcome(self, event: Event, strand_id: str, kind: str, value: float | None) -> Outcome:
+        return Outcome(
+            outcome_id=event.event_id,
+            action_id=event.action_id or None,
+            person_id=self.person_id,
+            anchor_strand=strand_id,
+            kind=kind,
+            at=event.event_time,
+            received_at=event.received_time,
+            value=value,
+        )
+
+    def _log(self, event: Event) -> None:
+        """A randomised action of an experiment; one without a usable propensity teaches nothing and is left out."""
+        arm, propensity = event.properties.get("arm"), event.properties.get("propensity")
+        if not isinstance(arm, str) or isinstance(propensity, bool) or not isinstance(propensity, (int, float)):
+            return
+        if 0.0 < propensity <= 1.0:
+            decision_id = event.action_id or event.event_id
+            self.logged.append(
+                LoggedDecision(decision_id, event.action_id, arm, event.event_time, float(propensity), "logged")
+            )
+
+
+def named_facts(point: Point) -> dict[str, FactValue]:
+    """The event-driven facts of a point by name."""
+    return dict(zip(EVENT_FACT_NAMES, point.facts, strict=True))

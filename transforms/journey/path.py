@@ -1,0 +1,303 @@
+"""From a trace and the model's probabilities to what the tables and the policies read.
+
+Input: ``fold.Trace``, a row of probabilities a point (or none), the model version of each. Output: ``StagePath`` with
+transitions and their evidence, and ``Trigger``s, the moments at which policies are asked. Units: microseconds, event
+time. Errors: none. State: none.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from contracts.exchange import SignalEvidence, Transition, Trigger
+from transforms.journey import words
+from transforms.journey.facts import EVENT_FACT_NAMES, FactValue, facts_at
+from transforms.journey.fold import FeatureFunctions, Point, Trace
+from transforms.journey.ontology import Ontology, Signal
+from transforms.journey.signals import value
+from transforms.journey.stages import MODEL, RULES, RULES_SPEAK_CERTAIN, Move, Opinion, StageRules, Standing, Walk
+
+_COUNTRY, _TIME_ZONE = EVENT_FACT_NAMES.index("country"), EVENT_FACT_NAMES.index("time_zone")
+_BY = (RULES, MODEL, RULES)
+
+
+@dataclass(frozen=True, slots=True)
+class StagePath:
+    """A journey with its stages.
+
+    Attributes:
+        transitions: in order; the first has no ``from_stage``.
+        stages: name of the stage after each point of the trace.
+        standing: where the journey stands at the horizon.
+        intents: intent score of each stage at the horizon.
+        signals: every signal seen, as of the horizon.
+        walk: the moves behind the transitions.
+    """
+
+    transitions: tuple[Transition, ...]
+    stages: tuple[str, ...]
+    standing: Standing
+    intents: dict[str, float]
+    signals: tuple[SignalEvidence, ...]
+    walk: Walk
+
+
+class StagePaths:
+    """Makes stage paths and triggers under one ontology.
+
+    Args:
+        ontology: the stages.
+        features: the feature functions, the same as in the fold; for triggers between points.
+    """
+
+    def __init__(self, ontology: Ontology, features: FeatureFunctions) -> None:
+        self.ontology = ontology
+        self.rules = StageRules(ontology)
+        self._features = features
+        self._names = ontology.stage_names
+
+    # --- stages -------------------------------------------------------------------------------------------------
+
+    def stage_path(
+        self,
+        trace: Trace,
+        probabilities: Sequence[Sequence[float]] | None = None,
+        model_versions: Sequence[str | None] | None = None,
+    ) -> StagePath:
+        """The stages of a journey.
+
+        Args:
+            trace: of at least one event.
+            probabilities: for each point a probability a stage, in the order of the ontology; a row beginning with NaN
+                where no model was in force. A numpy array is welcome.
+            model_versions: for each point the model that scored it, None where none was in force.
+        """
+        opinions = self._opinions(trace, probabilities, model_versions)
+        walk = self.rules.walk(trace.points, opinions, trace.horizon)
+        last = trace.points[-1]
+        return StagePath(
+            transitions=tuple(self._transition(trace, move) for move in walk.moves),
+            stages=tuple(self._names[number] for number in walk.stages),
+            standing=self.standing_at(trace, walk, trace.horizon),
+            intents={
+                stage.name: self.rules.intent_of(stage.number, last, trace.horizon) for stage in self.ontology.stages
+            },
+            signals=self._evidence(trace, last, trace.horizon, self.ontology.signals),
+            walk=walk,
+        )
+
+    def _opinions(
+        self, trace: Trace, probabilities: Any, model_versions: Sequence[str | None] | None
+    ) -> list[Opinion | None]:
+        if probabilities is None or model_versions is None:
+            return [None] * len(trace.points)
+        rows = probabilities.tolist() if hasattr(probabilities, "tolist") else probabilities
+        if not len(rows) == len(model_versions) == len(trace.points):
+            raise ValueError(f"{len(rows)} rows and {len(model_versions)} versions for {len(trace.points)} points")
+        return [
+            self.rules.opinion(point.at, version, row)
+            for point, row, version in zip(trace.points, rows, model_versions, strict=True)
+        ]
+
+    def standing_at(self, trace: Trace, walk: Walk, at: int) -> Standing:
+        """Where the journey stands at an instant, not before its first event nor after its horizon."""
+        index = _latest(trace.points, at)
+        move = walk.moves[bisect_right(walk.moves, at, key=_move_time) - 1]
+        point, opinion = trace.points[index], walk.opinions[index]
+        said = self.rules.say(move.after, point, at, opinion)
+        confidence = self.rules.confidence(move.after, said.speaker, point, at, opinion)
+        by = _BY[said.speaker]
+        version = opinion.version if by == MODEL and opinion is not None else None
+        if said.stage != move.after and said.speaker == RULES_SPEAK_CERTAIN:
+            # A certain rule speaks for another stage; only a wait keeps the person here.
+            confidence = 0.0
+        return Standing(move.after, move.at, confidence, by, version)
+
+    def _transition(self, trace: Trace, move: Move) -> Transition:
+        point = trace.points[move.point]
+        step = None if move.timed else trace.steps[point.event]
+        stages = self.ontology.stages
+        concerned = stages[move.after].signals
+        if move.before is not None:
+            concerned = (*concerned, *stages[move.before].signals)
+        signals = self._evidence(trace, point, move.at, concerned)
+        return Transition(
+            person_id=trace.person_id,
+            from_stage=None if move.before is None else self._names[move.before],
+            to_stage=self._names[move.after],
+            at=move.at,
+            session_id=None if step is None else step.session_id,
+            event_id=None if step is None else step.event.event_id,
+            decided_by=_BY[move.speaker],
+            confidence=move.confidence,
+            reason=words.reason(self.rules, move, point),
+            signals=signals,
+            ontology_version=self.ontology.version,
+            model_version=None if move.opinion is None else move.opinion.version,
+        )
+
+    def _evidence(self, trace: Trace, point: Point, at: int, signals: Sequence[Signal]) -> tuple[SignalEvidence, ...]:
+        found: list[SignalEvidence] = []
+        for signal in signals:
+            fed = point.signals[signal.number]
+            if fed.times:
+                event = trace.steps[fed.event].event
+                worth = value(fed, signal.half_life, signal.cap, at)
+                found.append(
+                    SignalEvidence(signal.stage, signal.name, worth, fed.times, event.event_id, event.event_time)
+                )
+        return tuple(found)
+
+    # --- triggers -----------------------------------------------------------------------------------------------
+
+    def triggers(self, trace: Trace, path: StagePath) -> list[Trigger]:
+        """The moments at which policies are asked, in order.
+
+        They are every transition, also one made by time alone, and every begin of a session without a transition. One
+        instant gives one trigger at most.
+        """
+        moves = {move.at: move for move in path.walk.moves}
+        instants: list[tuple[int, int, Move | None]] = [(move.at, move.point, move) for move in path.walk.moves]
+        instants += [
+            (point.at, index, None)
+            for index, point in enumerate(trace.points)
+            if point.opener is not None and point.at not in moves
+        ]
+        instants.sort(key=_instant_time)
+        vector = self._vectors(trace)
+        return [self._trigger(trace, path, at, index, move, vector) for at, index, move in instants]
+
+    def trigger_at(self, trace: Trace, path: StagePath, at: int) -> Trigger:
+        """The moment a plan's wait runs out: kind ``step``; not before the first event, nor after the horizon."""
+        trigger = self._trigger(trace, path, at, _latest(trace.points, at), None, self._vectors(trace))
+        return _as_step(trigger)
+
+    def trigger_function(self, trace: Trace, path: StagePath) -> Callable[[int], Trigger]:
+        """``trigger_at`` for one journey, cheap when asked in ascending order of time."""
+        vector = self._vectors(trace)
+
+        def at_instant(at: int) -> Trigger:
+            return _as_step(self._trigger(trace, path, at, _latest(trace.points, at), None, vector))
+
+        return at_instant
+
+    def _vectors(self, trace: Trace) -> _Vectors:
+        return _Vectors(trace, self._features)
+
+    def _trigger(
+        self, trace: Trace, path: StagePath, at: int, index: int, move: Move | None, vectors: _Vectors
+    ) -> Trigger:
+        point = trace.points[index]
+        standing = self.standing_at(trace, path.walk, at)
+        by_event = point.on_event and point.at == at and not (move is not None and move.timed)
+        # The event that began the session is the one to name where two happened at one instant.
+        place = point.opener if by_event and move is None and point.opener is not None else point.event
+        step = trace.steps[place]
+        before = None if move is None or move.before is None else self._names[move.before]
+        confidence, by = standing.confidence, standing.decided_by
+        if move is not None:
+            confidence, by = move.confidence, _BY[move.speaker]
+        opinion = path.walk.opinions[index]
+        country, zone = point.facts[_COUNTRY], point.facts[_TIME_ZONE]
+        return Trigger(
+            kind="session" if move is None else "transition",
+            at=at,
+            point=step.event.event_id if by_event else f"@{at}",
+            anchor_strand=step.strand_id,
+            stage=self._names[standing.stage],
+            from_stage=before,
+            confidence=confidence,
+            decided_by=by,
+            session_id=step.session_id if by_event else None,
+            features=vectors.at(at, index),
+            facts=self._facts(trace, point, at, standing.since),
+            consent=point.consent,
+            country=country if isinstance(country, str) and country else None,
+            time_zone=zone if isinstance(zone, str) and zone else None,
+            model_version=None if opinion is None else opinion.version,
+        )
+
+    def _facts(self, trace: Trace, point: Point, at: int, since: int) -> dict[str, FactValue]:
+        return facts_at(
+            point.facts,
+            at,
+            first_time=trace.first_time,
+            last_activity=point.last_activity,
+            last_conversion=point.last_conversion,
+            since=since,
+        )
+
+
+class _Vectors:
+    """Feature vectors of one journey at any instant: a point's own, or refolded up to the instant.
+
+    Refolding goes on from where it stood when asked in ascending order, and starts again when asked for the past.
+    """
+
+    __slots__ = ("_done", "_functions", "_state", "_trace", "_upto")
+
+    def __init__(self, trace: Trace, functions: FeatureFunctions) -> None:
+        self._trace = trace
+        self._functions = functions
+        self._state = functions.start()
+        self._done = 0
+        self._upto = -(2**62)
+
+    def at(self, at: int, index: int) -> dict[str, float]:
+        """The named vector at ``at``; ``index`` is the latest point at or before it."""
+        point = self._trace.points[index]
+        vector = point.vector if point.at == at else self._refold(at, point.event)
+        return dict(zip(self._functions.names, vector, strict=True))
+
+    def _refold(self, at: int, last: int) -> tuple[float, ...]:
+        if at < self._upto:
+            self._state = self._functions.start()
+            self._done = 0
+        self._upto = at
+        for step in self._trace.steps[self._done : last + 1]:
+            self._state.observe(step.event, step.meaning.behaviours, step.began, step.meaning.activity)
+        self._done = max(self._done, last + 1)
+        return self._functions.vector(self._state, at)
+
+
+def _as_step(trigger: Trigger) -> Trigger:
+    return Trigger(
+        "step",
+        trigger.at,
+        trigger.point,
+        trigger.anchor_strand,
+        trigger.stage,
+        None,
+        trigger.confidence,
+        trigger.decided_by,
+        trigger.session_id,
+        trigger.features,
+        trigger.facts,
+        trigger.consent,
+        trigger.country,
+        trigger.time_zone,
+        trigger.model_version,
+    )
+
+
+def _latest(points: Sequence[Point], at: int) -> int:
+    """The latest point at or before ``at``. Raises ValueError before the first."""
+    index = bisect_right(points, at, key=_point_time) - 1
+    if index < 0:
+        raise ValueError(f"the journey begins at {points[0].at}, after {at}")
+    return index
+
+
+def _point_time(point: Point) -> int:
+    return point.at
+
+
+def _move_time(move: Move) -> int:
+    return move.at
+
+
+def _instant_time(instant: tuple[int, int, Move | None]) -> int:
+    return instant[0]
