@@ -1,0 +1,92 @@
+"""Evidence of links: many sightings of one pair are one link, whatever order they come in.
+
+Pure. ``LinkBook`` merges sightings and links per pair; merging is commutative, associative and idempotent. State: one
+entry a pair until ``drain``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from contracts.event import Identifier
+from contracts.exchange import Link
+from transforms.identity.rules import IdentityRules
+
+_Pair = tuple[Identifier, Identifier | None]
+_FIRST_TIME, _FIRST_ID, _LAST_TIME, _LAST_ID, _RECEIVED, _ERASE = range(6)
+_PAIRS_LIMIT = 100_000
+
+
+class LinkBook:
+    """Links by their ends: ``observe`` takes events, ``add`` links made elsewhere, ``drain`` gives them merged."""
+
+    def __init__(self, rules: IdentityRules) -> None:
+        self._rules = rules
+        self._evidence: dict[_Pair, list[int | str | None]] = {}
+        self._pairs: dict[tuple[Identifier, ...], tuple[_Pair, ...]] = {}
+
+    def __len__(self) -> int:
+        return len(self._evidence)
+
+    def observe(
+        self, identifiers: Sequence[Identifier], name: str, event_id: str, event_time: int, received_time: int
+    ) -> None:
+        """Take the evidence of one event; the same as adding each of ``IdentityRules.links``, without building them."""
+        key = tuple(identifiers)
+        pairs = self._pairs.get(key)
+        if pairs is None:
+            if len(self._pairs) >= _PAIRS_LIMIT:
+                self._pairs.clear()
+            pairs = self._pairs[key] = self._rules.pairs(key)
+        erase = event_time if name in self._rules.erase_events else None
+        for pair in pairs:
+            self._merge(pair, event_time, event_id, event_time, event_id, received_time, erase)
+
+    def add(self, link: Link) -> None:
+        """Take the evidence of a link."""
+        self._merge(
+            (link.left, link.right),
+            link.first_time,
+            link.first_event_id,
+            link.last_time,
+            link.last_event_id,
+            link.received_time,
+            link.erase_before,
+        )
+
+    def drain(self) -> list[Link]:
+        """The merged links, in no promised order; the book is empty afterwards."""
+        merged = [Link(left, right, *entry) for (left, right), entry in self._evidence.items()]  # type: ignore[arg-type]
+        self._evidence.clear()
+        return merged
+
+    def _merge(
+        self,
+        pair: _Pair,
+        first_time: int,
+        first_id: str,
+        last_time: int,
+        last_id: str,
+        received: int,
+        erase: int | None,
+    ) -> None:
+        entry = self._evidence.get(pair)
+        if entry is None:
+            self._evidence[pair] = [first_time, first_id, last_time, last_id, received, erase]
+            return
+        if (first_time, first_id) < (entry[_FIRST_TIME], entry[_FIRST_ID]):
+            entry[_FIRST_TIME], entry[_FIRST_ID] = first_time, first_id
+        if (last_time, last_id) > (entry[_LAST_TIME], entry[_LAST_ID]):
+            entry[_LAST_TIME], entry[_LAST_ID] = last_time, last_id
+        if received < entry[_RECEIVED]:  # type: ignore[operator]
+            entry[_RECEIVED] = received
+        if erase is not None and (entry[_ERASE] is None or erase > entry[_ERASE]):  # type: ignore[operator]
+            entry[_ERASE] = erase
+
+
+def merge_links(links: Iterable[Link], rules: IdentityRules) -> list[Link]:
+    """One link a pair, with the evidence of all."""
+    book = LinkBook(rules)
+    for link in links:
+        book.add(link)
+    return book.drain()
