@@ -1,0 +1,1 @@
+"""Foreign rows to events, by a declarative mapping file."""

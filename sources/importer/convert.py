@@ -1,0 +1,164 @@
+"""The import: rows of files to event Avro, what does not map to dead letters, and the counts of both.
+
+Output: ``OUT/events/NAME.avro`` for each input file and ``OUT/dead_letters/NAME.avro`` where rows did not map. Files
+are written under a temporary name and renamed, and their names follow from the inputs: importing again replaces them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import fastavro
+
+from contracts import codec
+from contracts.errors import ConfigurationError, InputError, OutputError
+from contracts.event_codec import event_to_record
+from contracts.exchange import DeadLetter
+from sources.importer.mapping import Mapping
+from sources.importer.readers import header, read_rows
+from sources.importer.values import RowError
+from transforms.dead_letter import DeadLetterBox
+
+_SYNC_ROWS = 1_000
+
+
+@dataclass
+class ImportSummary:
+    """What became of the rows: ``dead`` by reason. ``files`` are the event files written."""
+
+    rows: int = 0
+    events: int = 0
+    filtered: int = 0
+    dead: Counter[str] = field(default_factory=Counter)
+    files: list[Path] = field(default_factory=list)
+    examples: dict[str, str] = field(default_factory=dict)
+
+
+def check_columns(paths: list[Path], mapping: Mapping) -> None:
+    """Every column that the mapping reads must stand in each file's header.
+
+    Raises:
+        ConfigurationError: naming the line of the mapping and the file.
+    """
+    for path in paths:
+        names = header(path, mapping)
+        if names is None:
+            continue
+        if not names:
+            raise InputError(f"{path} is empty")
+        for column, line in mapping.columns():
+            if column not in names and column.split(".")[0].split("[")[0] not in names:
+                raise ConfigurationError(
+                    mapping.path,
+                    line,
+                    f"{path.name} has no column {column!r}",
+                    hint=f"its columns: {', '.join(names[:40])}",
+                )
+
+
+def import_files(
+    paths: list[Path], mapping: Mapping, out: Path, box: DeadLetterBox, on_row: Callable[[ImportSummary], None]
+) -> ImportSummary:
+    """Import files, one event file each.
+
+    Args:
+        on_row: called now and then with the counts so far.
+
+    Raises:
+        ConfigurationError: a column is missing, found before the first row.
+        InputError, OutputError: reading or writing fails; files finished before stay.
+    """
+    check_columns(paths, mapping)
+    summary = ImportSummary()
+    schema = fastavro.parse_schema(codec.raw_schema("event"))
+    for path, name in zip(paths, _names(paths), strict=True):
+        letters: list[DeadLetter] = []
+        target = out / "events" / f"{name}.avro"
+        events = _events(path, mapping, box, letters, summary, on_row)
+        _write(target, schema, events)
+        summary.files.append(target)
+        dead = out / "dead_letters" / f"{name}.avro"
+        if letters:
+            _write(dead, fastavro.parse_schema(codec.raw_schema("dead_letter")), map(asdict, letters))
+        else:
+            dead.unlink(missing_ok=True)
+    on_row(summary)
+    return summary
+
+
+def _events(
+    path: Path,
+    mapping: Mapping,
+    box: DeadLetterBox,
+    letters: list[DeadLetter],
+    summary: ImportSummary,
+    on_row: Callable[[ImportSummary], None],
+) -> Iterator[dict[str, Any]]:
+    repeats: Counter[str] = Counter()
+    for number, row in read_rows(path, mapping):
+        summary.rows += 1
+        if summary.rows % _SYNC_ROWS == 0:
+            on_row(summary)
+        produced = 0
+        try:
+            if isinstance(row, RowError):
+                raise row
+            for item in mapping.rows(row):
+                event = mapping.event(item)
+                if event is not None:
+                    produced += 1
+                    if mapping.event_id is not None and mapping.event_id.repeats_are_distinct:
+                        earlier = repeats[event.event_id]
+                        repeats[event.event_id] += 1
+                        if earlier:
+                            event = replace(event, event_id=f"{event.event_id}-{earlier + 1}")
+                    yield event_to_record(event)
+            summary.events += produced
+            summary.filtered += not produced
+        except RowError as error:
+            summary.events += produced
+            summary.dead[error.reason] += 1
+            summary.examples.setdefault(error.reason, f"{path.name}, row {number}: {error}")
+            payload = b"" if isinstance(row, RowError) else json.dumps(row, default=str).encode()
+            letters.append(
+                box.reject(
+                    "import",
+                    error.reason,
+                    f"row {number}: {error}",
+                    path.name,
+                    codec.schema_id("event"),
+                    0,
+                    "row",
+                    payload or str(number).encode(),
+                )
+            )
+
+
+def _write(target: Path, schema: Any, records: Iterator[dict[str, Any]]) -> None:
+    temporary = target.with_suffix(".tmp")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            fastavro.writer(file, schema, records, codec="deflate")
+        temporary.replace(target)
+    except OSError as error:
+        raise OutputError(f"{target} cannot be written: {error.strerror}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _names(paths: list[Path]) -> list[str]:
+    """One output name an input, unlike each other even when two folders hold files of one name."""
+    stems = [re.sub(r"[^A-Za-z0-9_-]+", "-", path.name.split(".")[0]) or "input" for path in paths]
+    seen: Counter[str] = Counter()
+    out = []
+    for stem in stems:
+        seen[stem] += 1
+        out.append(stem if seen[stem] == 1 else f"{stem}-{seen[stem]}")
+    return out
