@@ -82,7 +82,7 @@ def materialise_history(out: Path) -> Path:
 
 
 def historical(
-    out: Path, entities: pd.DataFrame, *, service: str = names.MODEL_SERVICE, materialise: bool = True
+    out: Path, entities: pd.DataFrame, *, service: str = names.JOURNEY_SERVICE, materialise: bool = True
 ) -> pd.DataFrame:
     """Features as they were known at given moments: a point-in-time join through Feast.
 
@@ -94,7 +94,7 @@ def historical(
         out: output folder of a run.
         entities: columns ``person_id`` and ``event_timestamp`` (UTC), and any others, which are kept; none may be
             named like a feature.
-        service: Feast feature service; by default what the classifier reads.
+        service: Feast feature service; by default every feature, and the revision.
         materialise: write the history file first. False when the caller just did.
 
     Returns:

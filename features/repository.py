@@ -18,7 +18,7 @@ from typing import Any
 from contracts.errors import OutputError
 from features import names
 from features.feast_import import feast
-from features.journey_features import FEATURE_VERSION, FEATURES, MODEL_INPUT_NAMES, declaration_hash
+from features.journey_features import FEATURE_NAMES, FEATURE_VERSION, FEATURES, MODEL_INPUT_NAMES, declaration_hash
 from features.offline import create_history
 from features.online_table import ONLINE_FILE
 
@@ -134,11 +134,8 @@ def read_online(out: Path, person_ids: list[str]) -> dict[str, dict[str, float]]
     found: dict[str, dict[str, float]] = {}
     for index, person_id in enumerate(answer[names.JOIN_KEY]):
         if answer["revision"][index] is not None:
-            found[person_id] = {
-                name: values[index]
-                for name, values in answer.items()
-                if name != names.JOIN_KEY and values[index] is not None
-            }
+            values = {name: answer[name][index] for name in (*FEATURE_NAMES, "revision")}
+            found[person_id] = {name: value for name, value in values.items() if value is not None}
     return found
 
 
