@@ -61,11 +61,21 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Slot:
+    """A slot at a kind of moment. ``settled`` is the choice where every candidate has fallen already."""
+
+    name: str
+    entries: tuple[Entry, ...]
+    cooling: tuple[CandidateRule, ...]
+    settled: Choice | None
+
+
+@dataclass(frozen=True)
 class Asking:
     """All there is to ask at one kind of moment: candidates by slot, plans that may start, exits of plans."""
 
     conditions: ConditionSet
-    slots: tuple[tuple[str, tuple[Entry, ...]], ...]
+    slots: tuple[Slot, ...]
     starts: tuple[tuple[Plan, int | None], ...]
     exits: Exits
 
@@ -133,19 +143,19 @@ def _build(policies: PolicySet, kind: str, stage: str, from_stage: str | None, s
             return Entry(rule, _candidate(rule, "not_eligible", misfit), None)
         return Entry(rule, None, place(rule.when))
 
-    slots: list[tuple[str, tuple[Entry, ...]]] = []
+    slots: list[Slot] = []
     starts: list[tuple[Plan, int | None]] = []
     exits: dict[str, int] = {}
     if step is not None:
         plan = policies.plan(step[0])
         rules = [plan.steps[step[1]].rule]
         rules += [rule for rule in policies.candidates if rule.slot == plan.slot and kind in rule.on]
-        slots.append((step_slot(*step), tuple(entry(rule) for rule in rules)))
+        slots.append(_slot(step_slot(*step), [entry(rule) for rule in rules]))
     else:
         for slot in policies.slots:
             rules = [rule for rule in policies.candidates if rule.slot == slot]
             if any(kind in rule.on for rule in rules):
-                slots.append((slot, tuple(entry(rule) for rule in rules)))
+                slots.append(_slot(slot, [entry(rule) for rule in rules]))
         if kind == "transition":
             starts = [
                 (plan, place(plan.start_when))
@@ -159,6 +169,13 @@ def _build(policies: PolicySet, kind: str, stage: str, from_stage: str | None, s
     return Asking(ConditionSet(conditions), tuple(slots), tuple(starts), exits)
 
 
+def _slot(name: str, entries: Sequence[Entry]) -> Slot:
+    fallen = tuple(entry.fallen for entry in entries if entry.fallen is not None)
+    settled = Choice(None, fallen, _nothing_left(fallen), 1.0) if len(fallen) == len(entries) else None
+    cooling = tuple(entry.rule for entry in entries if entry.rule.cooldown and entry.fallen is None)
+    return Slot(name, tuple(entries), cooling, settled)
+
+
 def step_slot(plan: str, index: int) -> str:
     """The slot of a plan's step: its own, so that its decision has its own id."""
     return f"plan:{plan}:{index}"
@@ -166,7 +183,7 @@ def step_slot(plan: str, index: int) -> str:
 
 def choose(
     policies: PolicySet,
-    entries: Sequence[Entry],
+    slot: Slot,
     verdicts: Sequence[Verdict],
     now: Moment,
     past: Mapping[str, bool | int | float | str],
@@ -177,6 +194,9 @@ def choose(
     The order: not_eligible, consent, suppressed, cooldown, cap, holdout, outranked. The first that applies is named.
     The propensity is 1, but under a holdout: there, its share for doing nothing and the rest for the chosen one.
     """
+    if slot.settled is not None:
+        return slot.settled
+    entries = slot.entries
     candidates: list[Candidate | None] = []
     standing: list[int] = []
     for entry in entries:

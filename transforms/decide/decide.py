@@ -19,7 +19,7 @@ from typing import Any
 from contracts.errors import CheckFailedError
 from contracts.exchange import Decision, History, Outcome, Trigger
 from transforms.decide import asking
-from transforms.decide.asking import Choice, Entry, Facts, Moment, Verdict
+from transforms.decide.asking import Choice, Facts, Moment, Slot, Verdict
 from transforms.decide.plans import PlanBook, PlanRun, PlanState
 from transforms.decide.rules import NOTHING, PolicySet
 
@@ -114,8 +114,10 @@ def replay(decision: Decision, policies: PolicySet) -> Decision:
     )
     step = (decision.plan, decision.plan_step) if decision.plan is not None and decision.plan_step is not None else None
     asked = asking.asking_for(policies, now.kind, now.stage, now.from_stage, step)
-    entries = dict(asked.slots).get(decision.slot, ())
-    choice = asking.choose(policies, entries, asked.verdicts(now), now, facts, decision.person_id)
+    slot = next((slot for slot in asked.slots if slot.name == decision.slot), None)
+    if slot is None:
+        raise CheckFailedError(f"policy {policies.version} has no slot {decision.slot!r} at a {decision.trigger}")
+    choice = asking.choose(policies, slot, asked.verdicts(now), now, facts, decision.person_id)
     return dataclasses.replace(decision, **_chosen(choice))
 
 
@@ -180,8 +182,8 @@ class _Walk:
             self._leave(run, trigger.at, asked.exits, verdicts)
         self.book.sweep()
         if deciding:
-            for slot, entries in asked.slots:
-                self._decide(trigger, trigger, now, slot, entries, verdicts, None)
+            for slot in asked.slots:
+                self._decide(trigger, trigger, now, slot, verdicts, None)
         for plan, condition in asked.starts:
             if self.book.may_start(plan, trigger.at) and (condition is None or verdicts[condition] is True):
                 self.book.start(plan, trigger)
@@ -198,17 +200,14 @@ class _Walk:
 
     def _step(self, run: PlanRun, due: int) -> None:
         trigger = self.at(due)
-        if run.plan.exit_on_move and trigger.stage != run.start.stage:
-            run.end(due, "moved")
-            return
         step = (run.plan.name, run.next_step)
         asked = asking.asking_for(self.policies, "step", trigger.stage, trigger.from_stage, step)
         now = self._moment(trigger)
         verdicts = asked.verdicts(now)
         self._leave(run, due, asked.exits, verdicts)
         if run.ended_at is None and self._is_open(due):
-            for slot, entries in asked.slots:
-                self._decide(trigger, run.start, now, slot, entries, verdicts, step)
+            for slot in asked.slots:
+                self._decide(trigger, run.start, now, slot, verdicts, step)
 
     def _leave(self, run: PlanRun, at: int, exits: asking.Exits, verdicts: Sequence[Verdict]) -> None:
         index = exits.get(run.plan.name)
@@ -239,18 +238,17 @@ class _Walk:
         trigger: Trigger,
         origin: Trigger,
         now: Moment,
-        slot: str,
-        entries: Sequence[Entry],
+        slot: Slot,
         verdicts: Sequence[Verdict],
         step: tuple[str, int] | None,
     ) -> None:
         """Ask one slot. A step of a plan belongs to the moment that started the plan (``origin``): its id stays the
         same when the events before its instant change."""
-        made = decision_id(origin.anchor_strand, origin.point, slot)
+        made = decision_id(origin.anchor_strand, origin.point, slot.name)
         if made in self._known:
             return
-        past = self._past(trigger.at, entries)
-        choice = asking.choose(self.policies, entries, verdicts, now, past, self.person_id)
+        past = {} if slot.settled else self._past(trigger.at, slot)
+        choice = asking.choose(self.policies, slot, verdicts, now, past, self.person_id)
         facts: Facts = {**trigger.facts, **past}
         facts[asking.CONFIDENCE] = trigger.confidence
         facts[asking.DECIDED_BY] = trigger.decided_by
@@ -264,7 +262,7 @@ class _Walk:
                 person_id=self.person_id,
                 anchor_strand=origin.anchor_strand,
                 at=trigger.at,
-                slot=slot,
+                slot=slot.name,
                 trigger=trigger.kind,
                 stage=trigger.stage,
                 plan=step[0] if step else None,
@@ -286,7 +284,7 @@ class _Walk:
         insort(self._contacts, (at, channel))
         self._last[name] = max(at, self._last.get(name, at))
 
-    def _past(self, at: int, entries: Sequence[Entry]) -> Facts:
+    def _past(self, at: int, slot: Slot) -> Facts:
         """What the policy's guards look at, as facts: counts of caps, cooldowns that last, suppressions in force."""
         past: Facts = {}
         for cap in self.policies.caps:
@@ -297,9 +295,8 @@ class _Walk:
                 if contact <= at and channel in cap.channels:
                     count += 1
             past[asking.CAP + cap.name] = count
-        for entry in entries:
-            rule = entry.rule
-            last = self._last.get(rule.name) if rule.cooldown else None
+        for rule in slot.cooling:
+            last = self._last.get(rule.name)
             if last is not None and at - last < rule.cooldown:
                 past[asking.LAST + rule.name] = last
         for suppression in self.policies.suppressions:

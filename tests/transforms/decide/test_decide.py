@@ -79,7 +79,7 @@ class Journey:
         self.triggers = tuple(triggers)
 
     def at(self, instant: int) -> Trigger:
-        last = max((t for t in self.triggers if t.at <= instant), key=lambda t: t.at)
+        last = [t for t in self.triggers if t.at <= instant][-1]
         return dataclasses.replace(last, kind="step", at=instant, point=f"t{instant}", from_stage=None)
 
     def decide(
