@@ -37,7 +37,6 @@ REASONS: dict[str, str] = {
     "no_usable_identifier": "Every identifier of the event is blocked, empty or of an unknown kind.",
     "expired_late": "It was received longer after it happened than the lateness bound; its table is expired_late.",
     "conflicting_payload": "Another event has the same event_id and other content; the other one was kept.",
-    "unmapped_row": "A row of an imported file does not fit its mapping.",
 }
 """The closed list; ``docs/dead_letters.md`` shows it and a test keeps both equal."""
 

@@ -1,14 +1,24 @@
 """Protect: from here on no raw identifier, e-mail address or phone number exists in the graph.
 
-Pure: no Beam. ``Pseudonymiser`` replaces identifier values by keyed hashes, per namespace.
+Pure: no Beam, no clock. Input: a valid ``Event``; output: ``StrandEvent`` with pseudonyms, or None when no identifier
+is usable. Identifiers are normalised, blocked and pseudonymised, other fields minimised (``transforms.minimise``),
+consent is carried on as stated. The result does not depend on the order in which the sender listed identifiers, consent
+or properties. State: bounded caches, which change no answer. Errors: none.
 """
 
 from __future__ import annotations
 
 import hmac
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
+from contracts import wire
 from contracts.errors import ConfigurationError
-from contracts.event import Identifier
+from contracts.event import EMPTY_CONTEXT, Event, Identifier
+from contracts.exchange import ShardInput, StrandEvent
+from transforms.identity.ids import shard_of
+from transforms.identity.rules import IdentityRules
+from transforms.minimise import FieldFilter, scrub_text
 
 _PSEUDONYM_BYTES = 16
 _CACHE_LIMIT = 200_000
@@ -51,3 +61,160 @@ class Pseudonymiser:
             self._cache.clear()
         self._cache[identifier] = made
         return made
+
+
+# --- the event -----------------------------------------------------------------------------------------------------
+
+
+class Place(NamedTuple):
+    """Where events with one set of identifiers go: their pseudonyms, strand and shard."""
+
+    identifiers: tuple[Identifier, ...]
+    primary: Identifier
+    login: Identifier | None
+    shard: bytes
+
+
+class Protected(NamedTuple):
+    """A protected event and where it goes."""
+
+    place: Place
+    event: StrandEvent
+
+
+class Protector:
+    """Turns valid events into protected ones.
+
+    Args:
+        rules: normalise and block identifiers, and say which strand they make.
+        pseudonymiser: the key.
+        fields: the allow-list.
+        shards: number of strand shards.
+    """
+
+    def __init__(
+        self, rules: IdentityRules, pseudonymiser: Pseudonymiser, fields: FieldFilter | None = None, shards: int = 64
+    ) -> None:
+        self._rules = rules
+        self._pseudonymiser = pseudonymiser
+        self._fields = fields or FieldFilter()
+        self._shards = shards
+        self._places: dict[tuple[Identifier, ...], Place | None] = {}
+
+    def place(self, identifiers: tuple[Identifier, ...]) -> Place | None:
+        """Normalise, block, pseudonymise and place; None when no identifier that may link is left.
+
+        Most customers send many events with the same identifiers, so the answer is remembered.
+        """
+        try:
+            return self._places[identifiers]
+        except KeyError:
+            if len(self._places) >= _CACHE_LIMIT // 4:
+                self._places.clear()
+            made = self._places[identifiers] = self._make_place(identifiers)
+            return made
+
+    def _make_place(self, identifiers: Iterable[Identifier]) -> Place | None:
+        normal = {n for n in map(self._rules.normalise, identifiers) if n is not None}
+        pseudonyms = tuple(sorted(map(self._pseudonymiser.pseudonym, normal)))
+        key = self._rules.strand_key(pseudonyms)
+        if key is None:
+            return None
+        return Place(pseudonyms, key.primary, key.login, shard_of(key.primary, self._shards))
+
+    def protect(self, event: Event, source: str) -> Protected | None:
+        """The protected event; None when it has no usable identifier.
+
+        Args:
+            event: a valid event.
+            source: the source as the ledger counts it.
+        """
+        place = self.place(event.identifiers)
+        if place is None:
+            return None
+        encoded = wire.pack(self._fields_of(event, place.identifiers))
+        return Protected(
+            place,
+            StrandEvent(
+                event.event_id, event.event_time, event.received_time, source, place.primary, place.login, encoded
+            ),
+        )
+
+    def _fields_of(self, event: Event, identifiers: tuple[Identifier, ...]) -> dict[str, Any]:
+        """The event as ``wire`` has it, in the order of its fields; what is at its default is left out.
+
+        A dictionary costs a tenth of an ``Event`` here, and the bytes are the same.
+        """
+        fields: dict[str, Any] = {
+            "event_id": event.event_id,
+            "name": event.name,
+            "event_time": event.event_time,
+            "received_time": event.received_time,
+            "source": event.source,
+            "channel": event.channel,
+            "identifiers": identifiers,
+        }
+        if event.tracker_session_id is not None:
+            fields["tracker_session_id"] = scrub_text(event.tracker_session_id)
+        if event.action_id is not None:
+            fields["action_id"] = event.action_id
+        if event.context is not EMPTY_CONTEXT:
+            context = self._fields.context(event.context)
+            if context:
+                fields["context"] = context
+        if event.device_class is not None:
+            fields["device_class"] = event.device_class
+        if event.locale is not None:
+            fields["locale"] = event.locale
+        if event.time_zone is not None:
+            fields["time_zone"] = event.time_zone
+        if event.country is not None:
+            fields["country"] = event.country
+        if event.consent:
+            fields["consent"] = dict(sorted(event.consent.items()))
+        if event.correlation_id is not None:
+            fields["correlation_id"] = scrub_text(event.correlation_id)
+        if event.traceparent is not None:
+            fields["traceparent"] = event.traceparent
+        if event.properties:
+            properties = self._fields.properties(event.properties)
+            if properties:
+                fields["properties"] = properties
+        if event.schema_version != 1:
+            fields["schema_version"] = event.schema_version
+        if event.mapping_version is not None:
+            fields["mapping_version"] = event.mapping_version
+        return fields
+
+
+class ShardBatcher:
+    """Collects strand events per shard into ``ShardInput`` batches: a bounded runner keeps every element in memory.
+
+    State: at most ``per_shard`` events a shard and ``in_all`` together, until ``drain``.
+    """
+
+    def __init__(self, per_shard: int = 2_000, in_all: int = 40_000) -> None:
+        self._per_shard = per_shard
+        self._in_all = in_all
+        self._waiting: dict[bytes, list[StrandEvent]] = {}
+        self._count = 0
+
+    def add(self, shard: bytes, event: StrandEvent) -> list[tuple[bytes, ShardInput]]:
+        """Take one event; the batches that are full now, usually none."""
+        waiting = self._waiting.get(shard)
+        if waiting is None:
+            waiting = self._waiting[shard] = []
+        waiting.append(event)
+        self._count += 1
+        if len(waiting) >= self._per_shard:
+            del self._waiting[shard]
+            self._count -= len(waiting)
+            return [(shard, ShardInput(events=tuple(waiting)))]
+        return self.drain() if self._count >= self._in_all else []
+
+    def drain(self) -> list[tuple[bytes, ShardInput]]:
+        """Everything that waits, in order of shard."""
+        batches = [(shard, ShardInput(events=tuple(events))) for shard, events in sorted(self._waiting.items())]
+        self._waiting.clear()
+        self._count = 0
+        return batches

@@ -1,0 +1,113 @@
+"""Read: event files to ``Received`` elements, counted where they come in.
+
+Input: file names. Output: ``ReadOutputs``: ``received``, one element an event or a damaged part, in file order;
+``ledger``, ``LedgerCount`` of kind ``received`` and ``after_horizon``, per file. State: none; memory bounded by one
+block a worker. A file that cannot be read gives one element with its reason; nothing here stops a run. Events are not
+judged here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import apache_beam as beam
+from apache_beam import pvalue
+
+from contracts import coders as _coders  # noqa: F401  # registers the coders of what goes in and out
+from contracts.event import Event
+from contracts.exchange import LedgerCount, Received
+from transforms.avro_file import Damage, read_events
+from transforms.decode import newest_decoder
+from transforms.inputs import open_file
+
+LEDGER = "ledger"
+_MAX_SOURCE = 200
+UNNAMED = "(unnamed)"
+
+
+def ledger_source(event: Event) -> str:
+    """The source under which the ledger counts an event: its own name for it, cut where it is absurdly long."""
+    return event.source[:_MAX_SOURCE] or UNNAMED
+
+
+def file_label(name: str) -> str:
+    """What a file is called in the ledger and in dead letters: its name without the folders, which vary by machine."""
+    return name.rstrip("/").rpartition("/")[2][:_MAX_SOURCE] or UNNAMED
+
+
+def received_of(name: str, as_of: int | None, counts: Counter[tuple[str, str]]) -> Iterator[Received]:
+    """Everything one file gives, counting each unit as it is handed out. Pure but for reading the file.
+
+    Args:
+        name: the file.
+        as_of: events that happened or were received after this time (microseconds) are left for a later run.
+        counts: (source, kind) to number, added to.
+    """
+    label = file_label(name)
+    schema_id = newest_decoder().schema_id
+    try:
+        with open_file(name) as stream:
+            for item in read_events(stream):
+                if isinstance(item, Damage):
+                    counts[label, "received"] += 1
+                    yield Received(label, item.schema_id, None, item.payload, item.reason, item.detail)
+                    continue
+                source = ledger_source(item)
+                if as_of is not None and (item.event_time > as_of or item.received_time > as_of):
+                    counts[source, "after_horizon"] += 1
+                    continue
+                counts[source, "received"] += 1
+                yield Received(source, schema_id, item)
+    except OSError as error:
+        counts[label, "received"] += 1
+        yield Received(label, "", None, name.encode("utf-8", "surrogateescape"), "unreadable", type(error).__name__)
+
+
+class _ReadFiles(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
+    def __init__(self, as_of: int | None) -> None:
+        self._as_of = as_of
+
+    def process(self, element: str) -> Iterator[Received | pvalue.TaggedOutput]:
+        counts: Counter[tuple[str, str]] = Counter()
+        yield from received_of(element, self._as_of, counts)
+        for (source, kind), number in sorted(counts.items()):
+            yield pvalue.TaggedOutput(LEDGER, LedgerCount(source, kind, number))
+
+
+class ReadOutputs(NamedTuple):
+    """What ``ReadEvents`` gives."""
+
+    received: beam.PCollection[Received]
+    ledger: beam.PCollection[LedgerCount]
+
+
+class ReadEvents(beam.PTransform):  # type: ignore[misc]
+    """Reads event files, one element a file, so that workers share them.
+
+    Args:
+        files: what ``transforms.inputs.list_inputs`` gave.
+        as_of: leave later events for a later run; None reads all.
+    """
+
+    def __init__(self, files: Sequence[str], as_of: int | None = None) -> None:
+        super().__init__()
+        self._files = list(files)
+        self._as_of = as_of
+
+    def expand(self, pbegin: pvalue.PBegin) -> ReadOutputs:
+        outputs = (
+            pbegin
+            | "Files" >> beam.Create(self._files, reshuffle=False).with_output_types(str)
+            | "Spread" >> beam.Reshuffle()
+            | "ReadBlocks"
+            >> beam.ParDo(_ReadFiles(self._as_of)).with_output_types(Received).with_outputs(LEDGER, main="received")
+        )
+        return ReadOutputs(outputs["received"], typed(outputs[LEDGER], LedgerCount))
+
+
+def typed(collection: beam.PCollection, kind: type[object]) -> beam.PCollection:
+    """State the element type of a tagged output, which Beam cannot infer: without it elements would be pickled."""
+    collection.element_type = kind
+    return collection
