@@ -11,7 +11,12 @@ from apache_beam import coders
 
 from contracts import exchange, wire
 
-COMPRESSED: tuple[type[Any], ...] = (exchange.ShardInput, exchange.StrandBatch)
+COMPRESSED: tuple[type[Any], ...] = (
+    exchange.ShardInput,
+    exchange.StrandBatch,
+    exchange.LinkBatch,
+    exchange.IdentityRows,
+)
 """Batches: large, repetitive, crossing a shuffle."""
 
 PLAIN: tuple[type[Any], ...] = (
@@ -22,6 +27,7 @@ PLAIN: tuple[type[Any], ...] = (
     exchange.Assignment,
     exchange.StrandEvent,
     exchange.StrandRecord,
+    exchange.Purge,
     exchange.Decision,
     exchange.Action,
     exchange.Outcome,

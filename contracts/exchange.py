@@ -146,6 +146,39 @@ class StrandRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkBatch:
+    """Links on their way to resolution, merged per pair as far as one worker saw them."""
+
+    links: tuple[Link, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityRows:
+    """What resolution says, in batches.
+
+    ``identifiers``: (namespace, value, person_id, first_seen, last_seen). ``persons``: (person_id, first_seen,
+    last_seen, is_current, merged_into). ``edges``: (left namespace, left value, right namespace, right value, accepted,
+    rule, first_time, first_event_id, last_time, last_event_id, received_time, rules version). ``erasures``: (namespace,
+    value, erased_before): keep them, and give them to the next resolution.
+    """
+
+    identifiers: tuple[tuple[str, str, str, int, int], ...] = ()
+    persons: tuple[tuple[str, int, int, bool, str | None], ...] = ()
+    edges: tuple[tuple[str, str, str, str, bool, str, int, str, int, str, int, str], ...] = ()
+    erasures: tuple[tuple[str, str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Purge:
+    """Events of a strand at or before ``until`` are erased: every store forgets them."""
+
+    strand_id: str
+    primary: Identifier
+    login: Identifier | None
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
 class StrandBatch:
     """The strand records that reach one shard of the journey stage at once."""
 
