@@ -1,7 +1,7 @@
 """What actions do to people: the logged randomised experiment, and the actions that a run of the pipeline took.
 
-An action's effects are a pure function of the seed, its id, and the person's truth at that time, so they come out the same
-however often and in whatever company they are played.
+An action's effects are a pure function of the seed, its id, and the person's truth at that time, so they come out the
+same however often and in whatever company they are played.
 """
 
 from __future__ import annotations
@@ -124,15 +124,11 @@ def _start_of(stay: Stay) -> int:
     return stay.start
 
 
-def _effect(
-    config: WorldConfig, people: People, stays: list[Stay], action: Taken, index: int, played: Played
-) -> None:
+def _effect(config: WorldConfig, people: People, stays: list[Stay], action: Taken, index: int, played: Played) -> None:
     """Decide whether the action changed what the person does within a week, and change the stays if so."""
     stage = _stage_at(stays, action.at)
     change = catalogue.uplift(action.arm, action.channel, stage, int(people.persona[action.person]))
-    natural = next(
-        (s for s in stays if s.stage == CUSTOMER and action.at < s.start <= action.at + EFFECT_WINDOW), None
-    )
+    natural = next((s for s in stays if s.stage == CUSTOMER and action.at < s.start <= action.at + EFFECT_WINDOW), None)
     u = randomness.unit(config.seed, action.action_id, "effect")
     converted_at = natural.start if natural is not None else None
     if natural is None and u < change:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,6 @@ from sources.simulator import avro, catalogue, elsewhere, randomness
 from sources.simulator.avro import EventColumns, Ints, Lookup, Table
 from sources.simulator.config import Segment, WorldConfig
 from sources.simulator.life import Life
-from sources.simulator.people import GENERATIONS
 
 ON_TIME, LATE, EXPIRED = range(3)
 ARRIVALS = ("on_time", "late", "expired")
@@ -202,7 +202,7 @@ def held_identifiers(life: Life, columns: EventColumns, originals: int) -> list[
 
 
 def _take(columns: EventColumns, rows: Ints) -> EventColumns:
-    taken = {
+    taken: dict[str, Any] = {
         name: value.take(rows) if isinstance(value, Lookup) else value[rows]
         for name, value in ((name, getattr(columns, name)) for name in EventColumns.__slots__)
         if name != "identifiers"
@@ -215,6 +215,3 @@ def _absent(lookup: Lookup, rows: Ints) -> Lookup:
     codes = lookup.codes.copy()
     codes[rows] = 0
     return Lookup(lookup.table, codes)
-
-
-__all__ = ["ARRIVALS", "GENERATIONS", "Arrived", "arrive", "held_identifiers"]

@@ -1,7 +1,7 @@
 """Events as columns, and from columns to Avro: a fast encoder for the event schema, and the plain one it must equal.
 
-fastavro needs tens of microseconds for one event of this schema. Simulated events repeat nearly all their values, so here
-each distinct value is encoded once, and a record is the join of such pieces: one or two microseconds.
+fastavro needs tens of microseconds for one event of this schema. Simulated events repeat nearly all their values, so
+here each distinct value is encoded once, and a record is the join of such pieces: a few microseconds.
 """
 
 from __future__ import annotations
@@ -259,7 +259,7 @@ def _times(first: Ints, second: Ints) -> list[bytes]:
     """Two longs a row. Between 1980 and 3000 a time in microseconds always takes eight bytes."""
     rows = np.empty((len(first), 16), dtype=np.uint8)
     for offset, values in ((0, first), (8, second)):
-        if len(values) and not (2**48 <= int(values.min()) and int(values.max()) < 2**55):
+        if len(values) and (int(values.min()) < 2**48 or int(values.max()) >= 2**55):
             raise ValueError("an event time lies outside the years 1980 to 3000")
         rest = values << 1
         for position in range(8):

@@ -222,7 +222,7 @@ _context_rows, _context_base, _context_variants = _contexts()
 
 
 def context_codes(name: NDArray[np.int64], pick: Floats, traffic: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Codes in the CONTEXT table: a page that suits the name, chosen by ``pick`` in [0, 1), reached through ``traffic``."""
+    """Codes in CONTEXT_TABLE: a page that suits the name, chosen by ``pick`` in [0, 1), reached through ``traffic``."""
     variant = (pick * _context_variants[name]).astype(np.int64)
     return np.where(_context_variants[name] > 0, _context_base[name] + variant * len(_TRAFFIC) + traffic, 0)
 
@@ -298,7 +298,14 @@ _RESPONSIVENESS: dict[str, tuple[float, float, float, float]] = {
 }
 _DISCOUNT = 1.5
 
-_KINDS: dict[str, str] = {"email": "email", "call": "call", "sales": "call", "crm": "call", "ads": "ads", "none": "none"}
+_KINDS: dict[str, str] = {
+    "email": "email",
+    "call": "call",
+    "sales": "call",
+    "crm": "call",
+    "ads": "ads",
+    "none": "none",
+}
 
 
 def action_kind(channel: str) -> str:

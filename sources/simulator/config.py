@@ -37,8 +37,8 @@ _SHARES = (
 class WorldConfig:
     """Parameters of a world. Shares are fractions from 0 to 1; times are UTC microseconds.
 
-    Of events: ``late_share`` arrive 6 to 40 h late, ``expired_share`` 3 to 9 days late, ``offline_share`` minutes to hours
-    late and so out of order; ``duplicate_share`` come twice, ``conflict_share`` come twice with different content;
+    Of events: ``late_share`` arrive 6 to 40 h late, ``expired_share`` 3 to 9 days late, ``offline_share`` minutes to
+    hours late and so out of order; ``duplicate_share`` come twice, ``conflict_share`` twice with different content;
     ``malformed_share`` is added as records that must be rejected; ``dirty_share`` carry a login such as ``null``.
     Of devices: ``skew_share`` have a wrong clock. Of people: ``shared_share`` live in a household with a common device,
     ``opt_out_share`` and ``erasure_share`` ask for it within ``days``, ``logged_share`` take part in the randomised

@@ -1,4 +1,4 @@
-"""What happens to people outside their visits: newsletters, advertising, calls, stores, the CRM, consent and erasure."""
+"""What happens to people outside their visits: newsletters, advertising, calls, stores, CRM, consent and erasure."""
 
 from __future__ import annotations
 
@@ -51,7 +51,9 @@ def newsletters(
     clicked = opened & (u_click < catalogue.EMAIL_CLICK[stage] / catalogue.EMAIL_OPEN[stage])
     order = 1 + np.repeat(weeks, len(people))
     parts = [
-        Draft.of(person[rows], at[rows] + delay[rows], np.full(int(rows.sum()), CODE[name]), email=True, order=-order[rows])
+        Draft.of(
+            person[rows], at[rows] + delay[rows], np.full(int(rows.sum()), CODE[name]), email=True, order=-order[rows]
+        )
         for rows, delay, name in (
             (bounced, np.full(n, 30 * SECOND), "email_bounced"),
             (delivered, np.full(n, 20 * SECOND), "email_delivered"),
@@ -158,7 +160,9 @@ def opt_outs(people: People, by_action: dict[int, tuple[int, int]]) -> Draft:
     possible = people.reachable(who, at)
     by_mail = (people.opt_out_by < 0.5) | (action >= 0)
     complains = by_mail & (people.opt_out_by < 0.06)
-    name = np.select([complains, by_mail], [CODE["email_complained"], CODE["email_unsubscribed"]], CODE["consent_changed"])
+    name = np.select(
+        [complains, by_mail], [CODE["email_complained"], CODE["email_unsubscribed"]], CODE["consent_changed"]
+    )
     wide = people.opts_out_of_all
     stated = np.where(wide, catalogue.CONSENT_NO_CONTACT, catalogue.CONSENT_NO_EMAIL)
     narrow = np.where(by_mail & ~wide, catalogue.CONSENT_NONE, stated)

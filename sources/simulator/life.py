@@ -1,4 +1,4 @@
-"""One chunk of people living through a stretch of time: the true paths, the actions, and the events, still faultless."""
+"""One chunk of people living through a stretch of time: true paths, actions, and events, still without faults."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def _possible(people: People, draft: Draft, segment: Segment) -> Draft:
 
 
 def stages_of(life: Life, until: int) -> tuple[list[str], list[str], Ints, list[int | None], list[str | None]]:
-    """Rows of the truth about stages up to a time: person, stage, entered, left (None while it lasts), causing action."""
+    """Rows of the truth about stages up to a time: person, stage, entered, left (None: it lasts), causing action."""
     paths, names = life.paths, life.people.names()
     rows = np.flatnonzero(paths.start < until)
     left = [None if end > until else end for end in paths.end[rows].tolist()]

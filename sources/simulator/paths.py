@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from contracts.event import DAY, MINUTE
 from sources.simulator import catalogue, randomness
@@ -49,7 +50,7 @@ class Paths:
         stage: Ints = self.stage[self.row_at(person, at)]
         return stage
 
-    def is_first(self) -> Ints:
+    def is_first(self) -> NDArray[np.bool_]:
         """Whether each stay is its person's first."""
         first = np.ones(len(self.person), dtype=np.bool_)
         first[1:] = self.person[1:] != self.person[:-1]
@@ -91,7 +92,7 @@ def natural_paths(config: WorldConfig, chunk: int, people: People, until: int) -
     return _closed(config.start, person[kept], start[kept], flat[kept], np.full(len(kept), -1, dtype=np.int64))
 
 
-def _next(stage: Ints, u: np.ndarray, buys: np.ndarray) -> Ints:
+def _next(stage: Ints, u: NDArray[np.float64], buys: NDArray[np.float64]) -> Ints:
     """The stage after each stage. ``buys`` is the probability of a purchase out of the decision stage."""
     moved = np.select(
         [stage == DISCOVERY, stage == CONSIDERATION, stage == DECISION],

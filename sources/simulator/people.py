@@ -124,7 +124,8 @@ class People:
 
     def mails(self, person: Ints, at: Ints) -> Bools:
         """May be sent e-mail, and can be."""
-        return self.reachable(person, at) & ((self.consent_at(person, at) & catalogue.EMAIL_BIT) != 0)
+        mails: Bools = self.reachable(person, at) & ((self.consent_at(person, at) & catalogue.EMAIL_BIT) != 0)
+        return mails
 
 
 def people_of(config: WorldConfig, chunk: int) -> People:
@@ -186,7 +187,8 @@ def _hazard(rng: np.random.Generator, n: int, share: float, config: WorldConfig)
     if share <= 0:
         return np.full(n, NEVER, dtype=np.int64)
     rate = -np.log1p(-min(share, 0.999999)) / (config.days * DAY)
-    return np.minimum(config.start + waits / rate, NEVER).astype(np.int64)
+    times: Ints = np.minimum(config.start + waits / rate, NEVER).astype(np.int64)
+    return times
 
 
 def _devices(

@@ -82,8 +82,8 @@ def plan_visits(
 ) -> Visits:
     """All visits that touch the window.
 
-    Besides visits at random there is one around most changes of stage (so that stages move within a session), one around
-    every sign-up and purchase, and one after every click in an e-mail.
+    Besides visits at random there is one around most changes of stage (so that stages move within a session), one
+    around every sign-up and purchase, and one after every click in an e-mail.
     """
     ordinary = random_moments(rng, people, paths, catalogue.SESSION_RATE, window)
     moves = ~paths.is_first() & (window[0] <= paths.start) & (paths.start < window[1]) & (paths.stage != CUSTOMER)
@@ -240,9 +240,7 @@ def purchase_events(
     guest_mail = rng.random(n) < 0.7
     values = np.round(rng.lognormal(4.1, 0.6, n), 2).tolist()
     items = rng.integers(1, 5, n).tolist()
-    codes = properties.add(
-        [{"value": v, "currency": "EUR", "items": i} for v, i in zip(values, items, strict=True)]
-    )
+    codes = properties.add([{"value": v, "currency": "EUR", "items": i} for v, i in zip(values, items, strict=True)])
     session = _visit_around(visits, purchases.person, purchases.at)
     known = people.reachable(purchases.person, purchases.at)
     reachable = purchases.at <= people.erased_at[purchases.person]

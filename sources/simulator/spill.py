@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 
@@ -48,7 +49,7 @@ class Spill:
         ordered = received[order]
         positions = order.tolist()
         cuts = [0, *np.searchsorted(ordered, self._edges, side="left").tolist(), len(positions)]
-        for bucket, (low, high) in enumerate(zip(cuts, cuts[1:], strict=False)):
+        for bucket, (low, high) in enumerate(pairwise(cuts)):
             if low == high:
                 continue
             chosen = [records[position] for position in positions[low:high]]

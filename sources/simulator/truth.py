@@ -1,7 +1,8 @@
 """The truth of a world as Parquet, for evaluation only: the pipeline never reads it.
 
-``events``: the person, the stage and the kind of arrival of each well-formed event. ``identifiers``: who really holds which.
-``stages``: the stays of each person. ``effects``: what each action changed. Times are UTC timestamps in microseconds.
+``events``: the person, the stage and the kind of arrival of each well-formed event. ``identifiers``: who really holds
+which. ``stages``: the stays of each person. ``effects``: what each action changed. Times are UTC timestamps in
+microseconds.
 """
 
 from __future__ import annotations

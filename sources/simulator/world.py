@@ -26,7 +26,7 @@ _LEAST_FILES = 4
 
 @dataclass(frozen=True, slots=True)
 class SimulationSummary:
-    """What was written. ``records`` = ``events`` + ``duplicates`` + ``conflicts`` + ``malformed``; times in microseconds."""
+    """What was written: ``records`` = ``events`` + ``duplicates`` + ``conflicts`` + ``malformed``. Microseconds."""
 
     records: int
     events: int
@@ -45,7 +45,7 @@ def simulate(
 ) -> SimulationSummary:
     """Write a new world to ``out``: ``events/part-NNNNN.avro``, ``truth/*.parquet``, ``world.json``.
 
-    Same config, same bytes. Memory depends on ``events_per_file`` and one chunk of people, not on the size of the world.
+    Same config, same bytes. Memory depends on the size of a chunk of people, not of the world.
 
     Raises:
         OutputError: the folder cannot be written, or holds a world already and ``overwrite`` is not set.
@@ -69,7 +69,7 @@ def write_segment(
     prefix: str,
     on_progress: Progress | None,
 ) -> SimulationSummary:
-    """Live one segment, all chunks after each other, and write it. ``responses``: chunk to the actions its people got."""
+    """Live one segment, one chunk after the other, and write it. ``responses``: chunk to actions its people got."""
     days = (segment.end - segment.start) / 86_400_000_000
     expected = round(config.customers * days * _A_DAY * config.activity)
     events = duplicates = conflicts = malformed = actions = 0
