@@ -2,14 +2,16 @@
 
 Contract: each decision in gives one action out, also one that is not sent. Its status says what happened:
 
-- ``suppressed``: on purpose not sent. The reason begins with ``nothing`` (that was the decision), ``dry run``, ``stale``
-  (decided longer than ``max_age`` before the horizon), ``consent``, ``suppressed``, ``duplicate`` or ``cap``.
+- ``suppressed``: on purpose not sent. The reason begins with ``nothing`` (that was the decision), ``dry run``,
+  ``stale`` (decided longer than ``max_age`` before the horizon), ``consent``, ``suppressed``, ``duplicate``, ``cap`` or
+  ``erased``.
 - ``sent``, ``failed``: the channel took it, or never will.
 - ``pending``: not sent yet: the channel is down, or another process has it; the next run takes it up.
 - ``in_doubt``: it may have been sent, and repeating it would not be harmless.
 
-The order of writing is the promise: the action id is claimed, then the intent is recorded, then the message leaves, then
-the result is recorded. A process killed anywhere in between leaves either nothing sent or an intent without a result.
+The order of writing is the promise: the action id is claimed, then the intent is recorded, then the message leaves,
+then the result is recorded. A process killed anywhere in between leaves either nothing sent or an intent without a
+result.
 """
 
 from __future__ import annotations
@@ -132,8 +134,8 @@ class Performer:
         clock: seconds, growing, for rates.
         sleep: waits so many seconds.
 
-    Errors: ``LockedError`` and ``OutputError`` of the store, ``ConfigurationError`` and ``OutputError`` of a channel that
-    cannot be opened. What a receiver does wrong is a status, never an error.
+    Errors: ``LockedError`` and ``OutputError`` of the store, ``ConfigurationError`` and ``OutputError`` of a channel
+    that cannot be opened. What a receiver does wrong is a status, never an error.
     """
 
     def __init__(
@@ -205,7 +207,9 @@ class Performer:
             begun = self._store.advance(finished, [action.action_id for action in chunk])
             results.update((action.action_id, action) for action in finished)
             finished = []
-            # An action that was erased since it was claimed is not begun.
+            for action in chunk:
+                if action.action_id not in begun:
+                    results[action.action_id] = replace(action, status=SUPPRESSED, reason="erased since it was claimed")
             chunk = [action for action in chunk if action.action_id in begun]
             if not chunk:
                 continue

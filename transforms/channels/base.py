@@ -1,8 +1,8 @@
 """What a channel is: it takes one message under one key and says what became of it.
 
-A failed sending is one of three things, and the difference decides whether it may be tried again: ``TransientError``
-(the receiver did not act; try again), ``PermanentError`` (it never will; do not), ``UncertainError`` (it may have acted:
-try again only under a key that the receiver honours).
+A failed sending is one of three things, and the difference decides whether it may be tried again:
+``TransientError`` (the receiver did not act; try again), ``PermanentError`` (it never will; do not),
+``UncertainError`` (it may have acted; try again only under a key that the receiver honours).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 ::
 
     channels:
-      default: {type: file}
+      default: {type: file}   # serves every name without an entry; null: such a name is an error of the message
       sales:
         type: webhook
         url: https://crm.example.com/hooks/wayline
@@ -28,7 +28,7 @@ from contracts.documents import Node
 from contracts.errors import ConfigurationError
 from contracts.event import SECOND
 from transforms.channels.base import Channel
-from transforms.channels.file import FileChannel
+from transforms.channels.file import FileChannel, valid_name
 from transforms.channels.webhook import WebhookChannel
 
 TYPES = ("file", "webhook")
@@ -39,7 +39,7 @@ _WEBHOOK = (*_COMMON, "url", "secret", "idempotent", "timeout")
 
 @dataclass(frozen=True, slots=True)
 class SecretReference:
-    """Where a secret is found: the environment variable ``env``, or the file ``path`` (its surrounding space is cut)."""
+    """Where a secret is found: the environment variable ``env``, or the file ``path``, whose outer space is cut."""
 
     env: str | None = None
     path: str | None = None
@@ -88,6 +88,12 @@ class ChannelsConfig:
     def of(self, name: str) -> ChannelConfig | None:
         return self.named.get(name, self.default)
 
+    def preflight(self) -> None:
+        """Read every secret once, so that a missing one is told before the run. Raises ConfigurationError."""
+        for config in (*self.named.values(), self.default):
+            if config is not None and config.secret is not None:
+                config.secret.read()
+
     def retried_in_doubt(self, names: frozenset[str]) -> frozenset[str]:
         """Those of ``names`` on which a message in doubt is sent again."""
         return frozenset(name for name in names if (config := self.of(name)) is not None and config.retry_in_doubt)
@@ -99,12 +105,16 @@ def parse_channels(node: Node) -> ChannelsConfig:
     Raises:
         ConfigurationError: with file and line, on anything unknown, missing or out of range.
     """
-    parsed = {name: _channel(child) for name, child in node.items()}
+    named: dict[str, ChannelConfig] = {}
+    default: ChannelConfig | None = ChannelConfig()
     for name, child in node.items():
-        if not name.replace("_", "").replace("-", "").isalnum():
+        if not valid_name(name):
             child.fail(f"channel {name!r} has a name that cannot name a file", hint="use letters, digits, _ and -")
-    default = parsed.pop(DEFAULT, ChannelConfig())
-    return ChannelsConfig(parsed, default)
+        if name != DEFAULT:
+            named[name] = _channel(child)
+        else:
+            default = None if child.value is None else _channel(child)
+    return ChannelsConfig(named, default)
 
 
 def _channel(node: Node) -> ChannelConfig:

@@ -101,7 +101,7 @@ class Delivery:
     def _pause(self, messages: Sequence[Message], tried: int, wished: float | None) -> float:
         """Doubling from a quarter of a second, spread by the key so that many senders do not come back at once."""
         spread = hashlib.blake2b(f"{messages[0].action_id}:{tried}".encode(), digest_size=2).digest()
-        pause = _FIRST_PAUSE * 2 ** (tried - 1) * (0.5 + int.from_bytes(spread) / 65535)
+        pause: float = _FIRST_PAUSE * 2.0 ** (tried - 1) * (0.5 + int.from_bytes(spread) / 65535)
         return min(max(pause, wished or 0.0), _LONGEST_PAUSE)
 
     def _keep_rate(self, n: int) -> None:

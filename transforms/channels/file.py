@@ -27,6 +27,11 @@ class _Key(msgspec.Struct):
 _key_of = msgspec.json.Decoder(_Key)
 
 
+def valid_name(name: str) -> bool:
+    """Whether a channel's name can name its file."""
+    return name.isascii() and name.replace("_", "").replace("-", "").isalnum()
+
+
 class FileChannel:
     """See the module. Memory: some 100 bytes a line of the file.
 
@@ -42,7 +47,7 @@ class FileChannel:
     chunk = 200
 
     def __init__(self, name: str, folder: Path) -> None:
-        if not name.replace("_", "").replace("-", "").isalnum():
+        if not valid_name(name):
             raise OutputError(f"channel {name!r} cannot name a file", hint="use letters, digits, _ and -")
         self.name = name
         self._path = folder / f"{name}.jsonl"

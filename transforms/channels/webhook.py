@@ -3,9 +3,9 @@
 The body is the message as JSON. ``Idempotency-Key`` is the action id. With a secret, ``Wayline-Signature`` is
 ``sha256=`` and the hex HMAC-SHA256 of the body, so that the receiver knows the sender.
 
-2xx is taken. 408, 425, 429 and 5xx say that the receiver did not act: they may be tried again. But 502 and 504 come from
-a proxy that does not know, so they are uncertain, as is every failure once the request has begun to leave. Any other
-answer is final. Redirects are not followed.
+2xx is taken. 408, 425, 429 and 5xx say that the receiver did not act: they may be tried again. But 502 and 504 come
+from a proxy that does not know, so they are uncertain, as is every failure once the request has begun to leave. Any
+other answer is final. Redirects are not followed.
 """
 
 from __future__ import annotations
