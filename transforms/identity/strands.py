@@ -1,0 +1,243 @@
+"""The strand fold: from a shard's events and assignments to each strand's part in persons' journeys.
+
+Pure: no Beam. Input: everything that reaches one strand shard. Output: ``ShardResult``. Times are UTC microseconds of
+event time. Errors: none; conflicting payloads become dead letters. State: none beyond the call.
+
+The answer is the same for any order and any split of the input. Two copies are the same event when event_id and primary
+identifier are: the number of shards does not matter.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import msgspec
+
+from contracts import wire
+from contracts.event import Event, Identifier
+from contracts.event_codec import encode_event
+from contracts.exchange import Assignment, DeadLetter, Purge, ShardInput, StrandEvent, StrandRecord
+from transforms.identity.ids import canonical_id, strand_id
+
+STAGE = "strand"
+CONFLICTING_PAYLOAD = "conflicting_payload"
+PROTECTED_PAYLOAD = "protected_event"
+"""``payload_schema`` of what the strand stage rejects: Avro of the event, whose identifiers are pseudonyms already."""
+
+ACCEPTED, DUPLICATE, ERASED, DEAD_LETTERED = "accepted", "duplicate", "erased", "dead_lettered"
+
+_payload_encoder = msgspec.msgpack.Encoder(order="deterministic")
+
+StrandName = tuple[Identifier, Identifier | None]
+
+
+class Rejects(Protocol):
+    """What the fold needs of ``transforms.dead_letter.DeadLetterBox``."""
+
+    def reject(
+        self,
+        stage: str,
+        reason: str,
+        detail: str,
+        source: str,
+        schema_id: str,
+        at: int,
+        payload_schema: str,
+        payload: bytes,
+    ) -> DeadLetter: ...
+
+
+@dataclass(slots=True)
+class ShardResult:
+    """What a shard gives.
+
+    ``counts`` holds (source, kind) -> events, for events of this run only. ``log`` are the events to keep for the next
+    run: new ones, and copies that replace a stored one. ``purges`` name the strands with something erased.
+    """
+
+    records: list[StrandRecord] = field(default_factory=list)
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    log: list[StrandEvent] = field(default_factory=list)
+    purges: list[Purge] = field(default_factory=list)
+
+
+def payload_hash(event: bytes) -> bytes:
+    """Hash of what an event says, whenever it was received and in whatever order its maps and identifiers stand."""
+    decoded = wire.unpack(Event, event)
+    said = replace(decoded, received_time=0, identifiers=tuple(sorted(decoded.identifiers)))
+    return hashlib.blake2b(_payload_encoder.encode(said), digest_size=16).digest()
+
+
+def fold_shard(inputs: Iterable[ShardInput], box: Rejects, schema_id: str = "", version: int = 1) -> ShardResult:
+    """Fold one strand shard.
+
+    Each event of this run meets one fate. An event of a strand whose person asked for erasure, at or before the
+    request, is ``erased``. Of several events with one id and one primary identifier the payload with the lowest hash is
+    ``accepted``, unless an earlier run already accepted it; each other payload is one dead letter, unless an earlier
+    run had accepted that; all further copies are ``duplicate``. Of equal payloads the earliest received counts.
+
+    Args:
+        inputs: all events and assignments of the shard; of several assignments of a strand the greatest sequence
+            counts.
+        box: makes dead letters.
+        schema_id: of the event schema, for dead letters.
+        version: of the records; orders records of one assignment.
+    """
+    assignments: dict[StrandName, Assignment] = {}
+    events: defaultdict[Identifier, dict[str, StrandEvent]] = defaultdict(dict)
+    clashes: dict[tuple[Identifier, str], list[StrandEvent]] = {}
+    for batch in inputs:
+        for assignment in batch.assignments:
+            name = (assignment.primary, assignment.login)
+            held = assignments.get(name)
+            if held is None or _newer(assignment, held):
+                assignments[name] = assignment
+        for event in batch.events:
+            known = events[event.primary]
+            first = known.setdefault(event.event_id, event)
+            if first is not event:
+                clashes.setdefault((event.primary, event.event_id), [first]).append(event)
+    result = ShardResult()
+    for (primary, event_id), copies in clashes.items():
+        winner = _settle(copies, assignments, box, schema_id, result)
+        if winner is None:
+            del events[primary][event_id]
+        else:
+            events[primary][event_id] = winner
+    settled = clashes.keys()
+    accepted: Counter[str] = Counter()
+    for primary, by_id in sorted(events.items()):
+        strands: dict[Identifier | None, list[StrandEvent]] = {}
+        for event in by_id.values():
+            strands.setdefault(event.login, []).append(event)
+        for login, strand in sorted(strands.items(), key=_by_login):
+            held = assignments.get((primary, login))
+            if held is not None and held.erased_before is not None:
+                strand = _without_erased(strand, held.erased_before, result)
+            strand.sort(key=_order)
+            for event in strand:
+                if not event.stored:
+                    result.log.append(event)
+                    if (primary, event.event_id) not in settled:
+                        accepted[event.source] += 1
+            result.records.extend(_records(primary, login, strand, held, version))
+    for source, n in accepted.items():
+        result.counts[source, ACCEPTED] += n
+    for (primary, login), assignment in sorted(assignments.items(), key=lambda item: _name_key(item[0])):
+        if assignment.erased_before is not None:
+            result.purges.append(Purge(strand_id(primary, login), primary, login, assignment.erased_before))
+    result.dead_letters.sort(key=lambda letter: letter.dead_letter_id)
+    return result
+
+
+def _newer(one: Assignment, other: Assignment) -> bool:
+    return (one.sequence, one.steps, one.erased_before or 0) > (other.sequence, other.steps, other.erased_before or 0)
+
+
+def _order(event: StrandEvent) -> tuple[int, str]:
+    return (event.event_time, event.event_id)
+
+
+def _name_key(name: StrandName) -> tuple[Identifier, bool, Identifier]:
+    primary, login = name
+    return (primary, login is not None, login or primary)
+
+
+def _by_login(item: tuple[Identifier | None, list[StrandEvent]]) -> tuple[bool, Identifier]:
+    login = item[0]
+    return (login is not None, login or Identifier("", ""))
+
+
+def _is_erased(event: StrandEvent, assignments: Mapping[StrandName, Assignment]) -> bool:
+    held = assignments.get((event.primary, event.login))
+    return held is not None and held.erased_before is not None and event.event_time <= held.erased_before
+
+
+def _settle(
+    copies: Sequence[StrandEvent],
+    assignments: Mapping[StrandName, Assignment],
+    box: Rejects,
+    schema_id: str,
+    result: ShardResult,
+) -> StrandEvent | None:
+    """Count the copies of one event and return the one that stays; None when all of them are erased."""
+    counts = result.counts
+    payloads: dict[bytes, list[StrandEvent]] = {}
+    hashes: dict[bytes, bytes] = {}
+    for copy in copies:
+        digest = hashes.get(copy.event)
+        if digest is None:
+            digest = hashes[copy.event] = payload_hash(copy.event)
+        payloads.setdefault(digest, []).append(copy)
+    winner: StrandEvent | None = None
+    for _, same in sorted(payloads.items()):
+        new = [copy for copy in same if not copy.stored]
+        was_stored = len(new) < len(same)
+        best = min(same, key=lambda copy: (copy.received_time, not copy.stored, copy.event))
+        if _is_erased(best, assignments):
+            fate = ERASED
+        elif winner is None:
+            winner, fate = best, ACCEPTED
+        else:
+            fate = DEAD_LETTERED
+            result.dead_letters.append(_conflict(best, winner, box, schema_id))
+        for position, copy in enumerate(new):
+            counts[copy.source, DUPLICATE if position or was_stored else fate] += 1
+    return winner
+
+
+def _conflict(loser: StrandEvent, winner: StrandEvent, box: Rejects, schema_id: str) -> DeadLetter:
+    detail = f"event_id {loser.event_id!r} came with another payload, which was kept; its source is {winner.source!r}"
+    return box.reject(
+        STAGE,
+        CONFLICTING_PAYLOAD,
+        detail,
+        loser.source,
+        schema_id,
+        loser.received_time,
+        PROTECTED_PAYLOAD,
+        encode_event(wire.unpack(Event, loser.event)),
+    )
+
+
+def _without_erased(strand: list[StrandEvent], until: int, result: ShardResult) -> list[StrandEvent]:
+    kept: list[StrandEvent] = []
+    for event in strand:
+        if event.event_time > until:
+            kept.append(event)
+        elif not event.stored:
+            result.counts[event.source, ERASED] += 1
+    return kept
+
+
+def _records(
+    primary: Identifier, login: Identifier | None, strand: list[StrandEvent], held: Assignment | None, version: int
+) -> list[StrandRecord]:
+    """The strand's record for each person of its assignment's steps; ``strand`` is in order."""
+    if not strand:
+        return []
+    name = strand_id(primary, login)
+    sequence = 0 if held is None else held.sequence
+    if held is None or not held.steps:
+        # an assignment is missing only if its link was: the strand then stands for itself
+        steps: tuple[tuple[int, str], ...] = ((strand[0].event_time, canonical_id(login or primary)),)
+    else:
+        steps = held.steps
+    if len(steps) == 1:
+        events = tuple([event.event for event in strand])
+        return [StrandRecord(name, primary, login, steps[0][1], sequence, version, events)]
+    by_person: dict[str, list[bytes]] = {}
+    step = 0
+    for event in strand:
+        while step + 1 < len(steps) and steps[step + 1][0] <= event.event_time:
+            step += 1
+        by_person.setdefault(steps[step][1], []).append(event.event)
+    return [
+        StrandRecord(name, primary, login, person, sequence, version, tuple(events))
+        for person, events in sorted(by_person.items())
+    ]

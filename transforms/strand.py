@@ -1,0 +1,115 @@
+"""Strand: deduplicate, say which person each event belongs to, and erase what must go. The bounded host.
+
+Contract: (strand shard, ``ShardInput``) in; (person shard, ``StrandBatch``) out, and beside it dead letters, ledger
+counts, the log for the next run and purges. The fold itself is ``transforms.identity.strands.fold_shard``, which knows
+no Beam. State: none outside a bundle; all that reaches a shard is there at once. Time: microseconds of event time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import apache_beam as beam
+from apache_beam import pvalue
+
+from contracts import coders
+from contracts.exchange import DeadLetter, LedgerCount, Purge, ShardInput, StrandBatch, StrandRecord
+from transforms.identity.ids import DEFAULT_SHARDS, person_shard, shard_of, strand_id
+from transforms.identity.strands import Rejects, fold_shard
+
+__all__ = ["DEFAULT_SHARDS", "Strand", "StrandFold", "Strands", "person_shard", "shard_of", "strand_id"]
+
+DEAD_LETTERS, LEDGER, LOG, PURGES = "dead_letters", "ledger", "log", "purges"
+_LOG_BATCH = 5_000
+_RECORD_EVENTS = 2_000
+"""Events at which a batch of records is closed: the journey stage holds one batch decoded at a time."""
+
+
+class Strands(NamedTuple):
+    """What the stage gives: ``records`` are (person shard, StrandBatch), ``log`` holds this run's accepted events."""
+
+    records: beam.PCollection[tuple[bytes, StrandBatch]]
+    dead_letters: beam.PCollection[DeadLetter]
+    ledger: beam.PCollection[LedgerCount]
+    log: beam.PCollection[ShardInput]
+    purges: beam.PCollection[Purge]
+
+
+class StrandFold(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
+    """One strand shard at a time through ``fold_shard``; outputs are tagged with the constants of this module.
+
+    Args:
+        box: makes dead letters.
+        schema_id: of the event schema, for dead letters.
+        person_shards: shards of the journey stage.
+    """
+
+    def __init__(self, box: Rejects, schema_id: str = "", person_shards: int = DEFAULT_SHARDS) -> None:
+        self._box = box
+        self._schema_id = schema_id
+        self._person_shards = person_shards
+
+    def process(
+        self, element: tuple[bytes, Iterable[ShardInput]]
+    ) -> Iterator[tuple[bytes, StrandBatch] | pvalue.TaggedOutput]:
+        _, inputs = element
+        result = fold_shard(inputs, self._box, self._schema_id)
+        for letter in result.dead_letters:
+            yield pvalue.TaggedOutput(DEAD_LETTERS, letter)
+        for (source, kind), n in sorted(result.counts.items()):
+            yield pvalue.TaggedOutput(LEDGER, LedgerCount(source, kind, n))
+        for start in range(0, len(result.log), _LOG_BATCH):
+            yield pvalue.TaggedOutput(LOG, ShardInput(events=tuple(result.log[start : start + _LOG_BATCH])))
+        for purge in result.purges:
+            yield pvalue.TaggedOutput(PURGES, purge)
+        yield from batch_by_person(result.records, self._person_shards)
+
+
+def batch_by_person(records: Iterable[StrandRecord], shards: int) -> Iterator[tuple[bytes, StrandBatch]]:
+    """Records in batches per person shard; the same records give the same batches."""
+    open_batches: dict[bytes, list[StrandRecord]] = {}
+    sizes: dict[bytes, int] = {}
+    for record in records:
+        shard = person_shard(record.person_id, shards)
+        batch = open_batches.setdefault(shard, [])
+        batch.append(record)
+        sizes[shard] = sizes.get(shard, 0) + len(record.events)
+        if sizes[shard] >= _RECORD_EVENTS:
+            yield shard, StrandBatch(tuple(open_batches.pop(shard)))
+            del sizes[shard]
+    for shard, batch in sorted(open_batches.items()):
+        yield shard, StrandBatch(tuple(batch))
+
+
+class Strand(beam.PTransform):  # type: ignore[misc]  # Beam's base class is untyped
+    """Events and assignments, both keyed by strand shard, to the records of strands.
+
+    Input: a tuple (events, assignments) of PCollections of (strand shard, ShardInput). Output: ``Strands``. It does
+    not decide who a person is (``transforms.link``) nor fold journeys.
+    """
+
+    def __init__(self, box: Rejects, schema_id: str = "", person_shards: int = DEFAULT_SHARDS) -> None:
+        super().__init__()
+        self._fold = StrandFold(box, schema_id, person_shards)
+
+    def expand(
+        self,
+        inputs: tuple[
+            beam.PCollection[tuple[bytes, ShardInput]],
+            beam.PCollection[tuple[bytes, ShardInput]],
+        ],
+    ) -> Strands:
+        coders.register()
+        folded = (
+            inputs
+            | "Together" >> beam.Flatten()
+            | "ByStrandShard" >> beam.GroupByKey()
+            | "FoldStrands" >> beam.ParDo(self._fold).with_outputs(DEAD_LETTERS, LEDGER, LOG, PURGES, main="records")
+        )
+        folded.records.element_type = tuple[bytes, StrandBatch]
+        folded[DEAD_LETTERS].element_type = DeadLetter
+        folded[LEDGER].element_type = LedgerCount
+        folded[LOG].element_type = ShardInput
+        folded[PURGES].element_type = Purge
+        return Strands(folded.records, folded[DEAD_LETTERS], folded[LEDGER], folded[LOG], folded[PURGES])
