@@ -1,0 +1,110 @@
+"""The journey stage, bounded host: strand records of a shard in, everything that follows from them out.
+
+Contract: ``(person shard, StrandBatch)`` in; table batches, decisions, ``LearnInput``s and online features out.
+Key: person shard, a hash chunk of persons; a ``GroupByKey`` brings all strands of a person together. State: none in
+the graph; what was decided before stands in the effect store. Time domain: event time, up to ``horizon``, a side
+input. The logic stands in ``worker``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+from apache_beam.pvalue import AsSingleton, TaggedOutput
+
+from contracts import coders as _coders  # noqa: F401  # registers the coders of what goes in and out
+from contracts.exchange import Decision, LearnInput, OnlineFeatures, StrandBatch, TableBatch
+from models.handler import PointBatch, StageModelHandler
+from transforms.identity.ids import person_shard
+from transforms.journey.worker import JourneySettings, JourneyWorker
+from transforms.read import typed
+from transforms.stores.effects import EffectStore, open_effects
+
+DECISIONS, LEARN, ONLINE = "decisions", "learn", "online"
+
+
+class JourneyOutputs(NamedTuple):
+    """What the journey stage gives; ``learn`` is keyed by person shard."""
+
+    tables: beam.PCollection[TableBatch]
+    decisions: beam.PCollection[Decision]
+    learn: beam.PCollection[tuple[bytes, LearnInput]]
+    online: beam.PCollection[OnlineFeatures]
+
+
+class _JourneyFn(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
+    _store: EffectStore
+    _worker: JourneyWorker
+
+    def __init__(self, settings: JourneySettings, registry: str, effects: str, shards: int) -> None:
+        super().__init__()
+        self._settings = settings
+        self._registry = registry
+        self._effects = effects
+        self._shards = shards
+
+    def setup(self) -> None:
+        handler = StageModelHandler(self._registry, self._settings.ontology.stage_names)
+        model = handler.load_model()
+
+        def score(times: Any, matrix: Any) -> Any:
+            (scored,) = handler.run_inference([PointBatch(times, matrix)], model)
+            return scored.versions, scored.probabilities
+
+        self._store = open_effects(Path(self._effects))
+        self._worker = JourneyWorker(self._settings, score if model else None, self._store)
+
+    def process(
+        self, element: tuple[bytes, Iterable[StrandBatch]], horizon: int = 0
+    ) -> Iterator[TableBatch | TaggedOutput]:
+        shard, batches = element
+        result = self._worker.fold_shard(f"j{shard.hex()}", batches, horizon)
+        yield from result.batches
+        for decision in result.decisions:
+            yield TaggedOutput(DECISIONS, decision)
+        for item in result.learn:
+            yield TaggedOutput(LEARN, (person_shard(item.person_id, self._shards), item))
+        if result.online is not None:
+            yield TaggedOutput(ONLINE, result.online)
+
+    def teardown(self) -> None:
+        if hasattr(self, "_store"):
+            self._store.close()
+
+
+class Journey(beam.PTransform):  # type: ignore[misc]
+    """Folds, scores, stages and decides, one shard of persons at a time.
+
+    Args:
+        settings: ontology, policies and bounds in force.
+        registry: folder of the model registry; a registry without activations means rules alone.
+        effects: file of the effect store.
+        horizon: PCollection of the one instant up to which journeys are folded.
+        shards: number of person shards.
+    """
+
+    def __init__(
+        self, settings: JourneySettings, registry: str, effects: str, horizon: beam.PCollection, shards: int
+    ) -> None:
+        super().__init__()
+        self._fn = _JourneyFn(settings, registry, effects, shards)
+        self._horizon = horizon
+
+    def expand(self, strands: beam.PCollection) -> JourneyOutputs:
+        outputs = (
+            strands
+            | "GroupByPersonShard" >> beam.GroupByKey()
+            | "FoldJourneys"
+            >> beam.ParDo(self._fn, horizon=AsSingleton(self._horizon))
+            .with_output_types(TableBatch)
+            .with_outputs(DECISIONS, LEARN, ONLINE, main="tables")
+        )
+        return JourneyOutputs(
+            outputs["tables"],
+            typed(outputs[DECISIONS], Decision),
+            typed(outputs[LEARN], tuple[bytes, LearnInput]),
+            typed(outputs[ONLINE], OnlineFeatures),
+        )

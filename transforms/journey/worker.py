@@ -1,0 +1,338 @@
+"""One shard of journeys: fold ► features ► score ► stage ► decide, for every person of the shard together. No Beam.
+
+Input: the strand records of a shard. Output: ``ShardResult``: table batches, decisions to carry out, what learning
+needs, and the newest vector of each person. Time domain: event time up to the horizon. Ports: the model scores all
+points of the shard in one call, the effect store remembers decisions; both are injected. Errors: those of the store;
+a journey itself cannot fail. State: none between shards.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from contracts import wire
+from contracts.event import Event
+from contracts.exchange import (
+    Decision,
+    History,
+    LearnInput,
+    OnlineFeatures,
+    StrandBatch,
+    TableBatch,
+)
+from contracts.tables import (
+    ACTIONS,
+    DECISIONS,
+    EVENTS,
+    JOURNEYS,
+    OUTCOMES,
+    PERSONS,
+    SESSIONS,
+    TRANSITIONS,
+    Table,
+)
+from features.journey_features import FEATURE_NAMES, vector
+from features.state import FeatureState
+from transforms.decide.decide import decide_journey
+from transforms.decide.rules import PolicySet
+from transforms.journey.fold import FeatureFunctions, JourneyFold, Trace
+from transforms.journey.ontology import Ontology
+from transforms.journey.path import StagePath, StagePaths
+from transforms.labels import logged_decisions
+from transforms.stores.effects import DRY_RUN, IN_DOUBT, PENDING, EffectStore, Standing
+from transforms.tables import rows
+from transforms.tables.batches import columns_of, table_batch
+from transforms.validate import FLAGS_PROPERTY
+
+Score = Callable[[Any, Any], tuple[Sequence[str | None], Any]]
+"""(times, matrix) of points to the version that scored each and its probabilities, NaN where none was in force."""
+
+
+@dataclass(frozen=True)
+class JourneySettings:
+    """What a worker is told once. Durations in microseconds; ``mode`` as in ``transforms.actions``."""
+
+    ontology: Ontology
+    policies: PolicySet
+    lateness: int
+    revision: int
+    mode: Literal["live", "dry-run"]
+    max_age: int
+    features: Table
+    scores: Table
+
+
+@dataclass
+class ShardResult:
+    """What one shard gives."""
+
+    batches: list[TableBatch] = field(default_factory=list)
+    decisions: list[Decision] = field(default_factory=list)
+    learn: list[LearnInput] = field(default_factory=list)
+    online: OnlineFeatures | None = None
+
+
+@dataclass(frozen=True)
+class _Folded:
+    trace: Trace
+    path: StagePath
+    strands: tuple[str, ...]
+
+
+class JourneyWorker:
+    """Folds shards under fixed settings. Not shared between threads.
+
+    Args:
+        settings: what is in force.
+        score: the model as a port; None when no model was ever activated.
+        store: the effect store.
+    """
+
+    def __init__(self, settings: JourneySettings, score: Score | None, store: EffectStore) -> None:
+        functions = FeatureFunctions(FEATURE_NAMES, FeatureState, vector)
+        self._settings = settings
+        self._fold = JourneyFold(settings.ontology, functions, settings.lateness)
+        self._paths = StagePaths(settings.ontology, functions)
+        self._score = score
+        self._store = store
+
+    def fold_shard(self, shard: str, batches: Iterable[StrandBatch], horizon: int) -> ShardResult:
+        """Everything of the persons in one shard. ``shard`` names the parts, so it must be the same on a retry."""
+        traces, strands = self._traces(batches, horizon)
+        result = ShardResult()
+        if not traces:
+            return result
+        times = np.array([point.at for trace in traces for point in trace.points], dtype=np.int64)
+        matrix = np.array([point.vector for trace in traces for point in trace.points], dtype=np.float64)
+        versions, probabilities = self._scored(times, matrix)
+        folded = self._staged(traces, strands, versions, probabilities)
+        writer = _Writer(self._settings, shard, horizon)
+        histories = self._decide(folded, horizon, result)
+        self._write_points(writer, traces, times, matrix, versions, probabilities)
+        writer.journeys(folded)
+        writer.effects(histories, result.decisions)
+        result.batches = writer.batches
+        result.online = OnlineFeatures(
+            tuple((t.person_id, self._settings.revision, t.points[-1].at, t.points[-1].vector) for t in traces)
+        )
+        return result
+
+    def _traces(self, batches: Iterable[StrandBatch], horizon: int) -> tuple[list[Trace], dict[str, tuple[str, ...]]]:
+        events: dict[str, list[tuple[Event, str]]] = defaultdict(list)
+        strands: dict[str, set[str]] = defaultdict(set)
+        for batch in batches:
+            for record in batch.records:
+                strands[record.person_id].add(record.strand_id)
+                events[record.person_id].extend(
+                    (wire.unpack(Event, packed), record.strand_id) for packed in record.events
+                )
+        traces = [self._fold.trace(person, events[person], horizon) for person in sorted(events) if events[person]]
+        return traces, {person: tuple(sorted(found)) for person, found in strands.items()}
+
+    def _scored(self, times: Any, matrix: Any) -> tuple[Sequence[str | None], Any]:
+        if self._score is None:
+            return (), None
+        return self._score(times, matrix)
+
+    def _staged(
+        self, traces: list[Trace], strands: Mapping[str, tuple[str, ...]], versions: Sequence[str | None], found: Any
+    ) -> list[_Folded]:
+        folded = []
+        start = 0
+        for trace in traces:
+            end = start + len(trace.points)
+            scored = found is not None and any(version is not None for version in versions[start:end])
+            path = self._paths.stage_path(
+                trace, found[start:end] if scored else None, versions[start:end] if scored else None
+            )
+            folded.append(_Folded(trace, path, strands[trace.person_id]))
+            start = end
+        return folded
+
+    # --- deciding -----------------------------------------------------------------------------------------------
+
+    def _decide(self, folded: list[_Folded], horizon: int, result: ShardResult) -> dict[str, History]:
+        settings = self._settings
+        self._store.note_persons(
+            Standing(f.trace.person_id, f.strands, horizon, f.trace.points[-1].consent) for f in folded
+        )
+        self._store.put_outcomes([outcome for f in folded for outcome in f.trace.outcomes])
+        histories = self._store.histories({f.trace.person_id: f.strands for f in folded})
+        made: list[Decision] = []
+        for f in folded:
+            person = f.trace.person_id
+            history = histories.get(person, History())
+            decided = decide_journey(
+                settings.policies,
+                person,
+                self._paths.triggers(f.trace, f.path),
+                self._paths.trigger_function(f.trace, f.path),
+                [(t.at, t.to_stage) for t in f.path.transitions],
+                history,
+                horizon,
+                settings.ontology.version,
+                f.trace.outcomes,
+            )
+            made.extend(decided.decisions)
+            again = self._unsettled(history, horizon)
+            result.decisions.extend(again)
+            self._learn(f, history, {d.decision_id for d in again}, horizon, result)
+        result.decisions.extend(self._store.claim_decisions(made))
+        return histories
+
+    def _unsettled(self, history: History, horizon: int) -> list[Decision]:
+        """Stored decisions that the act stage has still to settle: cut off, pending, in doubt, or so far only dry."""
+        actions = {action.decision_id: action for action in history.actions}
+        found = []
+        for decision in history.decisions:
+            action = actions.get(decision.decision_id)
+            dry = (
+                self._settings.mode == "live"
+                and action is not None
+                and action.reason == DRY_RUN
+                and decision.at >= horizon - self._settings.max_age
+            )
+            if action is None or action.status in (PENDING, IN_DOUBT) or dry:
+                found.append(decision)
+        return found
+
+    @staticmethod
+    def _learn(f: _Folded, history: History, again: set[str], horizon: int, result: ShardResult) -> None:
+        """What the labels need and no later stage knows: the past. What is done now comes from the act stage."""
+        actions = {action.decision_id: action for action in history.actions}
+        settled = [d for d in history.decisions if d.decision_id not in again]
+        decisions = (*f.trace.logged, *logged_decisions(settled, actions, assume_sent=False))
+        if decisions or f.trace.outcomes:
+            result.learn.append(LearnInput(f.trace.person_id, horizon, decisions, f.trace.outcomes))
+
+    # --- tables -------------------------------------------------------------------------------------------------
+
+    def _write_points(
+        self,
+        writer: _Writer,
+        traces: list[Trace],
+        times: Any,
+        matrix: Any,
+        versions: Sequence[str | None],
+        probabilities: Any,
+    ) -> None:
+        persons = [trace.person_id for trace in traces for _ in trace.points]
+        created = [point.created for trace in traces for point in trace.points]
+        writer.add_columns(
+            self._settings.features, [persons, times, created, *(matrix[:, i] for i in range(matrix.shape[1]))], times
+        )
+        scored = [i for i, version in enumerate(versions) if version is not None]
+        if scored:
+            at = times[scored]
+            found = probabilities[scored]
+            writer.add_columns(
+                self._settings.scores,
+                [
+                    [persons[i] for i in scored],
+                    at,
+                    [versions[i] for i in scored],
+                    *(found[:, i] for i in range(found.shape[1])),
+                ],
+                at,
+            )
+
+
+class _Writer:
+    """Turns one shard's results into table batches."""
+
+    def __init__(self, settings: JourneySettings, shard: str, horizon: int) -> None:
+        self.batches: list[TableBatch] = []
+        self._settings = settings
+        self._shard = shard
+        self._horizon = horizon
+        self._final_before = horizon - settings.lateness
+
+    def add_columns(self, table: Table, columns: Sequence[Any], times: Any) -> None:
+        """Columns of a table whose rows are final once no late event can come before their time."""
+        self._put(table, columns, (np.asarray(times) < self._final_before).tolist())
+
+    def _put(self, table: Table, columns: Sequence[Any], final: list[bool] | bool) -> None:
+        batch = table_batch(table, self._shard, columns, revision=self._settings.revision, is_final=final)
+        if batch is not None:
+            self.batches.append(batch)
+
+    def _rows(self, table: Table, found: list[rows.Row], final: list[bool] | bool) -> None:
+        self._put(table, columns_of(found, len(table.columns)), final)
+
+    def journeys(self, folded: list[_Folded]) -> None:
+        """The tables that a fold fills."""
+        before = self._final_before
+        events = [row for f in folded for row in _event_rows(f.trace)]
+        self._rows(EVENTS, events, [row[2] < before for row in events])
+        sessions = [session for f in folded for session in f.trace.sessions]
+        self._rows(SESSIONS, [rows.session_row(s) for s in sessions], [s.is_final for s in sessions])
+        moves = [transition for f in folded for transition in f.path.transitions]
+        self._rows(TRANSITIONS, [rows.transition_row(t) for t in moves], [t.at < before for t in moves])
+        outcomes = {o.outcome_id: o for f in folded for o in f.trace.outcomes}
+        self._rows(
+            OUTCOMES, [rows.outcome_row(o) for o in outcomes.values()], [o.at < before for o in outcomes.values()]
+        )
+        persons = [
+            (f.trace.person_id, f.trace.first_time, f.trace.steps[-1].event.event_time, True, None) for f in folded
+        ]
+        self._rows(PERSONS, persons, False)
+        self._rows(JOURNEYS, [self._journey_row(f) for f in folded], False)
+
+    def effects(self, histories: Mapping[str, History], going: Sequence[Decision]) -> None:
+        """Decisions, new and stored, and the stored actions that the act stage does not state again.
+
+        Stored ones are stated too, since the run that stored them may have died before its tables were committed.
+        """
+        decisions = {d.decision_id: d for history in histories.values() for d in history.decisions}
+        decisions.update((d.decision_id, d) for d in going)
+        self._rows(DECISIONS, [rows.decision_row(d) for d in decisions.values()], True)
+        again = {d.decision_id for d in going}
+        actions = [a for history in histories.values() for a in history.actions if a.decision_id not in again]
+        self._rows(ACTIONS, [rows.action_row(a) for a in actions], False)
+
+    def _journey_row(self, f: _Folded) -> rows.Row:
+        standing, trace = f.path.standing, f.trace
+        return (
+            trace.person_id,
+            self._settings.ontology.stage_names[standing.stage],
+            standing.since,
+            round(standing.confidence, 6),
+            standing.decided_by,
+            len(trace.steps),
+            len(trace.sessions),
+            sum(1 for step in trace.steps if step.meaning.conversion),
+            rows.json_text({name: round(value, 6) for name, value in f.path.intents.items()}),
+            rows.json_text(rows.signal_values(f.path.signals)),
+            rows.json_text(trace.points[-1].consent),
+            self._settings.ontology.version,
+            standing.model_version,
+            self._horizon,
+        )
+
+
+def _event_rows(trace: Trace) -> Iterable[rows.Row]:
+    person = trace.person_id
+    for event, strand_id, meaning, session_id, _ in trace.steps:
+        flags = event.properties.get(FLAGS_PROPERTY)
+        yield (
+            event.event_id,
+            event.name,
+            event.event_time,
+            event.received_time,
+            event.source,
+            event.channel,
+            person,
+            strand_id,
+            session_id,
+            event.correlation_id,
+            event.action_id,
+            rows.json_names(meaning.behaviours),
+            event.context.path,
+            event.device_class,
+            rows.json_names(tuple(flags.split(","))) if isinstance(flags, str) and flags else "[]",
+        )

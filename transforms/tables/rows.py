@@ -1,0 +1,159 @@
+"""What fills the columns: contract objects to rows, in the order of ``contracts.tables``. Pure.
+
+Each function names its table; nothing else knows the order of columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from contracts.exchange import Action, DeadLetter, Decision, Label, Outcome, Session, SignalEvidence, Transition
+
+Row = tuple[Any, ...]
+
+_encoder = msgspec.json.Encoder()
+
+
+def json_text(value: object) -> str:
+    """Compact JSON."""
+    return _encoder.encode(value).decode()
+
+
+@lru_cache(maxsize=4_096)
+def json_names(names: tuple[str, ...]) -> str:
+    """A JSON list of names; the same few combinations occur again and again."""
+    return json_text(names)
+
+
+def session_row(session: Session) -> Row:
+    """``sessions``."""
+    return (
+        session.session_id,
+        session.person_id,
+        session.started_at,
+        session.ended_at,
+        session.events,
+        session.entry_page,
+        session.exit_page,
+        session.channel,
+        session.device,
+        session.campaign,
+        session.tracker_session_id,
+        session.conversions,
+    )
+
+
+def signal_values(signals: Iterable[SignalEvidence]) -> list[dict[str, Any]]:
+    """Signals with their decayed values, as evidence shows them."""
+    return [
+        {
+            "stage": s.stage,
+            "signal": s.signal,
+            "value": round(s.value, 6),
+            "count": s.count,
+            "last_event_id": s.last_event_id,
+            "last_time": s.last_time,
+        }
+        for s in signals
+    ]
+
+
+def transition_row(transition: Transition) -> Row:
+    """``transitions``."""
+    evidence = {
+        "reason": transition.reason,
+        "confidence": round(transition.confidence, 6),
+        "event_id": transition.event_id,
+        "signals": signal_values(transition.signals),
+        "ontology_version": transition.ontology_version,
+        "model_version": transition.model_version,
+    }
+    return (
+        transition.person_id,
+        transition.from_stage,
+        transition.to_stage,
+        transition.at,
+        transition.session_id,
+        transition.decided_by,
+        json_text(evidence),
+    )
+
+
+def decision_row(decision: Decision) -> Row:
+    """``decisions``."""
+    return (
+        decision.decision_id,
+        decision.person_id,
+        decision.at,
+        decision.trigger,
+        decision.chosen,
+        json_text(decision.candidates),
+        decision.reason,
+        decision.policy_version,
+        decision.model_version,
+        decision.propensity,
+        decision.stage,
+        decision.channel,
+        decision.plan,
+        decision.plan_step,
+        decision.anchor_strand,
+        decision.session_id,
+        decision.ontology_version,
+        json_text(decision.features),
+        json_text(decision.facts),
+        json_text(decision.consent),
+    )
+
+
+def action_row(action: Action) -> Row:
+    """``actions``."""
+    return (
+        action.action_id,
+        action.decision_id,
+        action.channel,
+        action.status,
+        action.at,
+        action.person_id,
+        action.template,
+        action.reason,
+        action.attempts,
+    )
+
+
+def outcome_row(outcome: Outcome) -> Row:
+    """``outcomes``."""
+    return (outcome.outcome_id, outcome.action_id, outcome.kind, outcome.at, outcome.person_id, outcome.value)
+
+
+def label_row(label: Label) -> Row:
+    """``labels``."""
+    return (
+        label.decision_id,
+        label.outcome,
+        label.at,
+        label.matured_at,
+        label.person_id,
+        label.arm,
+        label.propensity,
+        label.origin,
+        label.decided_at,
+    )
+
+
+def dead_letter_row(letter: DeadLetter) -> Row:
+    """``dead_letters`` and ``expired_late``."""
+    return (
+        letter.dead_letter_id,
+        letter.stage,
+        letter.reason,
+        letter.source,
+        letter.schema_id,
+        letter.at,
+        letter.detail,
+        letter.payload_schema,
+        letter.payload,
+    )
