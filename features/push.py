@@ -8,73 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import apache_beam as beam
 
 from contracts.exchange import OnlineFeatures
-from features.journey_features import FEATURE_NAMES
-from features.names import VIEW
-from features.online_table import ONLINE_FILE, OnlineTable
-
-BATCH = 500
-"""Persons written in one transaction: more saves little, and holds the write lock longer."""
-
-Row = tuple[str, int, int, tuple[float, ...]]
-
-
-class OnlineWriter:
-    """Collects vectors and writes them in batches; of one person only the newest revision is written.
-
-    Args:
-        folder: ``OUT/feast``.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._table: OnlineTable | None = None
-        self._rows: dict[str, Row] = {}
-        self._retired: set[str] = set()
-
-    def setup(self) -> None:
-        """Open the store. Raises LockedError or OutputError."""
-        self._table = OnlineTable(self._folder / ONLINE_FILE, VIEW)
-        self._table.create()
-
-    def write(self, element: OnlineFeatures) -> None:
-        """Take in vectors and retired persons; writes when a batch is full."""
-        for person_id in element.retired:
-            self._rows.pop(person_id, None)
-            self._retired.add(person_id)
-        for row in element.rows:
-            held = self._rows.get(row[0])
-            if held is None or held[1] <= row[1]:
-                self._rows[row[0]] = row
-        if len(self._rows) + len(self._retired) >= BATCH:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write what is held: removals first, so that a person retired and come back stays."""
-        assert self._table is not None, "setup() comes first"
-        if self._retired:
-            self._table.retire(sorted(self._retired))
-            self._retired.clear()
-        if self._rows:
-            rows = list(self._rows.values())
-            for start in range(0, len(rows), BATCH):
-                self._table.write(FEATURE_NAMES, rows[start : start + BATCH])
-            self._rows.clear()
-
-    def discard(self) -> None:
-        """Forget what is held and not written: the bundle it came with is tried again."""
-        self._rows.clear()
-        self._retired.clear()
-
-    def close(self) -> None:
-        """Close the store."""
-        if self._table is not None:
-            self._table.close()
-            self._table = None
+from features.online_writer import OnlineWriter
 
 
 class PushFeatures(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
@@ -95,7 +33,7 @@ class PushFeatures(beam.DoFn):  # type: ignore[misc]  # Beam's base class is unt
     def start_bundle(self) -> None:
         self._opened().discard()
 
-    def process(self, element: OnlineFeatures, *args: Any, **kwargs: Any) -> Iterable[None]:
+    def process(self, element: OnlineFeatures) -> Iterable[None]:
         self._opened().write(element)
         return ()
 
