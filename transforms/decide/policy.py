@@ -42,7 +42,7 @@ __all__ = ["PolicySet", "load_policies", "policy_vocabulary", "read_policies"]
 
 ALL = "all"
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
-_ROOT_KEYS = (
+ROOT_KEYS = (
     "name",
     "description",
     "slots",
@@ -54,9 +54,9 @@ _ROOT_KEYS = (
     "candidates",
     "plans",
 )
-_STEP_KEYS = ("name", "description", "wait", "when", "action", "channel", "purpose", "priority")
-_CANDIDATE_KEYS = (*(key for key in _STEP_KEYS if key != "wait"), "slot", "on", "stages", "from", "cooldown")
-_PLAN_KEYS = ("name", "description", "slot", "start", "exit", "cooldown", "steps")
+STEP_KEYS = ("name", "description", "wait", "when", "action", "channel", "purpose", "priority")
+CANDIDATE_KEYS = (*(key for key in STEP_KEYS if key != "wait"), "slot", "on", "stages", "from", "cooldown")
+PLAN_KEYS = ("name", "description", "slot", "start", "exit", "cooldown", "steps")
 _COMPARED = re.compile(r"""(?<![\w.])(?:stage|from_stage)\s*[!=]=\s*(["'])(.*?)\1""")
 _LISTED = re.compile(r"""(?<![\w.])(?:stage|from_stage)\s+in\s+\[([^\]]*)\]""")
 _CONSENTED = re.compile(r"""(?<![\w.])consent(?:\[\s*(["'])(.*?)\1\s*\]|\.(\w+))""")
@@ -90,7 +90,7 @@ def read_policies(
     if not roots:
         raise ConfigurationError("policies", None, "there is no policy file", hint="name at least one")
     for root in roots:
-        root.mapping(_ROOT_KEYS)
+        root.mapping(ROOT_KEYS)
     named = sorted(((_name(root.need("name")), root) for root in roots), key=_by_name)
     for (name, _), (again, root) in itertools.pairwise(named):
         if name == again:
@@ -253,7 +253,7 @@ class _Reader:
         )
 
     def _candidate(self, node: Node) -> CandidateRule:
-        node.mapping(_CANDIDATE_KEYS)
+        node.mapping(CANDIDATE_KEYS)
         kinds = node.get("on")
         items = [] if kinds is None else kinds.list() if isinstance(kinds.value, list) else [kinds]
         priority, cooldown = node.get("priority"), node.get("cooldown")
@@ -272,7 +272,7 @@ class _Reader:
         )
 
     def _plan(self, node: Node) -> Plan:
-        node.mapping(_PLAN_KEYS)
+        node.mapping(PLAN_KEYS)
         name = self._take(node, _name(node.need("name")))
         slot = self._slot(node.get("slot"))
         start = node.need("start")
@@ -298,7 +298,7 @@ class _Reader:
         )
 
     def _step(self, node: Node, plan: str, slot: str, index: int) -> PlanStep:
-        node.mapping(_STEP_KEYS)
+        node.mapping(STEP_KEYS)
         name, priority = node.get("name"), node.get("priority")
         rule = CandidateRule(
             name=self._take(node, f"{plan}.{_name(name) if name else f'step_{index}'}"),

@@ -242,6 +242,22 @@ def test_a_decision_whose_run_was_cut_off_before_its_action_is_handed_out_again(
     assert again.unfinished == (made[1],)
 
 
+def test_after_a_merge_what_either_strand_was_sent_counts() -> None:
+    policies = policy("caps:\n  - {name: weekly, max: 2, per: 7d, channels: [email]}\n" + SIMPLE)
+    one = decide(policies, trigger(0))
+    other = decide(policies, trigger(HOUR, anchor_strand="s2"), person="p2")
+    history = History(other[0].at, one + other, tuple(action(d, "sent") for d in one + other))
+    moments = (trigger(0), trigger(HOUR, anchor_strand="s2"), trigger(DAY))
+    assert [d.chosen for d in decide(policies, *moments, history=history)] == ["ad"]
+
+
+def test_a_merge_does_not_start_again_the_step_that_a_strand_was_already_given() -> None:
+    alone = Journey([enter(0, "consideration")]).decide(policy(DRIP), horizon=2 * HOUR).decisions
+    history = History(alone[-1].at - 1, alone, tuple(action(d, "sent") for d in alone))
+    again = Journey([enter(0, "consideration")]).decide(policy(DRIP), history, horizon=2 * HOUR)
+    assert again.decisions == ()
+
+
 # --- plans --------------------------------------------------------------------------------------------------------
 
 

@@ -12,7 +12,9 @@ import pytest
 from contracts import documents
 from contracts.errors import ConfigurationError
 from features.journey_features import FEATURE_NAMES
+from transforms.decide import policy
 from transforms.decide.policy import PolicySet, load_policies, policy_vocabulary, read_policies
+from transforms.decide.rules import OWN_VARIABLES
 from transforms.journey.facts import FACTS
 
 STAGES = ("discovery", "consideration", "decision", "customer")
@@ -157,6 +159,14 @@ def test_policies_travel_to_a_worker() -> None:
     copy: PolicySet = pickle.loads(pickle.dumps(policies))  # noqa: S301
     assert copy == policies
     assert copy.asked == {}
+
+
+def test_the_guide_names_every_key_variable_and_reason() -> None:
+    guide = (Path(__file__).parents[3] / "docs" / "policies.md").read_text(encoding="utf-8")
+    keys = {*policy.ROOT_KEYS, *policy.CANDIDATE_KEYS, *policy.PLAN_KEYS, *policy.STEP_KEYS}
+    reasons = {"not_eligible", "consent", "suppressed", "cooldown", "cap", "holdout", "outranked"}
+    missing = [word for word in sorted(keys | set(OWN_VARIABLES) | reasons) if f"`{word}`" not in guide]
+    assert missing == []
 
 
 def test_the_shipped_policy_is_good() -> None:
