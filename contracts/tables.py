@@ -116,6 +116,25 @@ IDENTIFIERS = Table(
     ),
     "One row an identifier.",
 )
+EDGES = Table(
+    "edges",
+    ("left_namespace", "left_value", "right_namespace", "right_value"),
+    (
+        _c("left_namespace", TEXT, "Kind of the login, or of the primary identifier."),
+        _c("left_value", TEXT, "Its pseudonym."),
+        _c("right_namespace", TEXT, "Kind of the other identifier."),
+        _c("right_value", TEXT, "Its pseudonym."),
+        _c("accepted", BOOL, "Whether the edge holds its ends together."),
+        _c("rule", TEXT, "Rule that accepted or refused it."),
+        _c("first_time", TIME, "First event that shows both."),
+        _c("first_event_id", TEXT, "That event."),
+        _c("last_time", TIME, "Last event that shows both."),
+        _c("last_event_id", TEXT, "That event."),
+        _c("received_time", TIME, "When the first evidence was received."),
+        _c("rules_version", TEXT, "Identity rules in force."),
+    ),
+    "One row a pair of identifiers seen together: the evidence of identity.",
+)
 JOURNEYS = Table(
     "journeys",
     ("person_id",),
@@ -306,6 +325,7 @@ FIXED_TABLES = (
     SESSIONS,
     PERSONS,
     IDENTIFIERS,
+    EDGES,
     JOURNEYS,
     TRANSITIONS,
     DECISIONS,

@@ -1,4 +1,4 @@
-"""Single rows to table batches: rows that come one by one are gathered by a hash of their key, then written together."""
+"""Single rows to table batches: rows that come one by one are gathered by a hash of their key and written together."""
 
 from __future__ import annotations
 
@@ -59,18 +59,17 @@ class GatherRows(beam.PTransform):  # type: ignore[misc]
         key: Callable[[Any], str],
         row: Callable[[Any], Row],
         revision: int,
-        *,
         is_final: bool,
     ) -> None:
         super().__init__()
-        self._kind = kind
+        self._pair: Any = tuple[bytes, kind]  # type: ignore[valid-type]  # a type built at run time
         self._to_row = _ToRow(key)
         self._to_batch = _ToBatch(table, row, revision, is_final)
 
     def expand(self, elements: beam.PCollection) -> beam.PCollection:
         return (
             elements
-            | "KeyByHash" >> beam.ParDo(self._to_row).with_output_types(tuple[bytes, self._kind])
+            | "KeyByHash" >> beam.ParDo(self._to_row).with_output_types(self._pair)
             | "Gather" >> beam.GroupByKey()
             | "ToBatch" >> beam.ParDo(self._to_batch).with_output_types(TableBatch)
         )

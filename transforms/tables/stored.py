@@ -1,0 +1,92 @@
+"""The event log as a source: events accepted by earlier runs join the new ones on their way to the strand stage.
+
+Contract: nothing in; (strand shard, ``ShardInput`` of stored events) and their ``Link``s out. They were validated and
+protected when they first came, and the ledger does not count them again. State: none outside a bundle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+from apache_beam import pvalue
+
+from contracts import wire
+from contracts.event import Event
+from contracts.exchange import Link, ShardInput
+from transforms.identity.evidence import LinkBook
+from transforms.identity.ids import shard_of
+from transforms.identity.rules import IdentityRules
+from transforms.protect import ShardBatcher
+from transforms.read import typed
+from transforms.tables.log import read_log
+
+LINKS = "links"
+
+
+class Stored(NamedTuple):
+    """What the log gives."""
+
+    strand_inputs: beam.PCollection[tuple[bytes, ShardInput]]
+    links: beam.PCollection[Link]
+
+
+class _ReadLog(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
+    def __init__(self, rules: IdentityRules, shards: int) -> None:
+        self._rules = rules
+        self._shards = shards
+
+    def process(self, part: str) -> Iterator[Any]:
+        batches = ShardBatcher()
+        book = LinkBook(self._rules)
+        for stored in read_log(Path(part)):
+            event = wire.unpack(Event, stored.event)
+            # the number of shards, and what counts as primary, may have changed since it was stored
+            key = self._rules.strand_key(event.identifiers)
+            if key is None:
+                continue
+            book.observe(event.identifiers, event.name, event.event_id, event.event_time, event.received_time)
+            if key != (stored.primary, stored.login):
+                stored = type(stored)(
+                    stored.event_id,
+                    stored.event_time,
+                    stored.received_time,
+                    stored.source,
+                    key.primary,
+                    key.login,
+                    stored.event,
+                    stored=True,
+                )
+            yield from batches.add(shard_of(key.primary, self._shards), stored)
+        yield from batches.drain()
+        for link in book.drain():
+            yield pvalue.TaggedOutput(LINKS, link)
+
+
+class ReadStored(beam.PTransform):  # type: ignore[misc]
+    """Reads the log.
+
+    Args:
+        parts: the log's parts; may be none.
+        rules: the rules of identity in force now.
+        shards: number of strand shards.
+    """
+
+    def __init__(self, parts: Sequence[str], rules: IdentityRules, shards: int) -> None:
+        super().__init__()
+        self._parts = list(parts)
+        self._fn = _ReadLog(rules, shards)
+
+    def expand(self, pbegin: pvalue.PBegin) -> Stored:
+        outputs = (
+            pbegin
+            | "Parts" >> beam.Create(self._parts, reshuffle=False).with_output_types(str)
+            | "Spread" >> beam.Reshuffle()
+            | "ReadLog"
+            >> beam.ParDo(self._fn)
+            .with_output_types(tuple[bytes, ShardInput])
+            .with_outputs(LINKS, main="strand_inputs")
+        )
+        return Stored(outputs["strand_inputs"], typed(outputs[LINKS], Link))
