@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from bisect import bisect_right, insort
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -24,7 +24,7 @@ from transforms.decide.plans import PlanBook, PlanRun, PlanState
 from transforms.decide.rules import NOTHING, PolicySet
 
 # Actions that never reached the person: they use up no cap and start no cooldown.
-_UNSENT = frozenset({"suppressed", "failed", "dry_run"})
+_UNSENT = frozenset({"suppressed", "failed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +34,10 @@ class DecideResult:
     Args:
         decisions: new ones, ascending by time.
         plans: every run of a plan, open and ended, in the order of their starts.
-        unfinished: stored decisions without an action: their run was cut off between the two, so the act stage gets
-            them again (it carries out an action id once).
     """
 
     decisions: tuple[Decision, ...]
     plans: tuple[PlanState, ...]
-    unfinished: tuple[Decision, ...]
 
 
 def decide_journey(
@@ -53,6 +50,7 @@ def decide_journey(
     horizon: int,
     ontology_version: str,
     outcomes: Sequence[Outcome] = (),
+    counted: Collection[str] = (),
 ) -> DecideResult:
     """Decide at every moment of a journey that was not decided before.
 
@@ -67,17 +65,18 @@ def decide_journey(
         horizon: nothing after it is decided.
         ontology_version: recorded with each decision.
         outcomes: of the journey; complaints and the like suppress.
+        counted: ids of stored decisions that use up caps and start cooldowns though their action was not sent, since
+            it still may be: what a dry run recorded and a live run takes up.
     """
-    walk = _Walk(policies, person_id, at, PlanBook(stage_changes), history, ontology_version, outcomes)
+    walk = _Walk(policies, person_id, at, PlanBook(stage_changes), ontology_version)
+    walk.remember(history, outcomes, counted)
     for trigger in sorted(triggers, key=attrgetter("at")):
         if trigger.at > horizon:
             break
         walk.steps(trigger.at, inclusive=False)
         walk.trigger(trigger)
     walk.steps(horizon, inclusive=True)
-    acted = {action.decision_id for action in history.actions}
-    unfinished = tuple(decision for decision in history.decisions if decision.decision_id not in acted)
-    return DecideResult(tuple(walk.decisions), walk.book.finish(horizon), unfinished)
+    return DecideResult(tuple(walk.decisions), walk.book.finish(horizon))
 
 
 def decision_id(anchor_strand: str, point: str, slot: str) -> str:
@@ -143,9 +142,7 @@ class _Walk:
         person_id: str,
         at: Callable[[int], Trigger],
         book: PlanBook,
-        history: History,
         ontology_version: str,
-        outcomes: Sequence[Outcome],
     ) -> None:
         self.policies = policies
         self.person_id = person_id
@@ -153,18 +150,23 @@ class _Walk:
         self.book = book
         self.ontology_version = ontology_version
         self.decisions: list[Decision] = []
-        self._last_decided = history.last_decided
-        self._known = {decision.decision_id for decision in history.decisions}
+        self._last_decided: int | None = None
+        self._known: set[str] = set()
         self._contacts: list[tuple[int, str]] = []
         self._last: dict[str, int] = {}
-        unsent = {action.decision_id for action in history.actions if action.status in _UNSENT}
-        for decision in sorted(history.decisions, key=attrgetter("at", "decision_id")):
+        self._outcomes: dict[str, list[int]] = {rule.after: [] for rule in policies.suppressions}
+
+    def remember(self, history: History, outcomes: Sequence[Outcome], counted: Collection[str]) -> None:
+        """Take in the past: what was decided, what of it reached the person, what came back."""
+        self._last_decided = history.last_decided
+        unsent = {action.decision_id for action in history.actions if action.status in _UNSENT}.difference(counted)
+        for decision in history.decisions:
+            self._known.add(decision.decision_id)
             if decision.channel is not None and decision.decision_id not in unsent:
                 self._note(decision.at, decision.chosen, decision.channel)
-        self._outcomes: dict[str, list[int]] = {rule.after: [] for rule in policies.suppressions}
-        for outcome in sorted(outcomes, key=attrgetter("at")):
+        for outcome in outcomes:
             if outcome.kind in self._outcomes:
-                self._outcomes[outcome.kind].append(outcome.at)
+                insort(self._outcomes[outcome.kind], outcome.at)
 
     # --- moments --------------------------------------------------------------------------------------------
 

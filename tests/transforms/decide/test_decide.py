@@ -89,10 +89,11 @@ class Journey:
         horizon: int = 60 * DAY,
         person: str = "p1",
         outcomes: Sequence[Outcome] = (),
+        counted: Sequence[str] = (),
     ) -> DecideResult:
         changes = [(t.at, t.stage) for t in self.triggers if t.kind == "transition"]
         return decide_journey(
-            policies, person, self.triggers, self.at, changes, history, T0 + horizon, "journey@1", outcomes
+            policies, person, self.triggers, self.at, changes, history, T0 + horizon, "journey@1", outcomes, counted
         )
 
 
@@ -234,12 +235,12 @@ def test_what_was_decided_before_counts_unless_it_never_reached_the_person(statu
     assert decide(policies, trigger(0), trigger(DAY), history=history)[0].chosen == chosen
 
 
-def test_a_decision_whose_run_was_cut_off_before_its_action_is_handed_out_again() -> None:
-    policies = policy(SIMPLE)
-    made = decide(policies, trigger(0), trigger(DAY))
-    again = Journey([trigger(0), trigger(DAY)]).decide(policies, History(made[-1].at, made, (action(made[0], "sent"),)))
-    assert again.decisions == ()
-    assert again.unfinished == (made[1],)
+def test_what_a_dry_run_recorded_counts_once_it_may_still_be_sent() -> None:
+    policies = policy("candidates:\n  - {name: mail, action: a, channel: email, purpose: email, cooldown: 9d}\n")
+    first = decide(policies, trigger(0))
+    history = History(T0, first, (action(first[0], "suppressed"),))
+    moments = (trigger(0), trigger(DAY))
+    assert decide(policies, *moments, history=history, counted=[first[0].decision_id])[0].chosen == "nothing"
 
 
 def test_after_a_merge_what_either_strand_was_sent_counts() -> None:
