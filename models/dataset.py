@@ -19,7 +19,7 @@ import numpy.typing as npt
 from contracts.errors import ModelError
 from contracts.event import DAY
 from contracts.tables import EVENTS, JOURNEYS, LABELS, feature_tables
-from features.journey_features import FEATURE_NAMES, feature_columns
+from features.journey_features import MODEL_INPUT_NAMES, feature_columns
 from models.gate import MOMENT, PERSON, TARGET
 from models.target import behaviour_ranks, furthest_stage, rank_of
 
@@ -98,8 +98,8 @@ def read_moments(out: Path, definitions: StageDefinitions, window: int, max_rows
         features, _ = feature_tables(feature_columns(), definitions.stages)
         connection.execute(
             f"CREATE TEMP TABLE moments AS SELECT DISTINCT person_id, "
-            f"greatest(epoch_us(at), epoch_us(created)) AS moment FROM ({view_sql(folder, features)}) "
-            f"WHERE greatest(epoch_us(at), epoch_us(created)) <= {horizon - window}"
+            f"greatest(epoch_us(\"at\"), epoch_us(created)) AS moment FROM ({view_sql(folder, features)}) "
+            f"WHERE greatest(epoch_us(\"at\"), epoch_us(created)) <= {horizon - window}"
         )
         points = connection.execute(
             "SELECT person_id, moment FROM moments "
@@ -140,7 +140,7 @@ def read_moments(out: Path, definitions: StageDefinitions, window: int, max_rows
 
 
 def join_features(out: Path, moments: Moments, stages: Sequence[str], historical: Historical | None = None) -> Any:
-    """The training frame: one row a moment with the features known then, ordered as the moments.
+    """The training frame: one row a moment with the model's inputs as known then, ordered as the moments.
 
     Raises:
         ModelError: the join lost, doubled or renamed something.
@@ -160,13 +160,13 @@ def join_features(out: Path, moments: Moments, stages: Sequence[str], historical
         }
     )
     frame = historical(out, entities)
-    missing = [name for name in (PERSON, MOMENT, TARGET, *FEATURE_NAMES) if name not in frame.columns]
+    missing = [name for name in (PERSON, MOMENT, TARGET, *MODEL_INPUT_NAMES) if name not in frame.columns]
     if missing:
         raise ModelError(f"the feature join has no column {missing[0]!r}", hint="run `wayline features apply` again")
     frame = frame.sort_values([PERSON, MOMENT], kind="stable").reset_index(drop=True)
     if len(frame) != len(entities):
         raise ModelError(f"the feature join made {len(frame)} rows of {len(entities)}")
-    return frame[[PERSON, MOMENT, TARGET, *FEATURE_NAMES]]
+    return frame[[PERSON, MOMENT, TARGET, *MODEL_INPUT_NAMES]]
 
 
 def split(persons: npt.NDArray[Any], times: Ints, window: int) -> Split:

@@ -14,10 +14,12 @@ import numpy.typing as npt
 
 from contracts.errors import ModelError
 from contracts.event import DAY
+from features import names
 from features.journey_features import (
     FEATURE_NAMES,
     FEATURE_VERSION,
     FEATURES,
+    MODEL_INPUT_NAMES,
     MODEL_INPUTS,
     declaration_hash,
 )
@@ -46,8 +48,6 @@ from models.registry import ModelRegistry
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Progress = Callable[[str], None]
-
-FEATURE_SERVICE = "stage_model_v1"
 
 
 @dataclass(frozen=True)
@@ -129,10 +129,10 @@ def train(
         sha256=hashlib.sha256(data).hexdigest(),
         algorithm=algorithm,
         stages=stages,
-        features=tuple(FEATURE_NAMES[index] for index in MODEL_INPUTS),
+        features=MODEL_INPUT_NAMES,
         feature_version=FEATURE_VERSION,
         feature_declaration=declaration_hash(),
-        feature_service=FEATURE_SERVICE,
+        feature_service=names.MODEL_SERVICE,
         ontology_version=definitions.version,
         window=settings.window,
         trained_until=parts.cutoff,
@@ -193,7 +193,8 @@ def _rows(
             f"every training row has the target {definitions.stages[int(target[parts.train][0])]!r}",
             hint="give more days of events, or another --horizon-days",
         )
-    matrix = frame[list(FEATURE_NAMES)].to_numpy(dtype=np.float64)
+    # Features that no model may use are not in the join; as NaN they keep the places of a full vector.
+    matrix = frame.reindex(columns=list(FEATURE_NAMES)).to_numpy(dtype=np.float64)
     return _Rows(matrix, target, parts, gate, moments)
 
 

@@ -1,0 +1,169 @@
+"""Bundles verify or are refused; a registry promotes what passes its gates and rolls back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from model_world import DEFINITIONS, SETTINGS, STAGES, TrainedWorld
+
+from contracts.errors import ModelError
+from features.journey_features import FEATURE_NAMES
+from models.bundle import load_bundle, smoke_vectors
+from models.evaluation import Gates
+from models.registry import ModelRegistry
+from models.scoring import load_activated, score_points
+from models.training import compare_on
+
+LENIENT = Gates(max_ece=1.0)
+NOW = 1_800_000_000_000_000
+
+
+def edited(path: Path, **changes: Any) -> None:
+    file = path / "manifest.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+def bundle_of(world: TrainedWorld) -> Path:
+    return world.out / "registry" / "bundles" / world.trained.model.version
+
+
+def test_a_loaded_bundle_answers_as_the_trained_model(trained_once: TrainedWorld) -> None:
+    model = load_bundle(bundle_of(trained_once))
+    matrix = np.random.default_rng(0).gamma(1, 2, (50, len(FEATURE_NAMES)))
+    probabilities = model.predict(matrix)
+    assert probabilities.sum(axis=1) == pytest.approx(np.ones(50))
+    assert np.array_equal(probabilities, trained_once.trained.model.predict(matrix))
+
+
+def test_a_changed_model_file_is_refused(trained_world: TrainedWorld) -> None:
+    file = bundle_of(trained_world) / "model.skops"
+    file.write_bytes(file.read_bytes() + b"x")
+    with pytest.raises(ModelError, match="SHA-256"):
+        load_bundle(bundle_of(trained_world))
+
+
+def test_types_outside_the_allow_list_are_not_constructed(trained_world: TrainedWorld) -> None:
+    import skops.io
+    from sklearn.preprocessing import FunctionTransformer
+
+    data = skops.io.dumps(FunctionTransformer(func=hashlib.sha256))
+    (bundle_of(trained_world) / "model.skops").write_bytes(data)
+    edited(bundle_of(trained_world), sha256=hashlib.sha256(data).hexdigest())
+    with pytest.raises(ModelError, match="not trusted"):
+        load_bundle(bundle_of(trained_world))
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no archive", b"\x80\x04K\x01."])
+def test_a_file_that_is_no_model_is_refused(trained_world: TrainedWorld, content: bytes) -> None:
+    (bundle_of(trained_world) / "model.skops").write_bytes(content)
+    edited(bundle_of(trained_world), sha256=hashlib.sha256(content).hexdigest())
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        load_bundle(bundle_of(trained_world))
+
+
+def test_other_answers_than_when_trained_are_refused(trained_world: TrainedWorld) -> None:
+    manifest = trained_world.trained.model.manifest
+    wrong = [[1.0, 0.0, 0.0, 0.0]] * len(manifest.smoke.vectors)
+    edited(bundle_of(trained_world), smoke={"vectors": manifest.smoke.vectors, "probabilities": wrong})
+    with pytest.raises(ModelError, match="answers its stored vectors differently"):
+        load_bundle(bundle_of(trained_world))
+
+
+def test_a_bundle_for_other_features_is_refused(trained_once: TrainedWorld) -> None:
+    path = bundle_of(trained_once)
+    with pytest.raises(ModelError, match="trained on features journey:v1"):
+        load_bundle(path, feature_version="journey:v9")
+    with pytest.raises(ModelError, match="not computed any more"):
+        load_bundle(path, feature_names=FEATURE_NAMES[:3])
+
+
+def test_a_model_finds_its_inputs_by_name_wherever_they_stand(trained_once: TrainedWorld) -> None:
+    path = bundle_of(trained_once)
+    matrix = np.random.default_rng(1).gamma(1, 2, (20, len(FEATURE_NAMES)))
+    turned = load_bundle(path, feature_names=FEATURE_NAMES[::-1])
+    assert np.array_equal(turned.predict(matrix[:, ::-1]), load_bundle(path).predict(matrix))
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"version": 3}'])
+def test_a_damaged_manifest_is_refused(trained_world: TrainedWorld, content: str) -> None:
+    (bundle_of(trained_world) / "manifest.json").write_text(content)
+    with pytest.raises(ModelError, match=r"manifest\.json is damaged"):
+        load_bundle(bundle_of(trained_world))
+
+
+def test_stored_vectors_are_no_rows_of_the_training_set() -> None:
+    rows = np.random.default_rng(2).normal(size=(200, 5))
+    vectors = smoke_vectors(rows)
+    assert vectors.shape == (16, 5)
+    assert not any((rows == vector).all(axis=1).any() for vector in vectors)
+
+
+def test_promotion_and_rollback_are_dated_and_leave_earlier_points_alone(trained_world: TrainedWorld) -> None:
+    registry = ModelRegistry(trained_world.out / "registry")
+    version = trained_world.trained.model.version
+    assert not load_activated(registry.root, STAGES)
+    registry.promote(version, stages=STAGES, active_from=100, reason="test", now=NOW, gates=LENIENT)
+    matrix = np.random.default_rng(3).gamma(1, 2, (3, len(FEATURE_NAMES)))
+    times = np.array([99, 100, 250])
+    versions, probabilities = score_points(load_activated(registry.root, STAGES), times, matrix, len(STAGES))
+    assert versions == [None, version, version]
+    assert np.isnan(probabilities[0]).all()
+    assert probabilities[1:].sum(axis=1) == pytest.approx([1.0, 1.0])
+    assert [row.role for row in registry.rows()] == ["champion"]
+    after = registry.rollback(active_from=200, reason="bad", now=NOW)
+    assert (after.champion, after.previous) == (None, version)
+    versions, _ = score_points(load_activated(registry.root, STAGES), times, matrix, len(STAGES))
+    assert versions == [None, version, None]
+    registry.rollback(active_from=300, reason="not bad after all", now=NOW)
+    assert registry.activations().champion == version
+
+
+def test_a_gate_that_refuses_is_named_and_changes_nothing(trained_world: TrainedWorld) -> None:
+    registry = ModelRegistry(trained_world.out / "registry")
+    before = registry.activations()
+    with pytest.raises(ModelError, match="calibration: error"):
+        registry.promote(
+            trained_world.trained.model.version,
+            stages=STAGES,
+            active_from=0,
+            reason="",
+            now=NOW,
+            gates=replace(LENIENT, max_ece=0.0),
+        )
+    assert registry.activations() == before
+
+
+def test_a_model_of_other_stages_is_neither_promoted_nor_loaded(trained_world: TrainedWorld) -> None:
+    registry = ModelRegistry(trained_world.out / "registry")
+    version = trained_world.trained.model.version
+    with pytest.raises(ModelError, match="the ontology has a, b"):
+        registry.promote(version, stages=("a", "b"), active_from=0, reason="", now=NOW, gates=LENIENT)
+    registry.promote(version, stages=STAGES, active_from=0, reason="", now=NOW, gates=LENIENT)
+    with pytest.raises(ModelError, match="the ontology has a, b"):
+        load_activated(registry.root, ("a", "b"))
+
+
+def test_a_candidate_and_the_champion_are_compared_on_the_same_rows(trained_world: TrainedWorld) -> None:
+    model = trained_world.trained.model
+    metrics, champion = compare_on(trained_world.out, DEFINITIONS, SETTINGS, model, model)
+    assert champion.rows == metrics.rows == model.manifest.metrics.rows
+    assert champion.accuracy == metrics.accuracy == pytest.approx(model.manifest.metrics.accuracy)
+
+
+def test_a_damaged_bundle_is_listed_with_its_fault(trained_world: TrainedWorld) -> None:
+    (bundle_of(trained_world) / "manifest.json").write_text("{")
+    rows = ModelRegistry(trained_world.out / "registry").rows()
+    assert len(rows) == 1
+    assert "damaged" in rows[0].fault
+
+
+def test_an_unknown_version_names_those_that_exist(trained_once: TrainedWorld) -> None:
+    with pytest.raises(ModelError, match="no model 'nope'") as caught:
+        ModelRegistry(trained_once.out / "registry").load("nope")
+    assert trained_once.trained.model.version in caught.value.hint
