@@ -68,6 +68,7 @@ def materialise_history(out: Path) -> Path:
             connection.execute(f"SET temp_directory = {_quoted(str(target.parent / 'spill'))}")
             connection.execute("SET autoinstall_known_extensions = false")
             connection.execute("SET autoload_known_extensions = false")
+            connection.execute("SET preserve_insertion_order = false")
             connection.execute(_history_sql(connection, parts, temporary))
         finally:
             connection.close()
@@ -135,10 +136,11 @@ def _history_sql(connection: Any, parts: list[Path], target: Path) -> str:
     source = f"read_parquet([{listed}], union_by_name = true)"
     present = {row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()}
     columns = ", ".join(f'"{name}"' if name in present else f'CAST(NULL AS DOUBLE) AS "{name}"' for name in _COLUMNS)
+    # the newest revision is found over the key alone: a window over the whole rows took three times as long
     return (
-        f"COPY (SELECT {columns} FROM (SELECT * FROM {source}"
-        f' QUALIFY row_number() OVER (PARTITION BY {names.JOIN_KEY}, "at" ORDER BY revision DESC) = 1)'
-        f' WHERE NOT is_deleted ORDER BY {names.JOIN_KEY}, "at")'
+        f"COPY (SELECT {columns} FROM {source} SEMI JOIN"
+        f' (SELECT {names.JOIN_KEY}, "at", max(revision) AS revision FROM {source} GROUP BY ALL)'
+        f' USING ({names.JOIN_KEY}, "at", revision) WHERE NOT is_deleted)'
         f" TO {_quoted(str(target))} (FORMAT parquet, COMPRESSION zstd)"
     )
 

@@ -24,6 +24,7 @@ from features.online_table import ONLINE_FILE
 
 _STAMP = "applied.json"
 _ONLINE_TYPE = "features.online_store.RevisionOnlineStore"
+_OFFLINE_TYPE = "features.offline_store.NarrowDuckDBOfflineStore"
 
 
 def folder_of(out: Path) -> Path:
@@ -149,7 +150,7 @@ def configuration() -> str:
         "  registry_type: sql\n"
         f"  path: sqlite:///{names.REGISTRY_FILE}\n"
         "offline_store:\n"
-        "  type: duckdb\n"
+        f"  type: {_OFFLINE_TYPE}\n"
         "online_store:\n"
         f"  type: {_ONLINE_TYPE}\n"
         f"  path: {ONLINE_FILE}\n"
@@ -246,7 +247,7 @@ def _store(folder: Path) -> Any:
             "path": f"sqlite:///{folder / names.REGISTRY_FILE}",
             "cache_ttl_seconds": 600,
         },
-        offline_store={"type": "duckdb"},
+        offline_store={"type": _OFFLINE_TYPE},
         online_store={"type": _ONLINE_TYPE, "path": str(folder / ONLINE_FILE)},
         entity_key_serialization_version=3,
         repo_path=folder,
