@@ -1,0 +1,117 @@
+"""Small worlds for identity tests: rules from text, events in short form, and hypothesis strategies for both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from hypothesis import strategies as st
+
+from contracts import documents
+from contracts.event import Identifier
+from contracts.exchange import Link
+from transforms.identity.resolve import Resolution
+from transforms.identity.rules import IdentityRules, load_rules, parse_rules
+
+DEFAULT_FILE = Path(__file__).parents[3] / "ontology" / "identity.yaml"
+
+TEXT = """
+name: test
+namespaces:
+  cookie: {{kind: device, priority: 1}}
+  app: {{kind: device, priority: 2}}
+  network: {{kind: device, priority: 3, links: false}}
+  email: {{kind: known, priority: 4}}
+  crm: {{kind: known, priority: 5}}
+  user: {{kind: known, priority: 6, unique: {unique}}}
+owner: {owner}
+{public}
+component_size: {size}
+events: {{erase: [erase]}}
+"""
+
+
+def rules(
+    owner: str = "last_known", unique: bool = True, size: int = 1000, public_after: int | None = None
+) -> IdentityRules:
+    public = f"public_after: {public_after}" if public_after else ""
+    text = TEXT.format(owner=owner, unique=str(unique).lower(), size=size, public=public)
+    return parse_rules(documents.parse(text, "identity.yaml"))
+
+
+def default_rules() -> IdentityRules:
+    return load_rules(DEFAULT_FILE)
+
+
+def ident(text: str) -> Identifier:
+    """``cookie:a`` as an identifier."""
+    namespace, _, value = text.partition(":")
+    return Identifier(namespace, value)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An event as far as identity sees it: ``Seen(3, "cookie:a user:1")``."""
+
+    time: int
+    names: str
+    event_id: str = ""
+    name: str = "view"
+
+    @property
+    def identifiers(self) -> tuple[Identifier, ...]:
+        return tuple(ident(name) for name in self.names.split())
+
+    @property
+    def id(self) -> str:
+        return self.event_id or f"e{self.time}:{self.names}:{self.name}"
+
+
+def links_of(events: Iterable[Seen], by: IdentityRules) -> list[Link]:
+    return [link for e in events for link in by.links(e.identifiers, e.name, e.id, e.time, e.time + 1)]
+
+
+def everything(resolution: Resolution) -> dict[str, list[tuple[object, ...]]]:
+    """All that a resolution says, comparable."""
+    return {
+        "assignments": sorted(
+            (a.primary, a.login or ("", ""), a.sequence, a.steps, a.erased_before or -1)
+            for a in resolution.assignments()
+        ),
+        "identifiers": sorted(map(tuple, resolution.identifiers())),
+        "persons": sorted((p[0], p[1], p[2], p[3], p[4] or "") for p in resolution.persons()),
+        "edges": sorted(map(tuple, resolution.edges())),
+        "erasures": sorted(resolution.erasures()),
+    }
+
+
+def strands_of(resolution: Resolution) -> dict[tuple[Identifier, Identifier | None], str]:
+    return {(a.primary, a.login): a.steps[0][1] for a in resolution.assignments()}
+
+
+_devices = st.sampled_from(
+    ["", "cookie:a", "cookie:b", "cookie:c", "cookie:a app:x", "app:x", "app:y", "network:n cookie:b"]
+)
+_knowns = st.sampled_from(["", "", "user:1", "user:2", "user:3", "email:p", "crm:k", "user:1 email:p", "user:2 email:p",
+                           "user:2 email:q crm:k", "email:q crm:l", "crm:l user:3"])  # fmt: skip
+
+
+@st.composite
+def seen(draw: st.DrawFn, *, erasing: bool = True) -> Seen:
+    names = f"{draw(_devices)} {draw(_knowns)}".strip() or "cookie:a"
+    erase = erasing and draw(st.integers(0, 9)) == 0
+    return Seen(draw(st.integers(0, 12)), names, name="erase" if erase else "view")
+
+
+def worlds(*, erasing: bool = True, max_size: int = 14) -> st.SearchStrategy[list[Seen]]:
+    return st.lists(seen(erasing=erasing), min_size=1, max_size=max_size)
+
+
+any_rules = st.builds(
+    rules,
+    owner=st.sampled_from(["last_known", "first_known", "keep_apart"]),
+    unique=st.booleans(),
+    size=st.sampled_from([2, 3, 5, 1000]),
+    public_after=st.sampled_from([None, 1, 2]),
+)
