@@ -119,8 +119,11 @@ def _read(schema: Any, target: str, out: _Source, depth: int) -> None:
     elif kind == "boolean":
         out.add(depth, "size = data[at]", "at += 1", "if size > 1:", "    raise ValueError('a boolean is 0 or 1')")
         out.add(depth, f"{target} = size == 1")
-    elif kind in ("int", "long"):
-        out.add(depth, f"{target}, at = {'read_time' if kind == 'long' else 'read_long'}(data, at)")
+    elif kind == "long":
+        out.add(depth, f"{target}, at = read_time(data, at)")
+    elif kind == "int":
+        out.add(depth, f"{target}, at = read_long(data, at)", f"if not {-(2**31)} <= {target} < {2**31}:")
+        out.add(depth, "    raise ValueError('an int is longer than 32 bits')")
     elif kind == "double":
         out.add(depth, f"({target},) = read_double(data, at)", "at += 8")
     elif kind in ("array", "map"):

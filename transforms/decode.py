@@ -43,7 +43,7 @@ LIBRARY_FAULTS: tuple[type[Exception], ...] = (
 
 _MAX_SCHEMA_CHARS = 1_000_000
 _MAX_DEPTH = 60
-_INT64 = 1 << 63
+_INT32, _INT64 = 1 << 31, 1 << 63
 
 _UNITS: dict[str | None, tuple[int, int]] = {
     None: (1, 1),
@@ -232,6 +232,8 @@ class EventDecoder:
                     record[name] = record[name] * factor // divisor
                     if not -_INT64 <= record[name] < _INT64:
                         raise OverflowError(name)
+                if not -_INT32 <= record["schema_version"] < _INT32:
+                    raise OverflowError("schema_version")  # the library reads it, but would refuse to write it again
                 event = event_from_record(record)
             except LIBRARY_FAULTS as fault:
                 raise DecodeError(reason, f"record {number} of {count}: {_named(fault)}") from fault
