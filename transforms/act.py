@@ -4,33 +4,43 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import apache_beam as beam
+from apache_beam.pvalue import AsSingleton
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
 from contracts.event import SECOND
-from contracts.exchange import Action, Decision, LedgerCount
+from contracts.exchange import Action, Decision, LearnInput, LedgerCount
 from transforms.actions import ActRules, Performer, decision_ledger
 from transforms.channels.config import ChannelsConfig
+from transforms.identity.ids import DEFAULT_SHARDS, person_shard
+from transforms.labels import done_by_person
+from transforms.read import typed
 from transforms.stores.effects import EffectStore, open_effects
 from transforms.stores.sqlite import DEFAULT_TIMEOUT
 
 BATCH = 500
 """Decisions a transaction: enough to make its commit cheap, few enough to let other writers in."""
 
-LEDGER = "ledger"
+LEDGER, LEARN = "ledger", "learn"
 LEDGER_SOURCE = "decisions"
 """The source of the counts of this stage; their kinds are ``decisions`` and the statuses of an action."""
 
 
 class Acted(NamedTuple):
-    """What the act stage gives: one action a decision, and the counts of its ledger, one set a bundle."""
+    """What the act stage gives.
+
+    One action a decision; the counts of its ledger, one set a bundle; and by person shard what was really done, for the
+    learn stage.
+    """
 
     actions: beam.PCollection[Action]
     ledger: beam.PCollection[LedgerCount]
+    learn: beam.PCollection[tuple[bytes, LearnInput]]
 
 
 class Act(beam.PTransform[beam.PCollection[Decision], Acted]):  # type: ignore[misc]  # Beam is untyped
@@ -40,7 +50,9 @@ class Act(beam.PTransform[beam.PCollection[Decision], Acted]):  # type: ignore[m
         effects: the file of the effect store.
         folder: where file channels write.
         channels: how each channel is reached.
-        rules: mode, horizon, bounds.
+        rules: mode and bounds; its horizon is taken from ``horizon``.
+        horizon: PCollection of the one instant up to which is known; a decision is stale by its distance from it.
+        shards: person shards of the learn stage.
         store_timeout: seconds to wait for another process that writes to the store.
 
     State: none in the graph; the effect store remembers. It does not decide, and it does not read events.
@@ -52,51 +64,55 @@ class Act(beam.PTransform[beam.PCollection[Decision], Acted]):  # type: ignore[m
         folder: Path,
         channels: ChannelsConfig,
         rules: ActRules,
+        horizon: beam.PCollection[int],
+        shards: int = DEFAULT_SHARDS,
         store_timeout: float = DEFAULT_TIMEOUT,
     ) -> None:
         super().__init__()
-        self._do = _ActFn(effects, folder, channels, rules, store_timeout)
+        self._do = _ActFn(effects, folder, channels, rules, shards, store_timeout)
+        self._horizon = horizon
 
     def expand(self, decisions: beam.PCollection[Decision]) -> Acted:
-        perform = beam.ParDo(self._do).with_output_types(Action, **{LEDGER: LedgerCount})
-        done = decisions | "Perform" >> perform.with_outputs(LEDGER, main="actions")
-        return Acted(done["actions"], done[LEDGER])
+        perform = beam.ParDo(self._do, horizon=AsSingleton(self._horizon)).with_output_types(Action)
+        done = decisions | "Perform" >> perform.with_outputs(LEDGER, LEARN, main="actions")
+        return Acted(done["actions"], typed(done[LEDGER], LedgerCount), typed(done[LEARN], tuple[bytes, LearnInput]))
 
 
 class _ActFn(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
     """Collects a bundle's decisions into batches and performs them; the tail in ``finish_bundle``."""
 
     _store: EffectStore
-    _performer: Performer
 
     def __init__(
-        self, effects: Path, folder: Path, channels: ChannelsConfig, rules: ActRules, store_timeout: float
+        self,
+        effects: Path,
+        folder: Path,
+        channels: ChannelsConfig,
+        rules: ActRules,
+        shards: int,
+        store_timeout: float,
     ) -> None:
         super().__init__()
         self._effects = effects
         self._folder = folder
         self._channels = channels
         self._rules = rules
+        self._shards = shards
         self._timeout = store_timeout
+        self._performer: Performer | None = None
         self._waiting: list[Decision] = []
 
     def setup(self) -> None:
         self._store = open_effects(self._effects, self._timeout)
-        self._performer = Performer(
-            self._store,
-            self._channels,
-            self._folder,
-            self._rules,
-            now=_now,
-            clock=time.monotonic,
-            sleep=time.sleep,
-        )
 
     def start_bundle(self) -> None:
         # A bundle that failed may have left some; its retry brings them again.
         self._waiting = []
 
-    def process(self, element: Decision) -> Iterator[Any]:
+    def process(self, element: Decision, horizon: int = 0) -> Iterator[Any]:
+        if self._performer is None or horizon != self._rules.horizon:
+            self._rules = replace(self._rules, horizon=horizon)
+            self._performer = self._performer_for(self._rules)
         self._waiting.append(element)
         if len(self._waiting) >= BATCH:
             yield from self._flush()
@@ -109,16 +125,32 @@ class _ActFn(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
                 yield _globally(output)
 
     def teardown(self) -> None:
-        if hasattr(self, "_performer"):
+        if self._performer is not None:
             self._performer.close()
+        if hasattr(self, "_store"):
             self._store.close()
+
+    def _performer_for(self, rules: ActRules) -> Performer:
+        if self._performer is not None:
+            self._performer.close()
+        return Performer(
+            self._store,
+            self._channels,
+            self._folder,
+            rules,
+            now=_now,
+            clock=time.monotonic,
+            sleep=time.sleep,
+        )
 
     def _flush(self) -> Iterator[Any]:
         waiting, self._waiting = self._waiting, []
-        if not waiting:
+        if not waiting or self._performer is None:
             return
         actions = self._performer.perform(waiting)
         yield from actions
+        for done in done_by_person(waiting, actions, self._rules.horizon):
+            yield beam.pvalue.TaggedOutput(LEARN, (person_shard(done.person_id, self._shards), done))
         counts = {"decisions": len(waiting), **decision_ledger(actions)}
         for kind, n in counts.items():
             if n:

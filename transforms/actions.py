@@ -52,12 +52,14 @@ class ActRules:
     """How decisions are carried out. Times are event time in microseconds.
 
     Attributes:
-        mode: ``live`` sends; ``dry-run`` records what would have been sent.
-        horizon: the end of the run's knowledge, the present as far as events tell.
+        mode: ``live`` sends; ``dry-run`` records what would have been sent. A later live run still sends it, if it
+            is not stale by then.
+        horizon: the end of what the run knows: the present, as far as events tell. The graph fills it in.
         max_age: a decision older than this at the horizon is not carried out.
         caps: checked again over all the person's strands when an action is claimed.
         duplicate_window: the same template on the same channel within it is not sent twice.
-        sent_at: the time stamped on what is sent; None takes the clock, as a stream does.
+        stamp: what is sent carries the ``horizon``, so that a run over old events stays in their time, or the
+            ``clock``.
     """
 
     mode: Mode
@@ -65,7 +67,7 @@ class ActRules:
     max_age: int = DAY
     caps: tuple[SendCap, ...] = ()
     duplicate_window: int = HOUR
-    sent_at: int | None = None
+    stamp: Literal["horizon", "clock"] = "horizon"
 
 
 def action_id_of(decision_id: str, channel: str) -> str:
@@ -130,7 +132,7 @@ class Performer:
         channels: how each channel is reached.
         folder: where file channels write.
         rules: see ``ActRules``.
-        now: event time in microseconds, for ``sent_at``.
+        now: microseconds, for the stamp ``clock``.
         clock: seconds, growing, for rates.
         sleep: waits so many seconds.
 
@@ -214,7 +216,7 @@ class Performer:
             if not chunk:
                 continue
             done = delivery.send([message_of(decisions[action.action_id], action) for action in chunk])
-            at = self._now() if self._rules.sent_at is None else self._rules.sent_at
+            at = self._rules.horizon if self._rules.stamp == "horizon" else self._now()
             finished = [
                 replace(a, status=done.status, reason=done.reason, at=at, attempts=a.attempts + done.attempts)
                 for a in chunk

@@ -10,7 +10,7 @@ of that action alone, one that names none concerns every decision of the person 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from contracts.event import DAY
@@ -94,6 +94,32 @@ def logged_decisions(
             logged = replace(logged, arm=NOTHING, propensity=1.0)
         learned.append(logged)
     return tuple(learned)
+
+
+def done_by_person(decisions: Sequence[Decision], actions: Sequence[Action], horizon: int) -> tuple[LearnInput, ...]:
+    """What was just done, one ``LearnInput`` a person, ascending; ``actions`` are parallel to ``decisions``."""
+    by_person: dict[str, list[LoggedDecision]] = defaultdict(list)
+    for decision, action in zip(decisions, actions, strict=True):
+        by_person[action.person_id].extend(
+            logged_decisions([decision], {decision.decision_id: action}, assume_sent=False)
+        )
+    return tuple(LearnInput(person, horizon, tuple(done), ()) for person, done in sorted(by_person.items()) if done)
+
+
+def merged(inputs: Iterable[LearnInput]) -> list[LearnInput]:
+    """What several stages contribute for the same persons, one ``LearnInput`` each, ascending by person."""
+    by_person: dict[str, list[LearnInput]] = defaultdict(list)
+    for item in inputs:
+        by_person[item.person_id].append(item)
+    return [
+        LearnInput(
+            person,
+            max(item.horizon for item in items),
+            tuple(decision for item in items for decision in item.decisions),
+            tuple(outcome for item in items for outcome in item.outcomes),
+        )
+        for person, items in sorted(by_person.items())
+    ]
 
 
 def _order(decision: LoggedDecision) -> tuple[int, str, str, str]:

@@ -1,17 +1,20 @@
-"""The learn stage in a graph: decisions and outcomes in, labels out. The rules: ``transforms.labels``."""
+"""The learn stage in a graph: what was done and what was answered in, labels out. The rules: ``transforms.labels``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import apache_beam as beam
 
 from contracts.exchange import Label, LearnInput
-from transforms.labels import MATURITY, labels
+from transforms.labels import MATURITY, labels, merged
 
 
-class Learn(beam.PTransform[beam.PCollection[LearnInput], beam.PCollection[Label]]):  # type: ignore[misc]  # untyped
-    """One label a matured decision; stateless, total, in any window.
+class Learn(beam.PTransform):  # type: ignore[misc]  # Beam's base class is untyped
+    """What the journey stage and the act stage know of persons, to the labels of their matured decisions.
+
+    Input: PCollections of (person shard, LearnInput); a person may have several. Output: (person shard, labels).
+    Stateless and total.
 
     Args:
         window: the maturity window in microseconds of event time.
@@ -21,8 +24,15 @@ class Learn(beam.PTransform[beam.PCollection[LearnInput], beam.PCollection[Label
         super().__init__()
         self._do = _LearnFn(window)
 
-    def expand(self, inputs: beam.PCollection[LearnInput]) -> beam.PCollection[Label]:
-        return inputs | "Label" >> beam.ParDo(self._do).with_output_types(Label)
+    def expand(
+        self, inputs: tuple[beam.PCollection[tuple[bytes, LearnInput]], ...]
+    ) -> beam.PCollection[tuple[bytes, list[Label]]]:
+        return (
+            inputs
+            | "Together" >> beam.Flatten()
+            | "ByPersonShard" >> beam.GroupByKey()
+            | "Label" >> beam.ParDo(self._do).with_output_types(tuple[bytes, list[Label]])
+        )
 
 
 class _LearnFn(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
@@ -30,5 +40,6 @@ class _LearnFn(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
         super().__init__()
         self._window = window
 
-    def process(self, element: LearnInput) -> Iterable[Label]:
-        return labels(element, self._window)
+    def process(self, element: tuple[bytes, Iterable[LearnInput]]) -> Iterator[tuple[bytes, list[Label]]]:
+        shard, inputs = element
+        yield shard, [label for item in merged(inputs) for label in labels(item, self._window)]

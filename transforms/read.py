@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import apache_beam as beam
 from apache_beam import pvalue
+from apache_beam.typehints.native_type_compatibility import convert_to_beam_type
 
 from contracts import coders as _coders  # noqa: F401  # registers the coders of what goes in and out
 from contracts.event import Event
@@ -109,5 +110,6 @@ class ReadEvents(beam.PTransform):  # type: ignore[misc]
 
 def typed(collection: beam.PCollection, kind: type[object]) -> beam.PCollection:
     """State the element type of a tagged output, which Beam cannot infer: without it elements would be pickled."""
-    collection.element_type = kind
+    # Beam's own form: a Python ``tuple[bytes, X]`` is no key and value to a later GroupByKey.
+    collection.element_type = convert_to_beam_type(kind)
     return collection

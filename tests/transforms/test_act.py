@@ -20,7 +20,8 @@ from transforms.stores.effects import open_effects
 
 RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 NOW = 1_700_000_000_000_000
-LIVE = ActRules("live", NOW, duplicate_window=0, sent_at=NOW)
+LIVE = ActRules("live", horizon=0, duplicate_window=0)
+"""The graph fills the horizon in."""
 
 
 def a_decision(n: int) -> Decision:
@@ -50,12 +51,22 @@ def a_decision(n: int) -> Decision:
     )
 
 
+def horizon(pipeline: beam.Pipeline) -> beam.PCollection[int]:
+    return pipeline | "Horizon" >> beam.Create([NOW])
+
+
 def run(out: Path, decisions: list[Decision]) -> None:
     """One bounded run; checks that each decision gives one action and that the ledger of the bundle balances."""
 
     def check_actions(actions: list[Action]) -> None:
         assert sorted(action.decision_id for action in actions) == sorted(d.decision_id for d in decisions)
         assert all(action.status == ("suppressed" if action.channel == "nothing" else "sent") for action in actions)
+        assert {action.at for action in actions if action.status == "sent"} == {NOW}
+
+    def check_labels(found: list[tuple[bytes, list[Label]]]) -> None:
+        assert sorted(label.decision_id for _, shard in found for label in shard) == sorted(
+            decision.decision_id for decision in decisions
+        )
 
     def check_ledger(counts: list[LedgerCount]) -> None:
         total: Counter[str] = Counter()
@@ -65,8 +76,9 @@ def run(out: Path, decisions: list[Decision]) -> None:
 
     with beam.Pipeline(RUNNER) as pipeline:
         made = pipeline | beam.Create(decisions).with_output_types(Decision)
-        acted = made | "Act" >> Act(out / "effects.sqlite", out / "actions", ChannelsConfig(), LIVE)
+        acted = made | "Act" >> Act(out / "effects.sqlite", out / "actions", ChannelsConfig(), LIVE, horizon(pipeline))
         assert_that(acted.actions, check_actions, label="Actions")
+        assert_that((acted.learn,) | "Learn" >> Learn(window=0), check_labels, label="Labels")
         assert_that(acted.ledger, check_ledger, label="Ledger")
         registered = coders.CODERS
         assert isinstance(beam.coders.registry.get_coder(acted.actions.element_type), registered[Action])
@@ -74,10 +86,10 @@ def run(out: Path, decisions: list[Decision]) -> None:
 
 
 def test_a_graph_that_runs_twice_sends_once(tmp_path: Path) -> None:
-    decisions = [a_decision(n) for n in range(1, 2 * BATCH + 4)]
+    decisions = [a_decision(n) for n in range(1, BATCH + 4)]
     run(tmp_path, decisions)
     run(tmp_path, decisions)
-    assert len((tmp_path / "actions" / "email.jsonl").read_text().splitlines()) == BATCH + 2
+    assert len((tmp_path / "actions" / "email.jsonl").read_text().splitlines()) == BATCH // 2 + 2
 
 
 def test_a_locked_store_ends_the_run_with_its_own_error(tmp_path: Path) -> None:
@@ -86,26 +98,31 @@ def test_a_locked_store_ends_the_run_with_its_own_error(tmp_path: Path) -> None:
     open_effects(tmp_path / "effects.sqlite").close()
     holder = sqlite3.connect(tmp_path / "effects.sqlite", isolation_level=None)
     holder.execute("BEGIN EXCLUSIVE")
-    act = Act(tmp_path / "effects.sqlite", tmp_path / "actions", ChannelsConfig(), LIVE, store_timeout=0.1)
-    with pytest.raises(LockedError, match="locked by another process"), beam.Pipeline(RUNNER) as pipeline:
-        _ = pipeline | beam.Create([a_decision(1)]).with_output_types(Decision) | "Act" >> act
+    pipeline = beam.Pipeline(RUNNER)
+    act = Act(
+        tmp_path / "effects.sqlite", tmp_path / "actions", ChannelsConfig(), LIVE, horizon(pipeline), store_timeout=0.1
+    )
+    _ = pipeline | beam.Create([a_decision(1)]).with_output_types(Decision) | "Act" >> act
+    with pytest.raises(LockedError, match="locked by another process"):
+        pipeline.run()
     holder.close()
 
 
 def test_learning_in_a_graph_gives_matured_labels() -> None:
-    learn_input = LearnInput(
+    past = LearnInput(
         "p1",
         NOW,
-        (
-            LoggedDecision("d1", "a1", "offer", NOW - 100, 0.5, "logged"),
-            LoggedDecision("d2", None, "x", NOW, 1, "policy"),
-        ),
+        (LoggedDecision("d2", None, "x", NOW, 1, "policy"),),
         (Outcome("o1", "a1", "p1", "s1", "converted", NOW - 50, NOW),),
     )
+    just_done = LearnInput("p1", NOW, (LoggedDecision("d1", "a1", "offer", NOW - 100, 0.5, "logged"),), ())
+    keyed = tuple[bytes, LearnInput]
 
-    def check(found: list[Label]) -> None:
-        assert [(label.decision_id, label.outcome, label.at) for label in found] == [("d1", "converted", NOW - 50)]
+    def check(found: list[tuple[bytes, list[Label]]]) -> None:
+        labels = [(label.decision_id, label.outcome, label.at) for _, shard in found for label in shard]
+        assert labels == [("d1", "converted", NOW - 50)]
 
     with beam.Pipeline(RUNNER) as pipeline:
-        made = pipeline | beam.Create([learn_input]).with_output_types(LearnInput) | "Learn" >> Learn(window=80)
-        assert_that(made, check)
+        journey = pipeline | "Past" >> beam.Create([(b"s", past)]).with_output_types(keyed)
+        act = pipeline | "Done" >> beam.Create([(b"s", just_done)]).with_output_types(keyed)
+        assert_that((journey, act) | "Learn" >> Learn(window=80), check)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from contracts.event import DAY
 from contracts.exchange import Action, Decision, Label, LearnInput, LoggedDecision, Outcome
 from transforms.actions import action_id_of
-from transforms.labels import MATURITY, labels, logged_decisions
+from transforms.labels import MATURITY, labels, logged_decisions, merged
 
 T = 1_700_000_000_000_000
 
@@ -154,6 +154,20 @@ def test_learning_sees_what_was_done_not_what_was_meant(
     found = logged_decisions([a_decision()], known, assume_sent=assume_sent)
     assert [(logged.arm, logged.propensity) for logged in found] == expected
     assert all(logged.action_id == action_id_of("d1", "email") for logged in found)
+
+
+@given(OUTCOMES, DECISIONS, st.integers(0, 8), st.integers(0, 4))
+def test_it_does_not_matter_who_told_which_part(
+    outcomes: list[Outcome], decisions: list[LoggedDecision], cut: int, split: int
+) -> None:
+    horizon = T + 30 * DAY
+    whole = labels(LearnInput("p1", horizon, tuple(decisions), tuple(outcomes)))
+    one = LearnInput("p1", horizon, tuple(decisions[:split]), tuple(outcomes[cut:]))
+    other = LearnInput("p1", T, tuple(decisions[split:]), tuple(outcomes[:cut]))
+    stranger = LearnInput("p0", horizon, (), (came(T + 1, action=None),))
+    found = merged([one, stranger, other])
+    assert [item.person_id for item in found] == ["p0", "p1"]
+    assert labels(found[1]) == whole
 
 
 def test_a_decision_for_nothing_keeps_its_propensity() -> None:

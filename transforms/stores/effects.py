@@ -28,7 +28,7 @@ STATUSES = (SENT, SUPPRESSED, FAILED, PENDING, IN_DOUBT)
 """What an ``Action`` shows; ``sending`` is between the store and the sender."""
 
 DRY_RUN = "dry run"
-"""Reason of an action that is recorded only because nothing is to be sent; it settles no action of a live run."""
+"""Reason of an action recorded without being sent; it settles no pending action, and a live run may still send it."""
 
 OPT_OUTS = ("complained", "unsubscribed")
 """Outcome kinds after which nothing more goes out on that channel."""

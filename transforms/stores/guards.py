@@ -49,14 +49,12 @@ class OptOut(NamedTuple):
 
 
 def checked(connection: sqlite3.Connection, plan: PlannedAction, guards: Guards) -> Action:
-    """The action under its current person, suppressed if consent, an opt-out, a duplicate or a cap forbids it now."""
-    strand = (plan.action.anchor_strand,)
-    row = connection.execute("SELECT person_id FROM strands WHERE strand_id = ?", strand).fetchone()
-    action = plan.action if row is None else replace(plan.action, person_id=row[0])
+    """The action, suppressed if consent, an opt-out, a duplicate or a cap of its person forbids it now."""
+    action = plan.action
     person = {"person": action.person_id}
     standing = connection.execute("SELECT at, consent FROM persons WHERE person_id = :person", person).fetchone()
     reason = forbidden(
-        replace(plan, action=action),
+        plan,
         guards,
         consent=json.loads(standing[1]) if standing and standing[0] >= plan.decided_at else {},
         opt_outs=[OptOut(*found) for found in connection.execute(_PERSONS_OPT_OUTS, person)],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -164,7 +164,7 @@ class SqliteEffectStore:
                 for row in connection.execute(f"SELECT {_ACTION}, owner FROM actions WHERE action_id {_LISTED}", (ids,))
             }
             recorded: list[tuple[object, ...]] = []
-            for plan in planned:
+            for plan in _of_current_persons(connection, planned):
                 action_id = plan.action.action_id
                 if action_id in claimed:
                     continue
@@ -188,18 +188,20 @@ class SqliteEffectStore:
         self, connection: sqlite3.Connection, stored: Action, owner: str | None, plan: PlannedAction, guards: Guards
     ) -> Claimed:
         """What becomes of an action that is claimed already."""
-        if stored.status in (SENT, SUPPRESSED, FAILED):
+        only_dry = stored.status == SUPPRESSED and stored.reason == DRY_RUN
+        if stored.status in (SENT, SUPPRESSED, FAILED) and not (only_dry and plan.action.status == PENDING):
             return Claimed(stored, False)
         if owner is not None and owner != self._owner.name and self._owner.is_alive(owner):
             return Claimed(replace(stored, status=PENDING, reason="another process is sending it"), False)
         if plan.action.reason == DRY_RUN:
             return Claimed(_shown(stored), False)
         found = plan.action
-        if stored.status != PENDING and stored.channel not in guards.retry_in_doubt:
+        untouched = only_dry or stored.status == PENDING
+        if not untouched and stored.channel not in guards.retry_in_doubt:
             found = replace(found, status=IN_DOUBT, reason="its sender died between intent and result")
         elif found.status == PENDING:
             found = checked(connection, plan, guards)
-        if stored.status != PENDING and found.status == SUPPRESSED:
+        if not untouched and found.status == SUPPRESSED:
             # Too late or forbidden now, but the first sending may have come through: do not claim that it did not.
             found = replace(found, status=IN_DOUBT, reason=f"not sent again: {found.reason}")
         mine = found.status == PENDING
@@ -289,6 +291,17 @@ class SqliteEffectStore:
 
 
 _INSERT_ACTION = f"INSERT INTO actions ({_ACTION}, decided_at, owner) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+
+
+def _of_current_persons(connection: sqlite3.Connection, planned: Sequence[PlannedAction]) -> Iterator[PlannedAction]:
+    """The plans under whom their strands belong to now."""
+    strands = json.dumps([plan.action.anchor_strand for plan in planned])
+    query = f"SELECT strand_id, person_id FROM strands WHERE strand_id {_LISTED}"
+    persons: dict[str, str] = dict(connection.execute(query, (strands,)))
+    for plan in planned:
+        person = persons.get(plan.action.anchor_strand, plan.action.person_id)
+        same = person == plan.action.person_id
+        yield plan if same else replace(plan, action=replace(plan.action, person_id=person))
 
 
 def _decision_row(decision: Decision) -> tuple[object, ...]:
