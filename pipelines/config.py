@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from contracts import documents
-from contracts.errors import ConfigurationError
 from contracts.event import DAY, HOUR, MINUTE
+from transforms.channels.config import ChannelsConfig, parse_channels
 
 SHIPPED = Path(__file__).resolve().parent.parent / "ontology"
 
@@ -32,21 +32,6 @@ _KEYS = (
 
 
 @dataclass(frozen=True)
-class ChannelConfig:
-    """One channel. ``kind`` is ``file`` or ``webhook``; ``url`` and ``secret_env`` belong to webhooks.
-
-    A secret is named by the environment variable that holds it; the value never stands in a file of the project.
-    """
-
-    name: str
-    kind: str
-    url: str | None = None
-    secret_env: str | None = None
-    timeout_seconds: float = 10.0
-    attempts: int = 4
-
-
-@dataclass(frozen=True)
 class ProjectConfig:
     """Everything a run takes from files. Durations in microseconds."""
 
@@ -60,7 +45,7 @@ class ProjectConfig:
     session_by: str | None = None
     maturity: int = 7 * DAY
     action_max_age: int = 7 * DAY
-    channels: tuple[ChannelConfig, ...] = field(default=())
+    channels: ChannelsConfig = field(default_factory=ChannelsConfig)
     strand_shards: int = 64
     journey_shards: int = 64
 
@@ -98,7 +83,7 @@ def load_config(path: Path | None) -> ProjectConfig:
         if age := node.get("max_age"):
             changes["action_max_age"] = age.duration()
     if node := root.get("channels"):
-        changes["channels"] = tuple(_channel(name, item) for name, item in node.items())
+        changes["channels"] = parse_channels(node)
     if node := root.get("shards"):
         node.mapping(("strand", "journey"))
         for key in ("strand", "journey"):
@@ -112,27 +97,3 @@ def _existing(base: Path, node: documents.Node) -> Path:
     if not path.is_file():
         node.fail(f"{node.where}: there is no file {path}")
     return path
-
-
-def _channel(name: str, node: documents.Node) -> ChannelConfig:
-    node.mapping(("type", "url", "secret_env", "timeout", "attempts"))
-    kind = node.need("type").choice(("file", "webhook"))
-    url = node.get("url")
-    if kind == "webhook":
-        if url is None:
-            node.fail(f"channel {name!r} is a webhook and needs a url")
-        if not url.string().startswith(("http://", "https://")):
-            url.fail(f"channel {name!r}: the url must start with http:// or https://")
-    elif url is not None:
-        raise ConfigurationError(node.path, url.line, f"channel {name!r} is a file and has no url")
-    secret = node.get("secret_env")
-    timeout = node.get("timeout")
-    attempts = node.get("attempts")
-    return ChannelConfig(
-        name,
-        kind,
-        url.string() if url else None,
-        secret.string() if secret else None,
-        timeout.duration(minimum=1_000) / 1_000_000 if timeout else 10.0,
-        attempts.integer(minimum=1, maximum=10) if attempts else 4,
-    )

@@ -167,6 +167,7 @@ class JourneyWorker:
         for f in folded:
             person = f.trace.person_id
             history = histories.get(person, History())
+            again = self._unsettled(history, horizon)
             decided = decide_journey(
                 settings.policies,
                 person,
@@ -177,9 +178,9 @@ class JourneyWorker:
                 horizon,
                 settings.ontology.version,
                 f.trace.outcomes,
+                frozenset(decision.decision_id for decision in again),
             )
             made.extend(decided.decisions)
-            again = self._unsettled(history, horizon)
             result.decisions.extend(again)
             self._learn(f, history, {d.decision_id for d in again}, horizon, result)
         result.decisions.extend(self._store.claim_decisions(made))

@@ -1,0 +1,255 @@
+"""The graph, read top to bottom: the way of an event. Composition only; each line is one stage.
+
+``build`` takes a ``RunPlan``, in which every file is read and every check has passed, so that nothing here can fail for
+a reason a user could mend.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+
+from contracts import coders
+from contracts.codec import schema_id
+from contracts.event import Identifier
+from contracts.exchange import (
+    Action,
+    DeadLetter,
+    IdentityRows,
+    Link,
+    ShardInput,
+    TableBatch,
+)
+from contracts.tables import ACTIONS, DEAD_LETTERS, EDGES, EXPIRED_LATE, IDENTIFIERS, LABELS, PERSONS, Table
+from features.push import PushFeatures
+from transforms.act import Act
+from transforms.actions import ActRules
+from transforms.channels.config import ChannelsConfig
+from transforms.dead_letter import DeadLetterBox
+from transforms.identity.ids import shard_of
+from transforms.identity.rules import IdentityRules
+from transforms.intake import Protect, Validate
+from transforms.journey.stage import Journey
+from transforms.journey.worker import JourneySettings
+from transforms.learn import Learn
+from transforms.ledger import SumLedger
+from transforms.link import ResolveIdentity
+from transforms.read import ReadEvents
+from transforms.strand import Strand
+from transforms.tables import rows
+from transforms.tables.batches import columns_of, table_batch
+from transforms.tables.keyed import GatherRows
+from transforms.tables.log import write_log
+from transforms.tables.parts import WriteParts
+from transforms.tables.stored import ReadStored
+from transforms.validate import ValidationRules
+
+TOMBSTONES = "tombstones.json"
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """Everything a bounded run needs, checked. Paths are text, since they travel to workers.
+
+    ``as_of`` is the horizon if the user named one; otherwise it is the greatest event time of the run.
+    ``unknown_time`` dates dead letters whose event states no time.
+    """
+
+    files: tuple[str, ...]
+    log_parts: tuple[str, ...]
+    staging: str
+    registry: str
+    effects: str
+    actions: str
+    feast: str
+    as_of: int | None
+    unknown_time: int
+    revision: int
+    strand_shards: int
+    journey_shards: int
+    maturity: int
+    identity: IdentityRules
+    validation: ValidationRules
+    properties: tuple[str, ...]
+    pseudonym_key: bytes = field(repr=False)
+    dead_letter_key: bytes = field(repr=False)
+    journey: JourneySettings
+    act: ActRules
+    channels: ChannelsConfig
+    tombstones: Mapping[Identifier, int]
+
+
+def build(pipeline: beam.Pipeline, plan: RunPlan) -> None:
+    """Build the bounded graph of a run into ``pipeline``."""
+    coders.register()
+    box = DeadLetterBox(plan.dead_letter_key)
+
+    read = pipeline | "Read" >> ReadEvents(plan.files, plan.as_of)
+    validated = read.received | "Validate" >> Validate(plan.validation, box, plan.unknown_time)
+    protected = validated.valid | "Protect" >> Protect(
+        plan.identity, plan.pseudonym_key, box, plan.properties, plan.strand_shards
+    )
+    stored = pipeline | "Stored" >> ReadStored(plan.log_parts, plan.identity, plan.strand_shards)
+
+    links = (protected.links, stored.links) | "AllLinks" >> beam.Flatten()
+    resolved = links | "Link" >> ResolveIdentity(plan.identity, plan.strand_shards, plan.revision, plan.tombstones)
+    events = (protected.strand_inputs, stored.strand_inputs) | "AllEvents" >> beam.Flatten()
+    strands = (events, resolved.assignments) | "Strand" >> Strand(box, schema_id("event"), plan.journey_shards)
+
+    horizon = links | "Horizon" >> _Horizon(plan.as_of)
+    journeys = strands.records | "Journey" >> Journey(
+        plan.journey, plan.registry, plan.effects, horizon, plan.journey_shards
+    )
+    acted = journeys.decisions | "Act" >> Act(
+        Path(plan.effects), Path(plan.actions), plan.channels, plan.act, horizon, plan.journey_shards
+    )
+    labels = (journeys.learn, acted.learn) | "Learn" >> Learn(plan.maturity)
+
+    dead = (validated.dead_letters, protected.dead_letters, strands.dead_letters) | "AllDeadLetters" >> beam.Flatten()
+    batches = (
+        journeys.tables,
+        resolved.rows | "IdentityRows" >> beam.ParDo(_IdentityTables(plan.revision)).with_output_types(TableBatch),
+        acted.actions | "ActionRows" >> GatherRows(ACTIONS, Action, _action_id, rows.action_row, plan.revision, False),
+        labels | "LabelRows" >> beam.ParDo(_LabelTable(plan.revision)).with_output_types(TableBatch),
+        dead | "DeadLetterRows" >> _DeadLetterRows(DEAD_LETTERS, plan.revision, expired=False),
+        dead | "ExpiredRows" >> _DeadLetterRows(EXPIRED_LATE, plan.revision, expired=True),
+    ) | "AllTables" >> beam.Flatten()
+    _ = batches | "Tables" >> WriteParts(plan.staging)
+    _ = strands.log | "Log" >> beam.ParDo(_WriteLog(plan.staging, plan.strand_shards))
+    _ = journeys.online | "Online" >> beam.ParDo(PushFeatures(plan.feast))
+    _ = resolved.rows | "Tombstones" >> beam.ParDo(_WriteTombstones(plan.staging))
+    counts = (read.ledger, validated.ledger, protected.ledger, strands.ledger) | "AllCounts" >> beam.Flatten()
+    _ = counts | "Ledger" >> SumLedger(plan.staging)
+
+
+def _action_id(action: Action) -> str:
+    return action.action_id
+
+
+def _letter_id(letter: DeadLetter) -> str:
+    return letter.dead_letter_id
+
+
+def _last_time(link: Link) -> int:
+    return link.last_time
+
+
+def _is_expired(letter: DeadLetter) -> bool:
+    return letter.expired
+
+
+def _is_dead(letter: DeadLetter) -> bool:
+    return not letter.expired
+
+
+def _latest(times: Iterable[int]) -> int:
+    return max(times, default=0)
+
+
+class _Horizon(beam.PTransform):  # type: ignore[misc]  # Beam's base class is untyped
+    """The one instant up to which journeys are folded: ``as_of``, or the greatest event time among the links.
+
+    Every accepted event leaves a link, so no second look at the events is needed.
+    """
+
+    def __init__(self, as_of: int | None) -> None:
+        super().__init__()
+        self._as_of = as_of
+
+    def expand(self, links: beam.PCollection[Link]) -> beam.PCollection[int]:
+        if self._as_of is not None:
+            return links.pipeline | "AsOf" >> beam.Create([self._as_of], reshuffle=False)
+        return (
+            links
+            | "LastTime" >> beam.Map(_last_time).with_output_types(int)
+            | "Latest" >> beam.CombineGlobally(_latest).with_input_types(int).with_output_types(int)
+        )
+
+
+class _DeadLetterRows(beam.PTransform):  # type: ignore[misc]
+    """Dead letters of one table to its batches."""
+
+    def __init__(self, table: Table, revision: int, *, expired: bool) -> None:
+        super().__init__()
+        self._rows = GatherRows(table, DeadLetter, _letter_id, rows.dead_letter_row, revision, True)
+        self._wanted = _is_expired if expired else _is_dead
+
+    def expand(self, letters: beam.PCollection[DeadLetter]) -> beam.PCollection[TableBatch]:
+        return letters | "Wanted" >> beam.Filter(self._wanted).with_output_types(DeadLetter) | self._rows
+
+
+class _IdentityTables(beam.DoFn):  # type: ignore[misc]
+    """Rows of resolution to batches: ``identifiers``, ``edges``, and the aliases of ``persons``.
+
+    Current persons come from their journeys, which know when they were first and last seen.
+    """
+
+    def __init__(self, revision: int) -> None:
+        self._revision = revision
+
+    def start_bundle(self) -> None:
+        # resolution is one element under one key, so numbering its batches is stable under a retry
+        self._parts: dict[str, int] = {}
+
+    def process(self, element: IdentityRows) -> Iterator[TableBatch]:
+        aliases = tuple(row for row in element.persons if not row[3])
+        for table, found in ((IDENTIFIERS, element.identifiers), (PERSONS, aliases), (EDGES, element.edges)):
+            number = self._parts.get(table.name, 0)
+            batch = table_batch(
+                table,
+                f"i{number:04d}",
+                columns_of(found, len(table.columns)),
+                revision=self._revision,
+                is_final=False,
+            )
+            if batch is not None:
+                self._parts[table.name] = number + 1
+                yield batch
+
+
+class _LabelTable(beam.DoFn):  # type: ignore[misc]
+    """Labels of one person shard to a batch of ``labels``."""
+
+    def __init__(self, revision: int) -> None:
+        self._revision = revision
+
+    def process(self, element: tuple[bytes, list[Any]]) -> Iterator[TableBatch]:
+        shard, found = element
+        columns = columns_of(map(rows.label_row, found), len(LABELS.columns))
+        batch = table_batch(LABELS, f"l{shard.hex()}", columns, revision=self._revision, is_final=False)
+        if batch is not None:
+            yield batch
+
+
+class _WriteLog(beam.DoFn):  # type: ignore[misc]
+    """Accepted events of this run to the staged log, one part a batch, named by its shard and first event."""
+
+    def __init__(self, staging: str, shards: int) -> None:
+        self._staging = Path(staging)
+        self._shards = shards
+
+    def process(self, element: ShardInput) -> None:
+        if element.events:
+            first = element.events[0]
+            shard = shard_of(first.primary, self._shards).hex()
+            digest = hashlib.blake2b(first.event_id.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
+            write_log(self._staging, f"s{shard}-{digest}", element.events)
+
+
+class _WriteTombstones(beam.DoFn):  # type: ignore[misc]
+    """Erased identifiers to the staged tombstones, for the next run."""
+
+    def __init__(self, staging: str) -> None:
+        self._staging = Path(staging)
+
+    def process(self, element: IdentityRows) -> None:
+        if element.erasures:
+            digest = hashlib.blake2b(repr(element.erasures).encode(), digest_size=6).hexdigest()
+            target = self._staging / f"{digest}-{TOMBSTONES}"
+            target.write_text(json.dumps(element.erasures), encoding="utf-8")

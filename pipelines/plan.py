@@ -1,0 +1,187 @@
+"""From what the user asked to a ``RunPlan``: every file read, every check passed, before the graph is built.
+
+A message here costs the user nothing; the same fault found by a worker costs a run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from contracts.errors import OutputError
+from contracts.event import Identifier
+from contracts.tables import FIXED_TABLES, Table, feature_tables
+from features.journey_features import FEATURE_NAMES, feature_columns
+from models.scoring import load_activated
+from pipelines.config import ProjectConfig, load_config
+from pipelines.graph import TOMBSTONES, RunPlan
+from transforms.actions import ActRules
+from transforms.decide.policy import load_policies, policy_vocabulary
+from transforms.decide.rules import PolicySet
+from transforms.identity.rules import load_rules
+from transforms.inputs import list_inputs
+from transforms.journey.facts import FACTS
+from transforms.journey.ontology import Ontology, load_ontology
+from transforms.journey.worker import JourneySettings
+from transforms.keys import DEAD_LETTER_KEY_VARIABLE, PSEUDONYM_KEY_VARIABLE, load_key
+from transforms.stores.effects import SendCap, open_effects
+from transforms.tables.output import OutputFolder, next_revision
+from transforms.validate import ValidationRules
+
+Mode = Literal["live", "dry-run"]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What ``wayline run`` was asked, as typed values.
+
+    ``as_of`` in microseconds. ``workers``: processes of the local runner; None chooses by the size of the input.
+    ``beam`` holds further Beam options as given.
+    """
+
+    inputs: tuple[str, ...]
+    out: Path
+    as_of: int | None = None
+    actions: Mode = "dry-run"
+    config: Path | None = None
+    registry: Path | None = None
+    pseudonym_key: Path | None = None
+    dead_letter_key: Path | None = None
+    session_by: str | None = None
+    workers: int | None = None
+    runner: str = "DirectRunner"
+    beam: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class Definitions:
+    """The files of a project, read and checked together."""
+
+    config: ProjectConfig
+    ontology: Ontology
+    policies: PolicySet
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """Every table of OUT, also those whose columns come from features and stages."""
+        return (*FIXED_TABLES, *feature_tables(feature_columns(), self.ontology.stage_names))
+
+
+def load_definitions(config: Path | None, session_by: str | None = None) -> Definitions:
+    """Read configuration, ontology and policies. Raises ConfigurationError with file and line."""
+    loaded = load_config(config)
+    ontology = load_ontology(loaded.ontology, session_by or loaded.session_by)
+    vocabulary = policy_vocabulary(FEATURE_NAMES, FACTS)
+    policies = load_policies(loaded.policies, vocabulary, ontology.stage_names)
+    return Definitions(loaded, ontology, policies)
+
+
+def make_plan(options: RunOptions, definitions: Definitions, folder: OutputFolder, files: list[str]) -> RunPlan:
+    """The plan of a run into a folder that is held for writing.
+
+    Raises:
+        ConfigurationError, InputError, ModelError, LockedError, OutputError: whatever would stop the run later.
+    """
+    config, ontology = definitions.config, definitions.ontology
+    identity = load_rules(config.identity)
+    registry = options.registry or folder.registry
+    load_activated(registry, ontology.stage_names)
+    effects = folder.stores / "effects.sqlite"
+    open_effects(effects).close()
+    features, scores = feature_tables(feature_columns(), ontology.stage_names)
+    revision = next_revision(folder)
+    log = sorted(str(path) for path in folder.log.glob("r*.parquet"))
+    if options.as_of is not None:
+        _refuse_to_forget(log, options.as_of)
+    return RunPlan(
+        files=tuple(files),
+        log_parts=tuple(log),
+        staging=str(folder.staging.resolve()),
+        registry=str(registry.resolve()),
+        effects=str(effects.resolve()),
+        actions=str(folder.actions.resolve()),
+        feast=str(folder.feast.resolve()),
+        as_of=options.as_of,
+        unknown_time=options.as_of or 0,
+        revision=revision,
+        strand_shards=config.strand_shards,
+        journey_shards=config.journey_shards,
+        maturity=config.maturity,
+        identity=identity,
+        validation=ValidationRules(
+            lateness=config.lateness,
+            clock_skew=config.clock_skew,
+            max_bytes=config.max_event_bytes,
+            is_known=ontology.is_known,
+        ),
+        properties=config.properties,
+        pseudonym_key=load_key(
+            PSEUDONYM_KEY_VARIABLE, given=options.pseudonym_key, default=folder.keys / "pseudonym.key", create=True
+        ),
+        dead_letter_key=load_key(
+            DEAD_LETTER_KEY_VARIABLE,
+            given=options.dead_letter_key,
+            default=folder.keys / "dead_letter.key",
+            create=True,
+        ),
+        journey=JourneySettings(
+            ontology,
+            definitions.policies,
+            config.lateness,
+            revision,
+            options.actions,
+            config.action_max_age,
+            features,
+            scores,
+        ),
+        act=ActRules(
+            mode=options.actions,
+            horizon=0,
+            max_age=config.action_max_age,
+            caps=tuple(SendCap(c.per, c.limit, tuple(sorted(c.channels))) for c in definitions.policies.caps),
+        ),
+        channels=config.channels,
+        tombstones=read_tombstones(folder),
+    )
+
+
+def find_inputs(options: RunOptions) -> list[str]:
+    """The input files. Raises InputError for nothing found, empty or unreadable ones."""
+    return list_inputs(options.inputs)
+
+
+def read_tombstones(folder: OutputFolder) -> dict[Identifier, int]:
+    """What earlier runs erased: identifier pseudonym to the time up to which."""
+    found: dict[Identifier, int] = {}
+    for path in sorted(folder.stores.glob(f"*{TOMBSTONES}")):
+        try:
+            rows = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise OutputError(f"{path} cannot be read: {error}") from error
+        for namespace, value, until in rows:
+            identifier = Identifier(namespace, value)
+            found[identifier] = max(until, found.get(identifier, until))
+    return found
+
+
+def default_workers(files: list[str]) -> int:
+    """Two processes pay for their start from about 64 MB of input on."""
+    size = sum(os.path.getsize(name) for name in files if os.path.exists(name))
+    return min(os.cpu_count() or 1, 8) if size > 64 * 1024 * 1024 else 1
+
+
+def _refuse_to_forget(log: list[str], as_of: int) -> None:
+    """OUT may not go back in time: it would delete what is known after ``as_of``."""
+    import pyarrow.parquet as pq
+
+    for part in log:
+        metadata = pq.read_metadata(part)
+        for group in range(metadata.num_row_groups):
+            statistics = metadata.row_group(group).column(1).statistics
+            if statistics is not None and statistics.has_min_max and statistics.max_raw > as_of:
+                raise OutputError(
+                    "OUT already knows events after --as-of", hint="choose a new --out folder for an earlier horizon"
+                )

@@ -1,0 +1,188 @@
+"""Running a plan: hold OUT, build, run, balance the ledger, commit, renew the views. What ``wayline run`` does."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from contracts.errors import LedgerError, WaylineError
+from contracts.tables import RUN_LEDGER
+from pipelines.plan import (
+    Definitions,
+    RunOptions,
+    default_workers,
+    find_inputs,
+    load_definitions,
+    make_plan,
+)
+from transforms import ledger
+from transforms.ledger import LedgerRow
+from transforms.tables.output import OutputFolder, writing
+
+LOCAL = ("DirectRunner", "FnApiRunner")
+"""For bounded input these are one runner; it is named explicitly, so that no other one is chosen behind our back."""
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What a run did. ``gained`` counts new and changed rows by table; ``profile`` CPU microseconds by step."""
+
+    run_id: str
+    revision: int
+    rows: tuple[LedgerRow, ...]
+    total: LedgerRow
+    gained: dict[str, int]
+    seconds: float
+    profile: dict[str, int]
+
+
+Observe = Callable[[str, float | None], None]
+"""(what is being done, share done or None): called from a thread of its own."""
+
+
+def run(options: RunOptions, observe: Observe | None = None, definitions: Definitions | None = None) -> RunReport:
+    """Run the bounded pipeline.
+
+    Raises:
+        WaylineError: whatever stops it; OUT then holds what it held before.
+        LedgerError: the ledger does not balance; what was folded is committed all the same, and the ledger with it.
+    """
+    started = time.monotonic()
+    tell = observe or (lambda _what, _share: None)
+    tell("checking", None)
+    definitions = definitions or load_definitions(options.config, options.session_by)
+    files = find_inputs(options)
+    with writing(options.out) as folder:
+        plan = make_plan(options, definitions, folder, files)
+        tell("preparing the feature store", None)
+        _apply_features(options.out)
+        from pipelines.graph import build
+
+        with _watched(folder, plan.strand_shards, plan.journey_shards, tell):
+            result = _execute(lambda pipeline: build(pipeline, plan), options, files)
+        tell("committing", None)
+        rows = ledger.read(folder.staging)
+        run_id = f"run-{plan.revision:06d}"
+        report_total = ledger.total(rows)
+        gained = _commit(folder, definitions, plan.revision, run_id, rows, rewrite=report_total.erased > 0)
+        report = RunReport(
+            run_id,
+            plan.revision,
+            rows,
+            report_total,
+            gained,
+            time.monotonic() - started,
+            _profile(result),
+        )
+    if report_total.missing:
+        raise LedgerError(
+            f"the ledger of {run_id} does not balance: {report_total.missing} of {report_total.received} received "
+            "units are in no other column",
+            hint="this is a defect of Wayline; the run_ledger table has the counts by source",
+        )
+    return report
+
+
+def _execute(build: Callable[[Any], None], options: RunOptions, files: Sequence[str]) -> Any:
+    import apache_beam as beam
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    flags = list(options.beam)
+    runner = options.runner
+    if runner in LOCAL:
+        runner = "FnApiRunner"
+        workers = options.workers or default_workers(list(files))
+        if workers > 1:
+            flags += ["--direct_running_mode=multi_processing", f"--direct_num_workers={workers}"]
+        else:
+            flags += ["--direct_running_mode=in_memory", "--direct_num_workers=1"]
+    settings = PipelineOptions([f"--runner={runner}", "--no_save_main_session", *flags])
+    pipeline = beam.Pipeline(options=settings)
+    build(pipeline)
+    try:
+        result = pipeline.run()
+        result.wait_until_finish()
+    except WaylineError:
+        raise
+    except RuntimeError as error:
+        found = _cause(error)
+        if found is None:
+            raise
+        raise found from error
+    return result
+
+
+def _cause(error: BaseException) -> WaylineError | None:
+    """The error of ours behind what a runner raised, if one is."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, WaylineError):
+            return seen
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
+def _apply_features(out: Path) -> None:
+    from features.repository import apply
+
+    apply(out)
+
+
+def _commit(
+    folder: OutputFolder,
+    definitions: Definitions,
+    revision: int,
+    run_id: str,
+    rows: Sequence[LedgerRow],
+    *,
+    rewrite: bool,
+) -> dict[str, int]:
+    from transforms.tables.batches import columns_of, table_batch
+    from transforms.tables.commit import commit
+    from transforms.tables.parts import write_part
+    from transforms.tables.views import create_views
+
+    columns = columns_of(
+        [(run_id, r.source, *(getattr(r, kind) for kind in ledger.KINDS)) for r in rows], len(RUN_LEDGER.columns)
+    )
+    batch = table_batch(RUN_LEDGER, "ledger", columns, revision=revision, is_final=True)
+    if batch is not None:
+        write_part(folder.staging, batch)
+    gained = commit(folder, definitions.tables, revision, rewrite=rewrite)
+    create_views(folder, definitions.tables)
+    return gained
+
+
+@contextmanager
+def _watched(folder: OutputFolder, strands: int, journeys: int, tell: Observe) -> Any:
+    """Tell how far a run is, by what lies in the staging folder: a runner says nothing until it has ended."""
+    stop = threading.Event()
+
+    def look() -> None:
+        while not stop.wait(0.3):
+            folded = len(list(folder.staging.glob("journeys/*.parquet")))
+            logged = len({path.name.split("-")[0] for path in folder.staging.glob("log/*.parquet")})
+            if folded:
+                tell("folding journeys", min(1.0, folded / journeys))
+            elif logged:
+                tell("assigning events to persons", min(1.0, logged / strands))
+            else:
+                tell("reading, validating and protecting events", None)
+
+    thread = threading.Thread(target=look, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _profile(result: Any) -> dict[str, int]:
+    """Time each step took by the runner's own sampling, in microseconds; empty where a runner does not say."""
+    return {}
