@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from contracts import wire
 from contracts.errors import LedgerError
 from contracts.event import DAY, HOUR
 from contracts.exchange import Action, Decision
@@ -265,18 +266,26 @@ def test_a_dead_channel_leaves_the_rest_to_the_next_run_and_slows_no_other(tmp_p
 # --- crashes -----------------------------------------------------------------------------------------------------
 
 _RUN = """
-import sys
+import sys, time
 from pathlib import Path
-sys.path[:0] = [{root!r}, {tests!r}]
-from test_actions import a_decision, perform, webhooks
-perform(Path({out!r}), [a_decision(n) for n in range(1, {n} + 1)], channels=webhooks({url!r}))
+out, url, horizon, *packed = sys.argv[1:]
+from contracts import wire
+from contracts.exchange import Decision
+from transforms.actions import ActRules, Performer
+from transforms.channels.config import ChannelConfig, ChannelsConfig
+from transforms.stores.effects import open_effects
+channel = ChannelConfig("webhook", url=url, idempotent=False, retry_in_doubt=False)
+Performer(
+    open_effects(Path(out) / "effects.sqlite"), ChannelsConfig(default=channel), Path(out) / "actions",
+    ActRules("live", int(horizon), duplicate_window=0), now=time.time_ns, clock=time.monotonic, sleep=time.sleep,
+).perform([wire.unpack(Decision, bytes.fromhex(text)) for text in packed])
 """
 
 
 def a_process(out: Path, url: str, n: int) -> subprocess.Popen[bytes]:
-    root, tests = str(Path(__file__).parents[2]), str(Path(__file__).parent)
-    script = _RUN.format(root=root, tests=tests, out=str(out), url=url, n=n)
-    return subprocess.Popen([sys.executable, "-c", script])
+    packed = [wire.pack(a_decision(k)).hex() for k in range(1, n + 1)]
+    root = Path(__file__).parents[2]
+    return subprocess.Popen([sys.executable, "-c", _RUN, str(out), url, str(NOW), *packed], cwd=root)
 
 
 @pytest.mark.parametrize("retry", [False, True])

@@ -157,19 +157,17 @@ def test_an_unwritable_folder_is_told(tmp_path: Path) -> None:
 _APPENDER = """
 import sys
 from pathlib import Path
-sys.path[:0] = [{root!r}, {tests!r}]
-from test_channels import a_message
+from transforms.channels.base import Message
 from transforms.channels.file import FileChannel
-channel = FileChannel("email", Path({folder!r}))
+channel = FileChannel("email", Path(sys.argv[1]))
 for n in range(60):
-    channel.send([a_message(n)])
+    channel.send([Message(f"a{n}", "d", "p", "s", "email", "t", n, "x", None, None, None, None, "", "v1")])
 """
 
 
 def test_two_processes_append_at_once(tmp_path: Path) -> None:
-    root, tests = str(Path(__file__).parents[3]), str(Path(__file__).parent)
-    script = _APPENDER.format(root=root, tests=tests, folder=str(tmp_path))
-    writers = [subprocess.Popen([sys.executable, "-c", script]) for _ in range(2)]
+    command = [sys.executable, "-c", _APPENDER, str(tmp_path)]
+    writers = [subprocess.Popen(command, cwd=Path(__file__).parents[3]) for _ in range(2)]
     assert [writer.wait(timeout=60) for writer in writers] == [0, 0]
     lines = (tmp_path / "email.jsonl").read_text().splitlines()
     assert sorted(json.loads(line)["action_id"] for line in lines) == sorted(f"a{n}" for n in range(60))

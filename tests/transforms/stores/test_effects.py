@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from contracts import wire
 from contracts.errors import LockedError, OutputError
 from contracts.event import DAY, HOUR
 from contracts.exchange import Action, Candidate, Decision, History, Outcome
@@ -326,23 +327,27 @@ def test_a_newer_layout_is_refused(store: EffectStore, path: Path) -> None:
 
 _WRITER = """
 import sys
+from dataclasses import replace
 from pathlib import Path
-sys.path[:0] = [{root!r}, {tests!r}]
-from test_effects import a_decision
+from contracts import wire
+from contracts.exchange import Decision
 from transforms.stores.effects import open_effects
-store = open_effects(Path({path!r}))
-for start in range(0, 300, 20):
-    store.claim_decisions([a_decision(n, stage={who!r}) for n in range(start, start + 20)])
+path, packed = sys.argv[1:]
+first = wire.unpack(Decision, bytes.fromhex(packed))
+store = open_effects(Path(path))
+for start in range(0, 200, 20):
+    numbers = range(start, start + 20)
+    store.claim_decisions([replace(first, decision_id=f"d{n}", at=first.at + n) for n in numbers])
 """
 
 
 def test_two_processes_write_at_once_and_each_id_has_one_winner(path: Path) -> None:
-    root, tests = str(Path(__file__).parents[3]), str(Path(__file__).parent)
-    scripts = [_WRITER.format(root=root, tests=tests, path=str(path), who=who) for who in ("left", "right")]
-    writers = [subprocess.Popen([sys.executable, "-c", script]) for script in scripts]
+    packed = [wire.pack(a_decision(0, stage=who)).hex() for who in ("left", "right")]
+    root = Path(__file__).parents[3]
+    writers = [subprocess.Popen([sys.executable, "-c", _WRITER, str(path), one], cwd=root) for one in packed]
     assert [writer.wait(timeout=60) for writer in writers] == [0, 0]
     store = open_effects(path)
     kept = store.histories({"p1": ["s1"]})["p1"].decisions
-    assert [decision.decision_id for decision in kept] == [f"d{n}" for n in range(300)]
-    assert store.claim_decisions([a_decision(n, stage="later") for n in range(300)]) == list(kept)
+    assert [decision.decision_id for decision in kept] == [f"d{n}" for n in range(200)]
+    assert store.claim_decisions([a_decision(n, stage="later") for n in range(200)]) == list(kept)
     store.close()
