@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 import apache_beam as beam
-from apache_beam import pvalue
+from apache_beam import pvalue, typehints
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
@@ -161,12 +161,12 @@ class ResolveIdentity(beam.PTransform):  # type: ignore[misc]  # Beam's base cla
     def expand(self, links: beam.PCollection[Link]) -> Resolved:
         coders.register()
         merged = links | "MergeLinks" >> beam.ParDo(self._merge)
-        merged.element_type = tuple[bytes, LinkBatch]
+        merged.element_type = typehints.KV[bytes, LinkBatch]
         resolved = (
             merged
             | "AllLinks" >> beam.GroupByKey()
             | "Resolve" >> beam.ParDo(self._resolve).with_outputs(ROWS, main="assignments")
         )
-        resolved.assignments.element_type = tuple[bytes, ShardInput]
+        resolved.assignments.element_type = typehints.KV[bytes, ShardInput]
         resolved[ROWS].element_type = IdentityRows
         return Resolved(resolved.assignments, resolved[ROWS])

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import apache_beam as beam
-from apache_beam import pvalue
+from apache_beam import pvalue, typehints
 
 from contracts import coders
 from contracts.exchange import DeadLetter, LedgerCount, Purge, ShardInput, StrandBatch, StrandRecord
@@ -107,7 +107,7 @@ class Strand(beam.PTransform):  # type: ignore[misc]  # Beam's base class is unt
             | "ByStrandShard" >> beam.GroupByKey()
             | "FoldStrands" >> beam.ParDo(self._fold).with_outputs(DEAD_LETTERS, LEDGER, LOG, PURGES, main="records")
         )
-        folded.records.element_type = tuple[bytes, StrandBatch]
+        folded.records.element_type = typehints.KV[bytes, StrandBatch]
         folded[DEAD_LETTERS].element_type = DeadLetter
         folded[LEDGER].element_type = LedgerCount
         folded[LOG].element_type = ShardInput

@@ -99,8 +99,10 @@ def fold_shard(inputs: Iterable[ShardInput], box: Rejects, schema_id: str = "", 
                 assignments[name] = assignment
         for event in batch.events:
             known = events[event.primary]
-            first = known.setdefault(event.event_id, event)
-            if first is not event:
+            first = known.get(event.event_id)
+            if first is None:
+                known[event.event_id] = event
+            else:
                 clashes.setdefault((event.primary, event.event_id), [first]).append(event)
     result = ShardResult()
     for (primary, event_id), copies in clashes.items():
@@ -143,6 +145,10 @@ def _order(event: StrandEvent) -> tuple[int, str]:
     return (event.event_time, event.event_id)
 
 
+def _arrival(event: StrandEvent) -> tuple[int, bool, str, bytes]:
+    return (event.received_time, not event.stored, event.source, event.event)
+
+
 def _name_key(name: StrandName) -> tuple[Identifier, bool, Identifier]:
     primary, login = name
     return (primary, login is not None, login or primary)
@@ -176,9 +182,10 @@ def _settle(
         payloads.setdefault(digest, []).append(copy)
     winner: StrandEvent | None = None
     for _, same in sorted(payloads.items()):
+        same.sort(key=_arrival)
         new = [copy for copy in same if not copy.stored]
         was_stored = len(new) < len(same)
-        best = min(same, key=lambda copy: (copy.received_time, not copy.stored, copy.event))
+        best = same[0]
         if _is_erased(best, assignments):
             fate = ERASED
         elif winner is None:

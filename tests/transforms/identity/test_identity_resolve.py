@@ -35,7 +35,7 @@ def of(name: str) -> str:
 # --- order does not matter -----------------------------------------------------------------------------------------
 
 
-@settings(max_examples=120)
+@settings(max_examples=60, deadline=None)
 @given(world.worlds(), world.any_rules, st.randoms(use_true_random=False))
 def test_any_order_duplication_and_batching_gives_the_same_resolution(
     events: list[Seen], rules: IdentityRules, rnd: random.Random
@@ -53,7 +53,7 @@ def test_any_order_duplication_and_batching_gives_the_same_resolution(
     assert world.everything(resolve(merge_links(merged, rules), rules)) == expected
 
 
-@settings(max_examples=80)
+@settings(max_examples=60, deadline=None)
 @given(world.worlds(), world.any_rules)
 def test_every_strand_of_every_event_has_exactly_one_assignment(events: list[Seen], rules: IdentityRules) -> None:
     assignments = list(resolve(links_of(events, rules), rules).assignments())
@@ -63,7 +63,7 @@ def test_every_strand_of_every_event_has_exactly_one_assignment(events: list[See
     assert {tuple(key) for key in keys if key is not None} <= set(names)
 
 
-@settings(max_examples=80)
+@settings(max_examples=60, deadline=None)
 @given(world.worlds(erasing=False), world.any_rules)
 def test_every_id_ever_shown_resolves_to_a_current_person(events: list[Seen], rules: IdentityRules) -> None:
     resolution = resolve(links_of(events, rules), rules)
@@ -79,7 +79,7 @@ def test_every_id_ever_shown_resolves_to_a_current_person(events: list[Seen], ru
     assert all(rows[person_id].is_current for person_id in shown)
 
 
-@settings(max_examples=80)
+@settings(max_examples=60, deadline=None)
 @given(world.worlds(erasing=False), world.any_rules)
 def test_no_person_breaks_a_limit(events: list[Seen], rules: IdentityRules) -> None:
     members: dict[str, list[str]] = defaultdict(list)
@@ -91,7 +91,7 @@ def test_no_person_breaks_a_limit(events: list[Seen], rules: IdentityRules) -> N
         assert limit is None or namespaces.count("user") <= limit
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(world.worlds(erasing=False))
 def test_a_second_oracle_in_sql_agrees_where_nothing_is_refused(events: list[Seen]) -> None:
     rules = world.rules(unique=False)
@@ -332,7 +332,7 @@ def test_tombstones_erase_again_and_reach_no_further() -> None:
     assert {row.value for row in resolution.identifiers()} == {"1", "2", "a"}
 
 
-@settings(max_examples=120)
+@settings(max_examples=60, deadline=None)
 @given(world.worlds(), world.worlds(erasing=False), world.any_rules)
 def test_what_a_request_covered_is_covered_whatever_happens_later(
     events: list[Seen], later: list[Seen], rules: IdentityRules
@@ -342,7 +342,7 @@ def test_what_a_request_covered_is_covered_whatever_happens_later(
     assert dict(resolve(links_of([*events, *moved], rules), rules).erasures()) == before
 
 
-@settings(max_examples=120)
+@settings(max_examples=60, deadline=None)
 @given(world.worlds(), world.any_rules)
 def test_no_erased_evidence_is_left_in_any_row(events: list[Seen], rules: IdentityRules) -> None:
     resolution = resolve(links_of(events, rules), rules)

@@ -8,7 +8,7 @@ import pickle
 
 import identity_world as world
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts import documents
@@ -73,6 +73,7 @@ def test_composed_and_decomposed_text_is_one_identifier() -> None:
     assert RULES.normalise(Identifier("user_id", "Jose\u0301")) == RULES.normalise(Identifier("user_id", "Jos\u00e9"))
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(RULES.namespaces)), st.text(max_size=40))
 def test_normalising_is_total_and_settles(namespace: str, value: str) -> None:
     once = RULES.normalise(Identifier(namespace, value))
