@@ -44,7 +44,8 @@ def arrive(config: WorldConfig, chunk: int, number: int, segment: Segment, life:
     columns, arrival = _originals(config, rng, chunk, number, segment, life)
     n = len(columns.event_id)
     again = np.flatnonzero(rng.random(n) < config.duplicate_share)
-    changed = np.flatnonzero(rng.random(n) < config.conflict_share)
+    # Only where nothing is lost by it: which of the two copies the pipeline keeps is not the sender's choice.
+    changed = np.flatnonzero((rng.random(n) < config.conflict_share) & (life.draft.properties == 0))
     broken = np.flatnonzero(rng.random(n) < config.malformed_share)
     copies = _take(columns, np.concatenate([np.arange(n), again, changed, broken]))
 

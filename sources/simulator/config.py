@@ -65,7 +65,7 @@ class WorldConfig:
     opt_out_share: float = 0.08
     erasure_share: float = 0.005
     logged_share: float = 0.5
-    noise: float = 0.12
+    noise: float = 0.05
     events_per_file: int = 200_000
     codec: str = "deflate"
 

@@ -14,7 +14,7 @@ from sources.simulator.catalogue import CODE, DECISION
 from sources.simulator.config import WorldConfig
 from sources.simulator.draft import Draft, Properties
 from sources.simulator.paths import Paths
-from sources.simulator.people import People
+from sources.simulator.people import NEVER, People
 from sources.simulator.sessions import Moments, random_moments
 
 _WEEK = 7 * DAY
@@ -171,7 +171,7 @@ def opt_outs(people: People, by_action: dict[int, tuple[int, int]]) -> Draft:
 
 def erasures(people: People) -> Draft:
     """Requests to be forgotten, made under the login."""
-    who = np.flatnonzero((people.account_at <= people.erased_at) & (people.erased_at < 2**59))
+    who = np.flatnonzero(people.erased_at < NEVER)
     return Draft.of(who, people.erased_at[who], np.full(len(who), CODE["erasure_requested"]), login=True, email=True)
 
 

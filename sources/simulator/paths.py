@@ -20,8 +20,8 @@ from sources.simulator.people import People
 FORESIGHT = 8 * DAY
 """How far beyond the time asked for a path reaches: the week within which actions work, and a day."""
 
-_MEAN_DWELL = np.array([7.0, 6.0, 4.0, 75.0]) * DAY
-_BURST = 0.08
+_MEAN_DWELL = np.array([9.0, 8.0, 6.0, 75.0]) * DAY
+_BURST = 0.06
 _KEY = 1 << 49
 """Microseconds that the search key gives each person: seventeen years."""
 

@@ -145,7 +145,9 @@ def people_of(config: WorldConfig, chunk: int) -> People:
     has_already = (present & (rng.random(n) < 0.6)) | (stage == catalogue.CUSTOMER)
     account_at = np.where(has_already, config.start - 1, np.where(with_account, signs_up, NEVER))
     granted = rng.random((n, len(catalogue.PURPOSES))) < catalogue.GRANTED
-    erased_at = _hazard(rng, n, config.erasure_share, config)
+    asks_at = _hazard(rng, n, config.erasure_share, config)
+    # Only who has an account can ask to be erased.
+    erased_at = np.where(account_at <= asks_at, asks_at, NEVER).astype(np.int64)
 
     alone = rng.random(n) >= config.shared_share * 0.75
     alone[0] = True

@@ -69,24 +69,28 @@ class TruthWriter:
 
     Args:
         folder: the ``truth`` folder.
-        previous: keep what the folder holds about events and identifiers, and add to it. Stages and effects are
-            always stated whole.
+        since: keep what the folder holds about events and identifiers before this time, and add to it; None for a new
+            world. Stages and effects are always stated whole.
     """
 
-    def __init__(self, folder: Path, *, previous: bool) -> None:
+    def __init__(self, folder: Path, *, since: int | None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._identifiers: list[Any] = []
-        self._previous = previous
+        self._adds = since is not None
         self._writers = {
             name: pq.ParquetWriter(folder / f"{name}.parquet.tmp", schema, compression="zstd")
             for name, schema in SCHEMAS.items()
         }
-        if previous:
-            held = pq.ParquetFile(folder / "events.parquet")
-            for group in range(held.num_row_groups):
-                self._writers["events"].write_table(held.read_row_group(group))
-            self._identifiers.append(pq.read_table(folder / "identifiers.parquet"))
+        if since is not None:
+            # An attempt that was interrupted after its truth was written, but before the world knew, is not kept.
+            limit = pa.scalar(since, pa.int64()).cast(_TIME)
+            with pq.ParquetFile(folder / "events.parquet") as held:
+                for group in range(held.num_row_groups):
+                    rows = held.read_row_group(group)
+                    self._writers["events"].write_table(rows.filter(pc.less(rows["event_time"], limit)))
+            rows = pq.read_table(folder / "identifiers.parquet")
+            self._identifiers.append(rows.filter(pc.less(rows["first_seen"], limit)))
 
     def add(self, life: Life, arrived: Arrived, until: int) -> None:
         """Write the truth about one chunk, as it is at ``until``."""
@@ -149,7 +153,7 @@ class TruthWriter:
             ],
             schema=SCHEMAS["identifiers"],
         )
-        if self._previous:
+        if self._adds:
             self._identifiers.append(table)
         else:
             self._writers["identifiers"].write_table(table)
@@ -159,7 +163,7 @@ class TruthWriter:
 
     def close(self) -> None:
         """Finish the files."""
-        if self._previous:
+        if self._adds:
             # An identifier seen in two stretches of time is one row, with its first sighting.
             table = pa.concat_tables(self._identifiers)
             keys = ["namespace", "value", "true_person_id"]

@@ -73,7 +73,9 @@ def write_segment(
     days = (segment.end - segment.start) / 86_400_000_000
     expected = round(config.customers * days * _A_DAY * config.activity)
     events = duplicates = conflicts = malformed = actions = 0
-    truth = TruthWriter(out / "truth", previous=number > 0)
+    for unfinished in (out / "events").glob(f"{prefix}-*.avro"):
+        unfinished.unlink()
+    truth = TruthWriter(out / "truth", since=segment.start if number else None)
     with Spill(out / "events" / ".spill", segment, expected) as spill:
         for chunk in range(config.chunks):
             life = live(config, chunk, number, segment, responses.get(chunk, ()))
