@@ -32,6 +32,8 @@ MAX_INFLATED = 64 << 20
 MAX_KEPT = 8 << 20
 _CHUNK = 128 << 10
 _MAX_VARINT = 10
+_XZ_MEMORY = 256 << 20
+"""What the xz dictionary may take; its greatest preset needs 65 MiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ def _bunzip(data: bytes) -> bytes:
 
 
 def _unxz(data: bytes) -> bytes:
-    inflater = lzma.LZMADecompressor(memlimit=4 * MAX_INFLATED)
+    inflater = lzma.LZMADecompressor(memlimit=_XZ_MEMORY)
     out = inflater.decompress(data, MAX_INFLATED + 1)
     if not inflater.eof and len(out) <= MAX_INFLATED:
         raise ValueError("the block is cut off")

@@ -24,7 +24,7 @@ _PERSONAL_NAME = re.compile(
 )
 """Names of properties that hold personal data by all appearance; ``product_name`` does not."""
 _EMAIL = re.compile(r"[^\s@/?#&=:;,<>()\"']+(@|%40)[^\s@/?#&=:;,<>()\"']+\.[A-Za-z]{2,}")
-_PHONE = re.compile(r"(?<![\w+])\+[1-9](?:[ ().\-]?\d){7,14}(?!\d)")
+_PHONE = re.compile(r"(?<![\w+])\+[1-9](?:[ ().\-/]{0,3}\d){7,14}(?!\d)")
 _REMOVED = "(removed)"
 _CAMPAIGN_PARAMETER = re.compile(r"utm_[a-z]+")
 
