@@ -11,11 +11,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from contracts.errors import OutputError
+from contracts.errors import LockedError, OutputError
 from features import names
 from features.feast_import import feast
 from features.journey_features import FEATURE_NAMES, FEATURE_VERSION, FEATURES, MODEL_INPUT_NAMES, declaration_hash
@@ -97,7 +99,8 @@ def apply(out: Path) -> int:
         How many features the view has.
 
     Raises:
-        OutputError: the folder cannot be written.
+        OutputError: the folder cannot be written, or its registry is damaged.
+        LockedError: another process holds the registry.
     """
     folder = folder_of(out).resolve()
     try:
@@ -107,7 +110,8 @@ def apply(out: Path) -> int:
         _write(folder / names.REPOSITORY_FILE, repository_source())
     except OSError as error:
         raise OutputError(f"{folder} cannot be written: {error.strerror}") from error
-    _store(folder).apply(objects(folder / names.HISTORY_FILE))
+    with _registry_errors(folder):
+        _store(folder).apply(objects(folder / names.HISTORY_FILE))
     _write(folder / _STAMP, json.dumps(_stamp(folder)))
     return len(FEATURES)
 
@@ -117,7 +121,10 @@ def open_store(out: Path) -> Any:
     folder = folder_of(out).resolve()
     if not _is_applied(folder):
         apply(out)
-    return _store(folder)
+    with _registry_errors(folder):
+        store = _store(folder)
+        store.list_feature_services()  # reads the registry: a damaged one is found here, not in the middle of a join
+    return store
 
 
 def read_online(out: Path, person_ids: list[str]) -> dict[str, dict[str, float]]:
@@ -253,6 +260,25 @@ def _store(folder: Path) -> Any:
         repo_path=folder,
     )
     return package.FeatureStore(config=config)
+
+
+@contextmanager
+def _registry_errors(folder: Path) -> Iterator[None]:
+    """What SQLite says of the registry, as an error that a user understands."""
+    from sqlalchemy.exc import DBAPIError
+
+    try:
+        yield
+    except DBAPIError as error:
+        registry = folder / names.REGISTRY_FILE
+        if "locked" in str(error.orig):
+            raise LockedError(
+                f"{registry} is locked by another process", hint="wait for it to end, or stop it"
+            ) from error
+        raise OutputError(
+            f"the Feast registry {registry} cannot be used: {error.orig}",
+            hint="remove the file, then run `wayline features apply`",
+        ) from error
 
 
 def _stamp(folder: Path) -> dict[str, str]:

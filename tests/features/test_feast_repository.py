@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from contracts.errors import InputError, OutputError
+from contracts.errors import InputError, LockedError, OutputError
 from contracts.event import DAY, HOUR
 from contracts.exchange import OnlineFeatures
 from contracts.tables import feature_tables
@@ -236,3 +237,23 @@ def test_apply_from_the_command_line_again_is_harmless(out: Path) -> None:
 def test_the_list_names_every_feature() -> None:
     result = CliRunner().invoke(wayline, ["features", "list", "--markdown"], catch_exceptions=False)
     assert all(f"`{name}`" in result.output for name in FEATURE_NAMES)
+
+
+def test_a_damaged_registry_is_one_clear_error(tmp_path: Path, out: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(out, copy)
+    (copy / "feast" / names.REGISTRY_FILE).write_bytes(b"no database, but long enough to be taken for one" * 100)
+    with pytest.raises(OutputError, match=r"registry\.db") as caught:
+        repository.apply(copy)
+    assert "wayline features apply" in caught.value.hint
+
+
+def test_a_registry_held_by_another_process_is_one_clear_error(tmp_path: Path, out: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(out, copy)
+    holder = sqlite3.connect(copy / "feast" / names.REGISTRY_FILE, isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(LockedError, match=r"registry\.db"):
+        repository.apply(copy)
+    holder.execute("ROLLBACK")
+    assert repository.apply(copy) == len(FEATURES)
