@@ -266,6 +266,8 @@ def test_a_condition_that_cannot_be_evaluated_does_not_hold(
 ) -> None:
     from transforms.journey.ontology_file import parse_ontology
 
-    text = ontology_text.replace("{when: conversions >= 1}", "{when: conversions / (conversions - 1) >= 1}")
+    text = ontology_text.replace(
+        "{when: conversions >= 1 || renewals >= 1}", "{when: conversions / (conversions - 1) >= 1}"
+    )
     bench = bench_of(parse_ontology(text, "journey.yaml"))
     assert bench.stages([event("purchase", start)]) == ["discovery"]

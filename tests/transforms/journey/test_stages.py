@@ -185,7 +185,7 @@ def test_evidence_names_the_event_and_its_decayed_worth(bench: Any, event: Make,
     moved: Transition = bench.path([event("demo_request", start)], start + 30 * DAY).transitions[1]
     (talking,) = [s for s in moved.signals if s.signal == "talking_to_sales"]
     assert (talking.last_event_id, talking.count) == (f"demo_request-{start}", 1)
-    assert talking.value == pytest.approx(3.0 * 2 ** (-(moved.at - start) / (5 * DAY)))
+    assert talking.value == pytest.approx(3.0 * 2 ** (-(moved.at - start) / (3 * DAY)))
 
 
 @settings(deadline=None, max_examples=50)
