@@ -191,15 +191,15 @@ class StagePaths:
         self, trace: Trace, path: StagePath, at: int, index: int, move: Move | None, vectors: _Vectors
     ) -> Trigger:
         point = trace.points[index]
-        standing = self.standing_at(trace, path.walk, at)
+        if move is None:
+            standing = self.standing_at(trace, path.walk, at)
+        else:
+            standing = Standing(move.after, move.at, move.confidence, _BY[move.speaker], None)
         by_event = point.on_event and point.at == at and not (move is not None and move.timed)
         # The event that began the session is the one to name where two happened at one instant.
         place = point.opener if by_event and move is None and point.opener is not None else point.event
         step = trace.steps[place]
         before = None if move is None or move.before is None else self._names[move.before]
-        confidence, by = standing.confidence, standing.decided_by
-        if move is not None:
-            confidence, by = move.confidence, _BY[move.speaker]
         opinion = path.walk.opinions[index]
         country, zone = point.facts[_COUNTRY], point.facts[_TIME_ZONE]
         return Trigger(
@@ -209,8 +209,8 @@ class StagePaths:
             anchor_strand=step.strand_id,
             stage=self._names[standing.stage],
             from_stage=before,
-            confidence=confidence,
-            decided_by=by,
+            confidence=standing.confidence,
+            decided_by=standing.decided_by,
             session_id=step.session_id if by_event else None,
             features=vectors.at(at, index),
             facts=self._facts(trace, point, at, standing.since),
