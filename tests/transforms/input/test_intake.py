@@ -14,7 +14,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from contracts import wire
 from contracts.event import DAY, HOUR, Event, Identifier
 from contracts.event_codec import decode_event
-from contracts.exchange import DeadLetter, LedgerCount, Link, ShardInput
+from contracts.exchange import DeadLetter, LedgerCount, Link, Received, ShardInput
 from transforms.dead_letter import DeadLetterBox
 from transforms.identity.rules import load_rules
 from transforms.inputs import list_inputs
@@ -59,6 +59,8 @@ def run(files: list[str], folder: Path, as_of: int | None = None) -> dict[str, l
             "dead_letters": (checked.dead_letters, protected.dead_letters) | "Dead" >> beam.Flatten(),
             "ledger": (read.ledger, checked.ledger, protected.ledger) | "Ledger" >> beam.Flatten(),
         }
+        for between in (read.received, checked.valid):
+            assert beam.coders.registry.get_coder(between.element_type).to_type_hint() is Received
         for name, collection in outputs.items():
             (folder / name).mkdir(parents=True)
             collection | f"Keep{name}" >> beam.ParDo(_Keep(folder / name))
