@@ -35,8 +35,8 @@ class Made:
 
 
 CONFIG = WorldConfig(
-    customers=420,
-    days=45,
+    customers=300,
+    days=40,
     seed=3,
     opt_out_share=0.3,
     erasure_share=0.1,

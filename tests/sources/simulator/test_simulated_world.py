@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter, defaultdict
 from dataclasses import replace
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ def test_files_follow_each_other_in_order_of_arrival(made: Made, records: list[d
 
 def test_event_times_are_not_in_order_of_arrival(records: list[dict[str, Any]]) -> None:
     times = [record["event_time"] for record in records if well_formed(record)]
-    assert sum(b < a for a, b in zip(times, times[1:], strict=False)) > 100
+    assert sum(b < a for a, b in pairwise(times)) > 100
 
 
 def test_a_world_is_not_written_over_by_accident(tmp_path: Path) -> None:
@@ -164,14 +165,14 @@ def test_stages_move_forward_and_back_and_sometimes_within_a_session(made: Made,
     order = {name: i for i, name in enumerate(("discovery", "consideration", "decision", "customer"))}
     stays = made.truth("stages").sort_values(["true_person_id", "entered_at"])
     step = stays.true_stage.map(order).groupby(stays.true_person_id).diff().dropna()
-    assert (step > 0).sum() > 300
-    assert (step < 0).sum() > 150
+    assert (step > 0).sum() > 200
+    assert (step < 0).sum() > 80
     stage = made.truth("events").set_index("event_id").true_stage.to_dict()
     in_session = defaultdict(set)
     for record in records:
         if record["tracker_session_id"] and record["event_id"] in stage:
             in_session[record["tracker_session_id"]].add(stage[record["event_id"]])
-    assert sum(len(stages) > 1 for stages in in_session.values()) > 100
+    assert sum(len(stages) > 1 for stages in in_session.values()) > 60
     assert any(len(stages) > 2 for stages in in_session.values())
 
 
@@ -191,7 +192,7 @@ def test_devices_are_shared_cleared_and_several(made: Made) -> None:
     identifiers = made.truth("identifiers")
     cookies = identifiers[identifiers.namespace == "anonymous_id"]
     holders = cookies.groupby("value").true_person_id.nunique()
-    assert (holders == 2).sum() > 10
+    assert (holders == 2).sum() > 5
     assert holders.max() > 5, "a kiosk is used by many"
     assert cookies.groupby("true_person_id").value.nunique().max() >= 4
     for namespace in ("user_id", "crm_id", "email_sha256", "phone", "device_id"):
@@ -214,7 +215,7 @@ def test_no_newsletter_after_an_opt_out(made: Made, records: list[dict[str, Any]
         if record["event_id"] in person and (stated or record["name"] in ("email_unsubscribed", "email_complained")):
             out[person[record["event_id"]]] = time[record["event_id"]]
     sent = [r for r in records if r["name"] == "email_delivered" and r["action_id"] is None and r["event_id"] in person]
-    assert len(out) > 20
+    assert len(out) > 15
     for record in sent:
         who, when = person[record["event_id"]], time[record["event_id"]]
         assert who not in out or when <= out[who] + pd.Timedelta(minutes=1)
@@ -226,7 +227,7 @@ def test_the_erased_are_silent_or_come_back_unknown(made: Made, records: list[di
     for record in records:
         if record["name"] == "erasure_requested" and record["event_id"] in truth.index:
             erased[truth.true_person_id[record["event_id"]]] = truth.event_time[record["event_id"]]
-    assert len(erased) > 10
+    assert len(erased) > 6
     cookies: dict[tuple[str, bool], set[str]] = defaultdict(set)
     person, time = truth.true_person_id.to_dict(), truth.event_time.to_dict()
     identifiers = made.truth("identifiers")
@@ -254,7 +255,7 @@ def test_the_erased_are_silent_or_come_back_unknown(made: Made, records: list[di
 def test_logged_actions_state_arm_and_propensity(made: Made, records: list[dict[str, Any]]) -> None:
     effects = made.truth("effects").set_index("action_id")
     logged = {r["action_id"]: r for r in records if r["name"] == "action_logged" and well_formed(r)}
-    assert len(logged) > 200
+    assert len(logged) > 100
     for action_id, record in logged.items():
         assert record["properties"]["arm"] == effects.arm[action_id]
         assert record["properties"]["propensity"] == effects.propensity[action_id]
@@ -291,7 +292,7 @@ def test_a_purchase_opens_every_stay_as_customer(made: Made, records: list[dict[
     silent = events[events.event_id.isin({r["event_id"] for r in records if r["name"] == "erasure_requested"})]
     entries = stays[(stays.true_stage == "customer") & (stays.entered_at > first)]
     entries = entries[~entries.true_person_id.isin(silent.true_person_id)]
-    assert len(entries) > 50
+    assert len(entries) > 25
     assert all(pair in times for pair in zip(entries.true_person_id, entries.entered_at, strict=True))
 
 
