@@ -38,7 +38,7 @@ from transforms.intake import Protect, Validate
 from transforms.journey.stage import Journey
 from transforms.journey.worker import JourneySettings
 from transforms.learn import Learn
-from transforms.ledger import SumLedger
+from transforms.ledger import DECISIONS_FILE, SumLedger
 from transforms.link import ResolveIdentity
 from transforms.read import ReadEvents
 from transforms.strand import Strand
@@ -126,6 +126,7 @@ def build(pipeline: beam.Pipeline, plan: RunPlan) -> None:
     _ = resolved.rows | "Tombstones" >> beam.ParDo(_WriteTombstones(plan.staging))
     counts = (read.ledger, validated.ledger, protected.ledger, strands.ledger) | "AllCounts" >> beam.Flatten()
     _ = counts | "Ledger" >> SumLedger(plan.staging)
+    _ = acted.ledger | "DecisionLedger" >> SumLedger(plan.staging, DECISIONS_FILE)
 
 
 def _action_id(action: Action) -> str:

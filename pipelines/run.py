@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from contracts.errors import LedgerError, WaylineError
@@ -21,6 +20,7 @@ from pipelines.plan import (
     make_plan,
 )
 from transforms import ledger
+from transforms.actions import check_decision_ledger
 from transforms.ledger import LedgerRow
 from transforms.tables.output import OutputFolder, writing
 
@@ -30,12 +30,17 @@ LOCAL = ("DirectRunner", "FnApiRunner")
 
 @dataclass(frozen=True)
 class RunReport:
-    """What a run did. ``gained`` counts new and changed rows by table; ``profile`` CPU microseconds by step."""
+    """What a run did.
+
+    ``effects`` counts decisions and, by status, the actions they became; ``gained`` new and changed rows by table;
+    ``profile`` microseconds by step.
+    """
 
     run_id: str
     revision: int
     rows: tuple[LedgerRow, ...]
     total: LedgerRow
+    effects: dict[str, int]
     gained: dict[str, int]
     seconds: float
     profile: dict[str, int]
@@ -59,8 +64,6 @@ def run(options: RunOptions, observe: Observe | None = None, definitions: Defini
     files = find_inputs(options)
     with writing(options.out) as folder:
         plan = make_plan(options, definitions, folder, files)
-        tell("preparing the feature store", None)
-        _apply_features(options.out)
         from pipelines.graph import build
 
         with _watched(folder, plan.strand_shards, plan.journey_shards, tell):
@@ -69,12 +72,15 @@ def run(options: RunOptions, observe: Observe | None = None, definitions: Defini
         rows = ledger.read(folder.staging)
         run_id = f"run-{plan.revision:06d}"
         report_total = ledger.total(rows)
+        effects = ledger.read_decisions(folder.staging)
         gained = _commit(folder, definitions, plan.revision, run_id, rows, rewrite=report_total.erased > 0)
+        _retire(folder, plan.revision)
         report = RunReport(
             run_id,
             plan.revision,
             rows,
             report_total,
+            effects,
             gained,
             time.monotonic() - started,
             _profile(result),
@@ -85,6 +91,8 @@ def run(options: RunOptions, observe: Observe | None = None, definitions: Defini
             "units are in no other column",
             hint="this is a defect of Wayline; the run_ledger table has the counts by source",
         )
+    decided = report.effects.pop("decisions", 0)
+    check_decision_ledger(decided, report.effects)
     return report
 
 
@@ -127,12 +135,6 @@ def _cause(error: BaseException) -> WaylineError | None:
     return None
 
 
-def _apply_features(out: Path) -> None:
-    from features.repository import apply
-
-    apply(out)
-
-
 def _commit(
     folder: OutputFolder,
     definitions: Definitions,
@@ -156,6 +158,32 @@ def _commit(
     gained = commit(folder, definitions.tables, revision, rewrite=rewrite)
     create_views(folder, definitions.tables)
     return gained
+
+
+def _retire(folder: OutputFolder, revision: int) -> None:
+    """Take persons that are none any more, because they merged, out of the online store."""
+    if revision == 1:
+        return
+    import pyarrow.parquet as pq
+
+    from features.names import VIEW
+    from features.online_table import ONLINE_FILE, OnlineTable
+
+    gone: list[str] = []
+    for part in folder.tables.glob(f"persons/r{revision:06d}-*.parquet"):
+        table = pq.read_table(part, columns=["person_id", "is_current", "is_deleted"])
+        gone += [
+            person
+            for person, current, deleted in zip(*(column.to_pylist() for column in table.columns), strict=True)
+            if deleted or not current
+        ]
+    if gone:
+        online = OnlineTable(folder.feast / ONLINE_FILE, VIEW)
+        try:
+            online.create()
+            online.retire(sorted(gone))
+        finally:
+            online.close()
 
 
 @contextmanager

@@ -84,13 +84,17 @@ def test_pure_cores_import_no_engine_and_no_client() -> None:
 def test_nothing_unpickles_and_no_core_reads_the_clock(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert not re.search(r"\bpickle\.loads?\(|joblib\.load\(|torch\.load\(", text)
-    if path.relative_to(ROOT).parts[0] in ("transforms", "features", "models", "contracts"):
+    # the act stage stamps what it really sends in a stream; its rules take that clock as an argument
+    edge = path == ROOT / "transforms" / "act.py"
+    if not edge and path.relative_to(ROOT).parts[0] in ("transforms", "features", "models", "contracts"):
         assert not re.search(r"datetime\.now\(|time\.time\(\)|utcnow\(|time\.time_ns\(\)", text)
 
 
 def test_modules_stay_readable() -> None:
+    # every element of the graph in one file, in the order of the way: a reader looks there for each of them
+    reasoned = {"contracts/exchange.py"}
     long = {str(p.relative_to(ROOT)): n for p in modules() if (n := len(p.read_text().splitlines())) > 420}
-    assert long == {}, "split them, or state the reason here"
+    assert set(long) <= reasoned, f"split them, or state the reason here: {long}"
 
 
 def test_no_module_is_a_drawer() -> None:
@@ -99,7 +103,7 @@ def test_no_module_is_a_drawer() -> None:
 
 def test_command_modules_import_nothing_heavy() -> None:
     heavy = {"apache_beam", "pandas", "sklearn", "feast", "mlflow", "great_expectations", "duckdb", "pyarrow", "numpy"}
-    for path in sorted((ROOT / "pipelines" / "commands").glob("*.py")) + [ROOT / "pipelines" / "cli.py"]:
+    for path in [*sorted((ROOT / "pipelines" / "commands").glob("*.py")), ROOT / "pipelines" / "cli.py"]:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         top = [n for n in tree.body if isinstance(n, ast.Import | ast.ImportFrom)]
         names = {a.name for n in top if isinstance(n, ast.Import) for a in n.names}

@@ -20,6 +20,7 @@ from contracts.exchange import LedgerCount
 KINDS = ("received", "accepted", "duplicate", "dead_lettered", "expired_late", "erased", "after_horizon")
 FATES = KINDS[1:6]
 FILE = "ledger.json"
+DECISIONS_FILE = "decisions.json"
 
 
 @dataclass(frozen=True)
@@ -67,13 +68,18 @@ def read(staging: Path) -> tuple[LedgerRow, ...]:
     return rows(LedgerCount(source, kind, n) for source, kind, n in found)
 
 
+def read_decisions(staging: Path) -> dict[str, int]:
+    """Status to number of actions, and ``decisions`` to that of decisions, as the act stage counted them."""
+    return {kind: n for _, kind, n in json.loads((staging / DECISIONS_FILE).read_text(encoding="utf-8"))}
+
+
 def _keyed(count: LedgerCount) -> tuple[str, int]:
     return f"{count.kind}\x1f{count.source}", count.n
 
 
 class _WriteLedger(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
-    def __init__(self, staging: str) -> None:
-        self._target = Path(staging) / FILE
+    def __init__(self, staging: str, file: str) -> None:
+        self._target = Path(staging) / file
 
     def process(self, sums: list[tuple[str, int]]) -> None:
         counts = [(key.split("\x1f", 1)[1], key.split("\x1f", 1)[0], n) for key, n in sorted(sums)]
@@ -83,11 +89,11 @@ class _WriteLedger(beam.DoFn):  # type: ignore[misc]  # Beam's base class is unt
 
 
 class SumLedger(beam.PTransform):  # type: ignore[misc]
-    """PCollection[LedgerCount] to ``staging/ledger.json``, also when there is no count. State: none."""
+    """PCollection[LedgerCount] to one small file in ``staging``, also when there is no count. State: none."""
 
-    def __init__(self, staging: str) -> None:
+    def __init__(self, staging: str, file: str = FILE) -> None:
         super().__init__()
-        self._staging = staging
+        self._write = _WriteLedger(staging, file)
 
     def expand(self, counts: beam.PCollection) -> beam.PCollection:
         return (
@@ -95,5 +101,5 @@ class SumLedger(beam.PTransform):  # type: ignore[misc]
             | "KeyByKind" >> beam.Map(_keyed).with_output_types(tuple[str, int])
             | "Sum" >> beam.CombinePerKey(sum)
             | "Gather" >> beam.combiners.ToList()
-            | "WriteLedger" >> beam.ParDo(_WriteLedger(self._staging))
+            | "WriteLedger" >> beam.ParDo(self._write)
         )
