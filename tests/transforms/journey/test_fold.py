@@ -271,3 +271,26 @@ def test_a_condition_that_cannot_be_evaluated_does_not_hold(
     )
     bench = bench_of(parse_ontology(text, "journey.yaml"))
     assert bench.stages([event("purchase", start)]) == ["discovery"]
+
+
+@settings(deadline=None, max_examples=20)
+@given(seed=st.integers(0, 10**6), with_model=st.booleans())
+def test_at_any_instant_a_person_stands_where_the_rules_say_unless_a_wait_holds_them(
+    bench: Any, event: Make, start: int, seed: int, with_model: bool
+) -> None:
+    """No instant at which something changes is missed: asked between the computed ones, the answer is the same."""
+    events = journey(event, start, seed)
+    horizon = max(e.event_time for e, _ in events) + 60 * DAY
+    trace = bench.trace(events, horizon)
+    rng = random.Random(seed)
+    rows = [[rng.random() ** 3 for _ in range(4)] for _ in trace.points]
+    rows = [[value / sum(row) for value in row] for row in rows]
+    path = bench.paths.stage_path(trace, rows, ["m1"] * len(rows)) if with_model else bench.paths.stage_path(trace)
+    ends = [point.at for point in trace.points[1:]] + [horizon + 1]
+    for index, (point, end) in enumerate(zip(trace.points, ends, strict=True)):
+        for _ in range(3):
+            at = rng.randrange(point.at, end)
+            standing = bench.paths.standing_at(trace, path.walk, at)
+            said = bench.paths.rules.say(standing.stage, point, at, path.walk.opinions[index])
+            waiting = said.stage < standing.stage and at < standing.since + bench.ontology.hysteresis.back
+            assert said.stage == standing.stage or waiting
