@@ -86,8 +86,7 @@ class ResolveLinks(beam.DoFn):  # type: ignore[misc]  # Beam's base class is unt
         _, batches = element
         links = Links(self._rules)
         for batch in batches:
-            for link in batch.links:
-                links.add(link)
+            links.add_all(batch.links)
         resolution = resolve_collected(links, self._rules, self._tombstones)
         yield from batch_assignments(resolution.assignments(self._sequence), self._shards)
         for rows in batch_rows(resolution):

@@ -14,10 +14,12 @@ links that come later neither widen it nor take it back:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
 
 from contracts.event import Identifier
-from transforms.identity.graph import NO_END, Links, Union
+from transforms.identity.graph import NO_END, Links, Union, column
 from transforms.identity.rules import FIRST_KNOWN, LAST_KNOWN, IdentityRules
 
 
@@ -49,14 +51,20 @@ class _Requests:
         self._by_known: dict[int, list[int]] = {}
         self._by_device: dict[int, list[int]] = {}
 
-    def serve(self, requests: Iterable[tuple[int, int]]) -> None:
+    def serve(self, requests: Sequence[tuple[int, int]]) -> None:
         links = self._links
+        # only what some link holds together with a requester can matter
+        label = links.components()
+        touched = np.isin(label, label[[requester for _, requester in requests]])
         order = links.order()
+        order = order[touched[column(links.left)[order]]]
+        times = column(links.first_time)[order]
         position = 0
         for until, requester in requests:
-            while position < len(order) and links.first_time[order[position]] <= until:
-                self._take(order[position])
-                position += 1
+            reached = int(np.searchsorted(times, until, side="right"))
+            for edge in order[position:reached].tolist():
+                self._take(edge)
+            position = max(position, reached)
             self._serve_one(until, requester)
 
     def _take(self, edge: int) -> None:
@@ -93,8 +101,7 @@ class _Requests:
 
     def _may_cover(self, group: list[int], person: int) -> bool:
         links = self._links
-        priority = self._rules.priority
-        most_device_like = min(group, key=lambda i: (priority(links.identifiers[i].namespace), links.identifiers[i]))
+        most_device_like = links.most_device_like(self._union, group[0])
         namespace = self._rules.namespaces[links.identifiers[most_device_like].namespace]
         public_after = namespace.public_after
         persons = self._persons_seen(group, public_after)

@@ -1,6 +1,7 @@
 """The graph under resolution: links as columns of numbers, and a union-find that may refuse.
 
-Pure. Columns and not objects, since a run has millions of links and all of them are in memory at once.
+Pure. Columns and not objects, since a run has millions of links and all of them are in memory at once; whole columns
+are worked on by numpy, single links by Python.
 """
 
 from __future__ import annotations
@@ -8,6 +9,10 @@ from __future__ import annotations
 import sys
 from array import array
 from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from contracts.event import Identifier
 from contracts.exchange import Link
@@ -16,6 +21,17 @@ from transforms.identity.rules import IdentityRules
 NO_END = -1
 """The right end of a link that is one identifier alone."""
 _SHIFT = 32
+
+Column = npt.NDArray[np.int64]
+
+
+def column(values: array[int] | list[int]) -> Column:
+    """A column as numpy sees it; a view where it can be, so nothing may be appended while it is in use."""
+    return np.frombuffer(values, dtype=np.int64) if isinstance(values, array) else np.array(values, dtype=np.int64)
+
+
+def _packed(values: npt.NDArray[Any]) -> array[int]:
+    return array("q", values.astype(np.int64, copy=False).tobytes())
 
 
 class Links:
@@ -27,7 +43,7 @@ class Links:
     def __init__(self, rules: IdentityRules) -> None:
         self._rules = rules
         self._edges: dict[int, int] = {}
-        self._order: list[int] | None = None
+        self._order: Column | None = None
         self.index: dict[Identifier, int] = {}
         self.identifiers: list[Identifier] = []
         self.known = bytearray()
@@ -54,37 +70,46 @@ class Links:
         self.known.append(self._rules.is_known(namespace))
         return number
 
-    def add(self, link: Link) -> None:
-        """Take a link; evidence of the same ends is merged."""
-        left = self.intern(link.left)
-        if left == NO_END:
-            return
-        right = NO_END
-        if link.right is not None and link.right != link.left:
-            right = self.intern(link.right)
-            if right == NO_END:
-                return
-        key = (left << _SHIFT) | (right + 1)
-        edge = self._edges.get(key)
+    def add_all(self, links: Iterable[Link]) -> None:
+        """Take links; evidence of the same ends is merged."""
+        index, edges, first_ids, last_ids = self.index, self._edges, self.first_id, self.last_id
+        first_times, last_times, received = self.first_time, self.last_time, self.received
         self._order = None
-        if edge is None:
-            edge = self._edges[key] = len(self.first_id)
-            self.left.append(left)
-            self.right.append(right)
-            self.first_time.append(link.first_time)
-            self.first_id.append(link.first_event_id)
-            self.last_time.append(link.last_time)
-            self.last_id.append(link.last_event_id)
-            self.received.append(link.received_time)
-        else:
-            if (link.first_time, link.first_event_id) < (self.first_time[edge], self.first_id[edge]):
-                self.first_time[edge], self.first_id[edge] = link.first_time, link.first_event_id
-            if (link.last_time, link.last_event_id) > (self.last_time[edge], self.last_id[edge]):
-                self.last_time[edge], self.last_id[edge] = link.last_time, link.last_event_id
-            if link.received_time < self.received[edge]:
-                self.received[edge] = link.received_time
-        if link.erase_before is not None:
-            self.erase[edge] = max(link.erase_before, self.erase.get(edge, link.erase_before))
+        for link in links:
+            found = index.get(link.left)
+            left = self.intern(link.left) if found is None else found
+            if left == NO_END:
+                continue
+            right = NO_END
+            if link.right is not None and link.right != link.left:
+                found = index.get(link.right)
+                right = self.intern(link.right) if found is None else found
+                if right == NO_END:
+                    continue
+            key = (left << _SHIFT) | (right + 1)
+            edge = edges.get(key)
+            if edge is None:
+                edge = edges[key] = len(first_ids)
+                self.left.append(left)
+                self.right.append(right)
+                first_times.append(link.first_time)
+                first_ids.append(link.first_event_id)
+                last_times.append(link.last_time)
+                last_ids.append(link.last_event_id)
+                received.append(link.received_time)
+            else:
+                if (link.first_time, link.first_event_id) < (first_times[edge], first_ids[edge]):
+                    first_times[edge], first_ids[edge] = link.first_time, link.first_event_id
+                if (link.last_time, link.last_event_id) > (last_times[edge], last_ids[edge]):
+                    last_times[edge], last_ids[edge] = link.last_time, link.last_event_id
+                if link.received_time < received[edge]:
+                    received[edge] = link.received_time
+            if link.erase_before is not None:
+                self.erase[edge] = max(link.erase_before, self.erase.get(edge, link.erase_before))
+
+    def known_column(self) -> npt.NDArray[np.bool_]:
+        """Which identifiers are known ones, by index."""
+        return np.frombuffer(bytes(self.known), dtype=np.bool_)
 
     def sort_key(self, edge: int) -> tuple[int, str, Identifier, Identifier]:
         """The order of links: first evidence, then ends."""
@@ -92,21 +117,19 @@ class Links:
         other = self.identifiers[right if right != NO_END else left]
         return (self.first_time[edge], self.first_id[edge], self.identifiers[left], other)
 
-    def order(self) -> list[int]:
+    def order(self) -> Column:
         """The edges in their order."""
-        if self._order is not None:
-            return self._order
-        times = self.first_time
-        order = sorted(range(len(times)), key=times.__getitem__)
-        # whole keys only where times tie: that is a third of the cost
-        start = 0
-        for end in range(1, len(order) + 1):
-            if end == len(order) or times[order[end]] != times[order[start]]:
-                if end - start > 1:
-                    order[start:end] = sorted(order[start:end], key=self.sort_key)
-                start = end
-        self._order = order
-        return order
+        if self._order is None:
+            times = column(self.first_time)
+            order = np.argsort(times, kind="stable")
+            # whole keys only where times tie
+            ties = np.flatnonzero(np.diff(times[order]) == 0)
+            runs = np.split(ties, np.flatnonzero(np.diff(ties) > 1) + 1) if len(ties) else []
+            for run in runs:
+                start, end = int(run[0]), int(run[-1]) + 2
+                order[start:end] = sorted(order[start:end].tolist(), key=self.sort_key)
+            self._order = order
+        return self._order
 
     def surviving(self, erased: Mapping[int, int]) -> Links:
         """The links without the evidence of erased events.
@@ -114,36 +137,47 @@ class Links:
         The events behind a link are those of its left end's strands. A link last seen at or before the erasure is
         gone; of one seen again after it, only the last evidence is known to be after it, so it starts there.
         """
+        until = np.full(len(self.identifiers), np.iinfo(np.int64).min)
+        until[list(erased)] = list(erased.values())
+        left, first_time, last_time = column(self.left), column(self.first_time), column(self.last_time)
+        bound = until[left]
+        keep = np.flatnonzero(last_time > bound)
+        restart = (first_time <= bound)[keep]
         kept = Links(self._rules)
         kept.index, kept.identifiers, kept.known = self.index, self.identifiers, self.known
-        for edge, left in enumerate(self.left):
-            first_time, first_id = self.first_time[edge], self.first_id[edge]
-            last_time, last_id = self.last_time[edge], self.last_id[edge]
-            until = erased.get(left)
-            if until is not None:
-                if last_time <= until:
-                    continue
-                if first_time <= until:
-                    first_time, first_id = last_time, last_id
-            kept.left.append(left)
-            kept.right.append(self.right[edge])
-            kept.first_time.append(first_time)
-            kept.first_id.append(first_id)
-            kept.last_time.append(last_time)
-            kept.last_id.append(last_id)
-            kept.received.append(self.received[edge])
+        kept.left, kept.right = _packed(left[keep]), _packed(column(self.right)[keep])
+        kept.first_time = _packed(np.where(restart, last_time[keep], first_time[keep]))
+        kept.last_time, kept.received = _packed(last_time[keep]), _packed(column(self.received)[keep])
+        edges = keep.tolist()
+        kept.last_id = [self.last_id[edge] for edge in edges]
+        kept.first_id = [self.first_id[edge] for edge in edges]
+        for position in np.flatnonzero(restart).tolist():
+            kept.first_id[position] = kept.last_id[position]
         return kept
 
-    def members_of(self, union: Union, roots: Iterable[int]) -> dict[int, int]:
-        """For each root the member that is most device-like, the least where several are."""
-        priority = {name: self._rules.priority(name) for name in self._rules.namespaces}
-        best: dict[int, int] = {}
-        for root in roots:
-            best[root] = min(
-                union.circle(root),
-                key=lambda i: (priority[self.identifiers[i].namespace], self.identifiers[i]),
-            )
-        return best
+    def components(self) -> Column:
+        """A label for each identifier, equal for all that any links hold together, whether they may or not."""
+        label = np.arange(len(self.identifiers))
+        both = column(self.right) != NO_END
+        left, right = column(self.left)[both], column(self.right)[both]
+        while True:
+            a, b = label[left], label[right]
+            if np.array_equal(a, b):
+                return label
+            least = np.minimum(a, b)
+            np.minimum.at(label, a, least)
+            np.minimum.at(label, b, least)
+            while not np.array_equal(label, shorter := label[label]):
+                label = shorter
+
+    def ends(self, edge: int) -> tuple[Identifier, Identifier]:
+        """Both ends of a link that has two."""
+        return (self.identifiers[self.left[edge]], self.identifiers[self.right[edge]])
+
+    def most_device_like(self, union: Union, index: int) -> int:
+        """The most device-like member of an identifier's set, the least where several are."""
+        priority = self._rules.priority
+        return min(union.circle(index), key=lambda i: (priority(self.identifiers[i].namespace), self.identifiers[i]))
 
 
 class Union:
@@ -189,6 +223,13 @@ class Union:
         for _, _, held in self._limited:
             held[a] += held[b]
         return None
+
+    def roots(self) -> Column:
+        """The root of each identifier."""
+        parent = column(self._parent)
+        while not np.array_equal(parent, shorter := parent[parent]):
+            parent = shorter
+        return parent
 
     def circle(self, index: int) -> list[int]:
         """All members of the set of an identifier."""

@@ -9,7 +9,7 @@ UTC microseconds of event time. Errors: none; a link that may not hold is refuse
 2. Devices seen together without a login are one group. A group seen with no person is a person of its own; with one,
    it is that person's; with several, the owner policy of its most device-like namespace chooses, unless the group is
    public. This concerns what a device did without a login: an event that names its login is that login's person's.
-3. The anchor of a person is its identifier of the highest priority, then of the earliest evidence, then of the least
+3. The anchor of a person is its identifier of the highest priority, then of the earliest link, then of the least
    value; ``person_id`` is the anchor's canonical id and the other members' canonical ids are aliases.
 
 Erasure comes before all this, see ``transforms.identity.erasure``.
@@ -17,14 +17,15 @@ Erasure comes before all this, see ``transforms.identity.erasure``.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
+
+import numpy as np
 
 from contracts.event import Identifier
 from contracts.exchange import MIN_TIME, Assignment, Link
 from transforms.identity.erasure import erased_before
-from transforms.identity.graph import NO_END, Links, Union
+from transforms.identity.graph import NO_END, Column, Links, Union, column
 from transforms.identity.ids import canonical_id
 from transforms.identity.rules import FIRST_KNOWN, LAST_KNOWN, IdentityRules
 
@@ -83,8 +84,11 @@ class Resolution:
         self._edge_rules = rules_of_links
         self._erased = erased
         self._ids: dict[int, str] = {}
-        self._first, self._last = _first_and_last(links)
-        self._anchors = _anchors(rules, links, persons, self._first)
+        first, last = _first_and_last(links)
+        self._anchors = _anchors(rules, links, persons, first)
+        order = np.append(links.order(), NO_END)
+        self._first: list[int] = order[first].tolist()
+        self._last: list[int] = last.tolist()
 
     def person_of(self, identifier: Identifier) -> str:
         """The person who holds an identifier; an identifier never seen is a person of its own."""
@@ -193,154 +197,150 @@ def resolve(
         tombstones: earlier ``Resolution.erasures``; they erase their identifiers again and reach no further.
     """
     everything = Links(rules)
-    for link in links:
-        everything.add(link)
+    everything.add_all(links)
     return resolve_collected(everything, rules, tombstones)
 
 
 def resolve_collected(
     everything: Links, rules: IdentityRules, tombstones: Mapping[Identifier, int] | None = None
 ) -> Resolution:
-    """``resolve`` for links that were collected one by one."""
+    """``resolve`` for links that are collected already."""
     for identifier in tombstones or ():
         everything.intern(identifier)
     erased = erased_before(everything, rules, tombstones or {})
     links = everything.surviving(erased) if erased else everything
     union = Union(links, rules)
+    known, left, right, order = links.known_column(), column(links.left), column(links.right), links.order()
+    paired = order[right[order] != NO_END]
+    alike = known[left[paired]] == known[right[paired]]
     edge_rules = [""] * len(links.left)
-    sightings: dict[int, list[int]] = {}
-    order = links.order()
-    for edge in order:
-        left, right = links.left[edge], links.right[edge]
-        if right == NO_END:
-            continue
-        if links.known[left] == links.known[right]:
-            refused = union.unite(left, right)
-            edge_rules[edge] = refused or (UNITED if links.known[left] else GROUPED)
-    # groups are complete only now
-    for edge in order:
-        right = links.right[edge]
-        if right != NO_END and links.known[links.left[edge]] != links.known[right]:
-            device = links.left[edge] if links.known[right] else right
-            sightings.setdefault(union.find(device), []).append(edge)
-    owners = _owners(links, rules, union, sightings, edge_rules)
-    persons = [owners.get(root, root) for root in map(union.find, range(len(links.identifiers)))]
+    for edge in paired[alike].tolist():
+        refused = union.unite(links.left[edge], links.right[edge])
+        edge_rules[edge] = refused or (UNITED if links.known[links.left[edge]] else GROUPED)
+    roots = union.roots()
+    owner = _Owners(links, rules, union, roots, paired[~alike], edge_rules).decide()
+    owned = owner[roots]
+    persons: list[int] = np.where(owned == NO_END, roots, owned).tolist()
     return Resolution(rules, everything, links, persons, edge_rules, erased)
 
 
-def _owners(
-    links: Links, rules: IdentityRules, union: Union, sightings: Mapping[int, list[int]], edge_rules: list[str]
-) -> dict[int, int]:
-    """The person (root of known identifiers) who owns each device group that has one; fills in the links' rules.
+class _Owners:
+    """Which person owns which device group. Groups and persons go by their roots.
 
-    ``sightings`` hold their edges in the order of first evidence.
+    Args:
+        sightings: edges between a device and a known identifier, in their order.
+        edge_rules: by edge; those of the sightings are filled in.
     """
-    groups = links.members_of(union, sightings)
-    owned: dict[int, list[int]] = {}
-    for group, edges in sightings.items():
-        persons = {union.find(_known_end(links, edge)) for edge in edges}
-        if len(persons) == 1:
-            (owner,) = persons
-            rule = ONLY_PERSON
+
+    def __init__(
+        self,
+        links: Links,
+        rules: IdentityRules,
+        union: Union,
+        roots: Column,
+        sightings: Column,
+        edge_rules: list[str],
+    ) -> None:
+        self._links, self._rules, self._union = links, rules, union
+        self._edges = sightings
+        self._edge_rules = edge_rules
+        left, right = column(links.left)[sightings], column(links.right)[sightings]
+        login_left = links.known_column()[left]
+        self._group = roots[np.where(login_left, right, left)]
+        self._person = roots[np.where(login_left, left, right)]
+        self._owner = np.full(len(links.identifiers), NO_END)
+
+    def decide(self) -> Column:
+        """The owner of each group by its root; ``NO_END`` for none."""
+        group, person, edges = self._group, self._person, self._edges
+        count = len(self._owner)
+        least, most = np.full(count, count), np.full(count, NO_END)
+        np.minimum.at(least, group, person)
+        np.maximum.at(most, group, person)
+        alone = (least == most)[group]
+        self._owner[group[alone]] = person[alone]
+        for edge in edges[alone].tolist():
+            self._edge_rules[edge] = ONLY_PERSON
+        shared: dict[int, list[tuple[int, int]]] = {}
+        for root, edge, holder in zip(
+            group[~alone].tolist(), edges[~alone].tolist(), person[~alone].tolist(), strict=True
+        ):
+            shared.setdefault(root, []).append((edge, holder))
+        for root, seen in shared.items():
+            self._owner[root] = self._choose(root, seen)
+        self._keep_within_size()
+        return self._owner
+
+    def _choose(self, group: int, seen: list[tuple[int, int]]) -> int:
+        """The owner of a group seen with several persons; ``seen`` are (edge, person) in the order of edges."""
+        links = self._links
+        namespace = self._rules.namespaces[links.identifiers[links.most_device_like(self._union, group)].namespace]
+        if namespace.public_after is not None and len({person for _, person in seen}) > namespace.public_after:
+            owner, other = NO_END, PUBLIC
+        elif namespace.owner == LAST_KNOWN:
+            _, owner = max(seen, key=lambda s: (links.last_time[s[0]], links.last_id[s[0]], links.ends(s[0])))
+            other = namespace.owner
         else:
-            namespace = rules.namespaces[links.identifiers[groups[group]].namespace]
-            if namespace.public_after is not None and len(persons) > namespace.public_after:
-                _mark(edges, PUBLIC, edge_rules)
-                continue
-            if namespace.owner == LAST_KNOWN:
-                chosen = max(
-                    edges, key=lambda e: (links.last_time[e], links.last_id[e], links.identifiers[_known_end(links, e)])
-                )
-            elif namespace.owner == FIRST_KNOWN:
-                chosen = edges[0]
+            owner, other = (seen[0][1] if namespace.owner == FIRST_KNOWN else NO_END), namespace.owner
+        for edge, person in seen:
+            self._edge_rules[edge] = OWNER if person == owner else other
+        return owner
+
+    def _keep_within_size(self) -> None:
+        """Take groups from persons that have more than ``component_size`` with them, the latest seen first."""
+        size = column(self._union.size)
+        limit = self._rules.component_size
+        groups = np.flatnonzero(self._owner != NO_END)
+        total = np.bincount(self._owner[groups], weights=size[groups], minlength=len(size)) + size
+        crowded = total[self._owner[groups]] > limit
+        if not crowded.any():
+            return
+        rank = np.full(len(size), len(self._group))
+        np.minimum.at(rank, self._group, np.arange(len(self._group)))
+        left = {int(person): limit - int(size[person]) for person in np.unique(self._owner[groups[crowded]])}
+        refused = np.zeros(len(size), dtype=np.bool_)
+        for group in sorted(groups[crowded].tolist(), key=rank.__getitem__):
+            person = int(self._owner[group])
+            if size[group] > left[person]:
+                self._owner[group] = NO_END
+                refused[group] = True
             else:
-                _mark(edges, namespace.owner, edge_rules)
-                continue
-            owner, rule = union.find(_known_end(links, chosen)), OWNER
-            for edge in edges:
-                if union.find(_known_end(links, edge)) != owner:
-                    edge_rules[edge] = namespace.owner
-        for edge in edges:
-            edge_rules[edge] = edge_rules[edge] or rule
-        owned.setdefault(owner, []).append(group)
-    return _within_size(links, rules, union, sightings, owned, edge_rules)
+                left[person] -= int(size[group])
+        for edge in self._edges[refused[self._group]].tolist():
+            if self._edge_rules[edge] in _ACCEPTING:
+                self._edge_rules[edge] = COMPONENT_SIZE
 
 
-def _within_size(
-    links: Links,
-    rules: IdentityRules,
-    union: Union,
-    sightings: Mapping[int, list[int]],
-    owned: Mapping[int, list[int]],
-    edge_rules: list[str],
-) -> dict[int, int]:
-    """Take device groups into persons, in the order of first evidence, until a person has ``component_size``."""
-    owners: dict[int, int] = {}
-    for person, groups in owned.items():
-        size = union.size[person]
-        if size + sum(union.size[group] for group in groups) > rules.component_size:
-            groups = sorted(groups, key=lambda g: links.sort_key(sightings[g][0]))
-        for group in groups:
-            if size + union.size[group] > rules.component_size:
-                for edge in sightings[group]:
-                    if edge_rules[edge] in (OWNER, ONLY_PERSON):
-                        edge_rules[edge] = COMPONENT_SIZE
-                continue
-            size += union.size[group]
-            owners[group] = person
-    return owners
+def _first_and_last(links: Links) -> tuple[Column, Column]:
+    """The position (in the order of links) of the first link and the last time of each identifier.
 
-
-def _known_end(links: Links, edge: int) -> int:
-    left = links.left[edge]
-    return left if links.known[left] else links.right[edge]
-
-
-def _mark(edges: Iterable[int], rule: str, edge_rules: list[str]) -> None:
-    for edge in edges:
-        edge_rules[edge] = rule
-
-
-def _first_and_last(links: Links) -> tuple[array[int], array[int]]:
-    """The edge of the first evidence and the last time of each identifier; ``NO_END`` where no link is left."""
-    first = array("q", (NO_END,)) * len(links.identifiers)
-    last = array("q", (MIN_TIME,)) * len(links.identifiers)
-    lefts, rights, last_times = links.left, links.right, links.last_time
-    for edge in links.order():
-        last_time = last_times[edge]
-        for end in (lefts[edge], rights[edge]):
-            if end == NO_END:
-                continue
-            if first[end] == NO_END:
-                first[end] = edge
-            if last_time > last[end]:
-                last[end] = last_time
+    The position is that of no link, the number of links, where none is left.
+    """
+    order, left, right, last_time = links.order(), column(links.left), column(links.right), column(links.last_time)
+    position = np.empty_like(order)
+    position[order] = np.arange(len(order))
+    paired = right != NO_END
+    first = np.full(len(links.identifiers), len(order))
+    last = np.full(len(links.identifiers), MIN_TIME)
+    for ends, of_ends in ((left, slice(None)), (right[paired], paired)):
+        np.minimum.at(first, ends, position[of_ends])
+        np.maximum.at(last, ends, last_time[of_ends])
     return first, last
 
 
-def _anchors(rules: IdentityRules, links: Links, persons: list[int], first: array[int]) -> dict[int, int]:
+def _anchors(rules: IdentityRules, links: Links, persons: list[int], first: Column) -> dict[int, int]:
     """The anchor of each person that any link is left of."""
-    priority = {name: rules.priority(name) for name in rules.namespaces}
-    best: dict[int, int] = {}
-    for index, person in enumerate(persons):
-        if first[index] == NO_END:
-            continue
-        held = best.get(person)
-        if held is None:
-            best[person] = index
-            continue
-        mine, theirs = links.identifiers[index], links.identifiers[held]
-        gain = priority[mine.namespace] - priority[theirs.namespace]
-        if gain > 0 or (gain == 0 and _seen_before(links, first, index, held)):
-            best[person] = index
-    return best
-
-
-def _seen_before(links: Links, first: array[int], one: int, other: int) -> bool:
-    """Earlier first evidence; the lesser value where both were first seen on the same event."""
-    a, b = first[one], first[other]
-    return (links.first_time[a], links.first_id[a], links.identifiers[one]) < (
-        links.first_time[b],
-        links.first_id[b],
-        links.identifiers[other],
-    )
+    names = {name: rules.priority(name) for name in rules.namespaces}
+    priority = np.array([names[identifier.namespace] for identifier in links.identifiers], dtype=np.int64)
+    person = np.array(persons, dtype=np.int64)
+    worse = (priority.max(initial=0) - priority) * (len(links.left) + 1) + first
+    alive = first < len(links.left)
+    best = np.full(len(person), np.iinfo(np.int64).max)
+    np.minimum.at(best, person[alive], worse[alive])
+    anchors: dict[int, int] = {}
+    for index in np.flatnonzero(alive & (worse == best[person])).tolist():
+        held = anchors.get(persons[index])
+        # both ends of one link may be equally good
+        if held is None or links.identifiers[index] < links.identifiers[held]:
+            anchors[persons[index]] = index
+    return anchors
