@@ -22,9 +22,10 @@ _BINS = 10
 class Metrics:
     """Quality on held-out rows.
 
-    ``ece`` is the expected calibration error of the top probability over ten equal bins. ``recall`` and ``support`` are
-    by stage; a stage without rows has no recall. ``majority_accuracy`` and ``prior_log_loss`` are what always answering
-    the training set's commonest stage, or its shares, would have reached on the same rows.
+    ``ece`` is the expected calibration error of the top probability over ten equal bins, ``ece_noise`` what a perfectly
+    calibrated model would show on so few rows by chance. ``recall`` and ``support`` are by stage; a stage without rows
+    has no recall. ``majority_accuracy`` and ``prior_log_loss`` are what always answering the training set's commonest
+    stage, or its shares, would have reached on the same rows.
     """
 
     rows: int
@@ -32,6 +33,7 @@ class Metrics:
     macro_f1: float
     log_loss: float
     ece: float
+    ece_noise: float
     majority_accuracy: float
     prior_log_loss: float
     recall: dict[str, float] = field(default_factory=dict)
@@ -75,8 +77,11 @@ class Gates:
             found.append(
                 f"log_loss: {metrics.log_loss:.3f} is not below the {metrics.prior_log_loss:.3f} of the shares"
             )
-        if metrics.ece > self.max_ece:
-            found.append(f"calibration: error {metrics.ece:.3f} is above {self.max_ece:.2f}")
+        if metrics.ece - metrics.ece_noise > self.max_ece:
+            found.append(
+                f"calibration: error {metrics.ece:.3f} is more than {self.max_ece:.2f} above the "
+                f"{metrics.ece_noise:.3f} that chance explains"
+            )
         for stage, recall in metrics.recall.items():
             if metrics.support[stage] >= self.recall_support and recall < self.min_stage_recall:
                 found.append(
@@ -128,6 +133,7 @@ def evaluate(probabilities: Floats, target: Ints, training_target: Ints, stages:
         macro_f1=float(np.mean(f1)),
         log_loss=log_loss(probabilities, target),
         ece=calibration_error(probabilities, target),
+        ece_noise=calibration_noise(probabilities),
         majority_accuracy=float((target == counts.argmax()).mean()),
         prior_log_loss=log_loss(prior, target),
         recall=recall,
@@ -150,10 +156,31 @@ def calibration_error(probabilities: Floats, target: Ints) -> float:
     """Expected calibration error: distance of confidence and accuracy in ten bins, weighted by their rows."""
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == target
-    bins = np.minimum((confidence * _BINS).astype(np.int64), _BINS - 1)
+    bins = _bins(confidence)
     error = 0.0
     for index in range(_BINS):
         inside = bins == index
         if inside.any():
             error += abs(float(confidence[inside].mean()) - float(right[inside].mean())) * float(inside.mean())
     return error
+
+
+def calibration_noise(probabilities: Floats) -> float:
+    """The calibration error to expect by chance from so many rows were the probabilities exactly right.
+
+    In a bin of n rows the share of right answers varies by sqrt(c(1 - c) / n); the mean distance of a normal variable
+    from its mean is sqrt(2 / pi) of its deviation.
+    """
+    confidence = probabilities.max(axis=1)
+    bins = _bins(confidence)
+    noise = 0.0
+    for index in range(_BINS):
+        inside = confidence[bins == index]
+        if len(inside):
+            variance = float((inside * (1.0 - inside)).mean()) / len(inside)
+            noise += float(np.sqrt(2.0 / np.pi * variance)) * len(inside) / len(confidence)
+    return noise
+
+
+def _bins(confidence: Floats) -> Ints:
+    return np.minimum((confidence * _BINS).astype(np.int64), _BINS - 1)

@@ -84,10 +84,12 @@ def sync_roles(registry: Path, activations: Activations) -> None:
 
 
 def _client(registry: Path) -> Any:
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.WARNING)
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
+
+    # MLflow sets its own level on import; how it makes its tables is nothing a user has to read.
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
     uri = f"sqlite:///{(registry / 'mlflow.db').resolve()}"
     try:

@@ -66,7 +66,7 @@ def command() -> None:
 def list_models(out: Path) -> None:
     """Registered versions with their roles and quality, and the activations."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from models.registry import ModelRegistry
     from transforms.tables.output import check_readable
@@ -78,7 +78,15 @@ def list_models(out: Path) -> None:
             f"no model is registered in {out}; the pipeline uses rules alone. Train one: wayline train --out {out}"
         )
         return
-    table = Table("version", "role", "trained until", "rows", "accuracy", "log loss", "calibration error")
+    table = Table(
+        Column("version", no_wrap=True),
+        Column("role", no_wrap=True),
+        "trained until",
+        "rows",
+        "accuracy",
+        "log loss",
+        "calibration",
+    )
     for row in rows:
         manifest = row.manifest
         if manifest is None:

@@ -106,7 +106,7 @@ def _report(trained: Trained) -> None:
     table.add_row("accuracy", f"{metrics.accuracy:.3f} (always the commonest stage: {metrics.majority_accuracy:.3f})")
     table.add_row("macro F1", f"{metrics.macro_f1:.3f}")
     table.add_row("log loss", f"{metrics.log_loss:.3f} (shares alone: {metrics.prior_log_loss:.3f})")
-    table.add_row("calibration error", f"{metrics.ece:.3f}")
+    table.add_row("calibration error", f"{metrics.ece:.3f} (by chance alone: {metrics.ece_noise:.3f})")
     for stage, recall in metrics.recall.items():
         table.add_row(f"recall of {stage}", f"{recall:.3f} of {metrics.support[stage]:,}")
     if manifest.champion is not None:

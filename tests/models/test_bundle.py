@@ -134,7 +134,7 @@ def test_a_gate_that_refuses_is_named_and_changes_nothing(trained_world: Trained
             active_from=0,
             reason="",
             now=NOW,
-            gates=replace(LENIENT, max_ece=0.0),
+            gates=replace(LENIENT, max_ece=-1.0),
         )
     assert registry.activations() == before
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.evaluation import Comparison, Gates, Metrics, calibration_error, evaluate
+from models.evaluation import Comparison, Gates, Metrics, calibration_error, calibration_noise, evaluate
 
 STAGES = ("discovery", "consideration", "decision", "customer")
-GOOD = Metrics(1000, 0.8, 0.7, 0.5, 0.03, 0.5, 1.1, {"customer": 0.6}, {"customer": 100})
+GOOD = Metrics(1000, 0.8, 0.7, 0.5, 0.03, 0.01, 0.5, 1.1, {"customer": 0.6}, {"customer": 100})
 
 
 def test_metrics_agree_with_scikit_learn() -> None:
@@ -34,6 +34,17 @@ def test_a_perfectly_calibrated_answer_has_no_calibration_error() -> None:
     assert calibration_error(probabilities, np.ones(400, dtype=np.int64)) == pytest.approx(0.75)
 
 
+def test_few_rows_show_a_calibration_error_by_chance_and_the_gate_allows_for_it() -> None:
+    random = np.random.default_rng(5)
+    probabilities = random.dirichlet(np.ones(4), size=100)
+    errors = [
+        calibration_error(probabilities, np.array([random.choice(4, p=row) for row in probabilities]))
+        for _ in range(30)
+    ]
+    assert calibration_noise(probabilities) == pytest.approx(np.mean(errors), rel=0.25)
+    assert Gates().refusals(replace(GOOD, ece=0.14, ece_noise=0.05), None) == ()
+
+
 def test_a_stage_without_rows_has_no_recall() -> None:
     found = evaluate(np.eye(4)[[0, 1]], np.array([0, 1]), np.array([0, 1]), STAGES)
     assert set(found.recall) == {"discovery", "consideration"}
@@ -49,7 +60,7 @@ def test_no_rows_are_refused() -> None:
     [
         ("accuracy", replace(GOOD, accuracy=0.49), None),
         ("log_loss", replace(GOOD, log_loss=1.1), None),
-        ("calibration", replace(GOOD, ece=0.11), None),
+        ("calibration", replace(GOOD, ece=0.12), None),
         ("stage_recall", replace(GOOD, recall={"customer": 0.05}), None),
         ("regression", GOOD, Comparison("old", 1000, 0.85, 0.6)),
         ("regression", GOOD, Comparison("old", 1000, 0.8, 0.4)),
