@@ -44,7 +44,7 @@ def _share(name: str, text: str) -> Callable[[F], F]:
 @click.option("--start", callback=_instant, metavar="TIME", help="First day. Default: 2025-01-06.")
 @click.option("--activity", type=float, metavar="FACTOR", help="How much people do. Default: 1.")
 @click.option("--drift-at", callback=_instant, metavar="TIME", help="From then on stages show themselves differently.")
-@click.option("--noise", type=click.FloatRange(0, 1), help="How alike stages behave. Default: 0.12.")
+@click.option("--noise", type=click.FloatRange(0, 1), help="How alike stages behave. Default: 0.05.")
 @_share("late", "Events 6 to 40 hours late. Default: 0.01.")
 @_share("expired", "Events 3 to 9 days late. Default: 0.002.")
 @_share("offline", "Events minutes to hours late. Default: 0.03.")

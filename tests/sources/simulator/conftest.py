@@ -21,7 +21,6 @@ class Made:
 
     config: WorldConfig
     folder: Path
-    summary: SimulationSummary
 
     def records(self, pattern: str = "*.avro") -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
@@ -31,7 +30,15 @@ class Made:
         return found
 
     def truth(self, name: str) -> pd.DataFrame:
-        return pq.read_table(self.folder / "truth" / f"{name}.parquet").to_pandas()
+        frame: pd.DataFrame = pq.read_table(self.folder / "truth" / f"{name}.parquet").to_pandas()
+        return frame
+
+
+@dataclass(frozen=True)
+class MadeWithSummary(Made):
+    """A world, and what its maker said about it."""
+
+    summary: SimulationSummary
 
 
 CONFIG = WorldConfig(
@@ -51,11 +58,17 @@ CONFIG = WorldConfig(
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+def made(tmp_path_factory: pytest.TempPathFactory) -> MadeWithSummary:
     folder = tmp_path_factory.mktemp("world")
-    return Made(CONFIG, folder, simulate(CONFIG, folder))
+    return MadeWithSummary(CONFIG, folder, simulate(CONFIG, folder))
 
 
 @pytest.fixture(scope="session")
-def records(made: Made) -> list[dict[str, Any]]:
+def records(made: MadeWithSummary) -> list[dict[str, Any]]:
     return made.records()
+
+
+@pytest.fixture(scope="session")
+def look_at() -> type[Made]:
+    """Look at a world that a test made itself."""
+    return Made
