@@ -96,7 +96,7 @@ def list_models(out: Path) -> None:
         table.add_row(
             row.version,
             row.role,
-            stamp(manifest.trained_until),
+            stamp(manifest.trained_until)[:10],
             f"{manifest.rows.get('train', 0):,}",
             f"{metrics.accuracy:.3f}",
             f"{metrics.log_loss:.3f}",
