@@ -1,5 +1,7 @@
 # Wayline. `make help` lists what can be made; each target's line says what for.
 SHELL := /bin/bash
+# Bytecode is cached whatever the surroundings say: loading the libraries takes twice as long without.
+unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
