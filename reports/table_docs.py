@@ -1,0 +1,108 @@
+"""The column lists of ``docs/tables.md``, written from the declarations: ``python -m reports.table_docs``.
+
+Input: ``contracts.tables``, the feature declaration and the shipped ontology's stages. Output: the page, in which only
+the text between the two markers is replaced. The rest of the page is written by hand.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from contracts.tables import (
+    BLOB,
+    BOOL,
+    DECISIONS,
+    FIXED_TABLES,
+    INT,
+    JSON,
+    REAL,
+    TEXT,
+    TIME,
+    Column,
+    Table,
+    feature_tables,
+)
+from features.journey_features import feature_columns
+from transforms.journey.ontology import load_ontology
+from transforms.tables.batches import arrow_schema
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "tables.md"
+BEGIN, END = "<!-- columns -->\n", "<!-- /columns -->\n"
+
+KINDS = {
+    TEXT: "VARCHAR",
+    TIME: "TIMESTAMP WITH TIME ZONE",
+    INT: "BIGINT",
+    REAL: "DOUBLE",
+    BOOL: "BOOLEAN",
+    JSON: "VARCHAR",
+    BLOB: "BLOB",
+}
+"""Kind of a column in a declaration to its type in the DuckDB views."""
+
+
+def documented_tables() -> tuple[Table, ...]:
+    """Every table of an output folder, with the features and the stages that are shipped."""
+    stages = load_ontology(ROOT / "ontology" / "journey.yaml").stage_names
+    features, scores = feature_tables(feature_columns(), stages)
+    found: list[Table] = []
+    for table in FIXED_TABLES:
+        # features and scores stand between what they are made of and what they are made for
+        found += [features, scores, table] if table is DECISIONS else [table]
+    return tuple(found)
+
+
+def columns_markdown() -> str:
+    """The part of the page between the markers."""
+    return "\n".join([_overview(), _kinds(), *map(_section, documented_tables())])
+
+
+def written(page: str) -> str:
+    """The page with its columns as declared.
+
+    Raises:
+        ValueError: the page lacks the markers.
+    """
+    head, begin, rest = page.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"the page needs the lines {BEGIN.strip()} and {END.strip()}")
+    return head + begin + columns_markdown() + end + tail
+
+
+def _overview() -> str:
+    lines = ["| table | one row is | key | when it changes |", "|---|---|---|---|"]
+    for table in documented_tables():
+        what = table.doc.removeprefix("One row ").rstrip(".")
+        key = ", ".join(f"`{name}`" for name in table.key)
+        fate = "stated anew by each run" if table.refolded else "kept: rows are added or revised"
+        lines.append(f"| [`{table.name}`](#{table.name}) | {what} | {key} | {fate} |")
+    return "\n".join(lines) + "\n"
+
+
+def _kinds() -> str:
+    fields = arrow_schema(Table("kinds", (), tuple(Column(kind, kind, "") for kind in KINDS), ""))
+    lines = ["## Types", "", "| here | Parquet (Arrow) | DuckDB view |", "|---|---|---|"]
+    lines += [f"| {kind} | `{fields.field(kind).type}` | `{name}` |" for kind, name in KINDS.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _section(table: Table) -> str:
+    lines = [f"## {table.name}", "", table.doc, "", "| column | type | what it says |", "|---|---|---|"]
+    lines += [_line(column, key=column.name in table.key) for column in table.columns]
+    return "\n".join(lines) + "\n"
+
+
+def _line(column: Column, *, key: bool) -> str:
+    doc = column.doc.replace("|", "\\|")
+    return f"| `{column.name}`{' (key)' if key else ''} | {column.kind} | {doc} |"
+
+
+def main() -> None:
+    """Write the page."""
+    PAGE.write_text(written(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
