@@ -186,6 +186,16 @@ def test_device_seen_with_more_persons_than_public_after_belongs_to_none() -> No
     assert {edge.rule for edge in public.edges()} == {"public"}
 
 
+def test_public_after_counts_persons_and_not_their_identifiers() -> None:
+    of_two = [
+        Seen(1, "user:1 email:e"),
+        Seen(2, "cookie:a user:1"),
+        Seen(3, "cookie:a email:e"),
+        Seen(4, "cookie:a user:2"),
+    ]
+    assert person(resolved(*of_two, rules=world.rules(public_after=2)), "cookie:a") == of("user:2")
+
+
 def test_devices_seen_together_without_a_login_share_their_owner() -> None:
     resolution = resolved(Seen(1, "cookie:a app:x"), Seen(2, "app:x user:1"))
     assert person(resolution, "cookie:a") == of("user:1")
