@@ -10,6 +10,7 @@ import difflib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -193,8 +194,9 @@ def load(path: Path | str) -> Node:
     return parse(text, str(path))
 
 
+@lru_cache(maxsize=32)
 def parse(text: str, path: str) -> Node:
-    """Like ``load``, from text; ``path`` is what complaints name."""
+    """Like ``load``, from text; ``path`` is what complaints name. Cached: workers read the same text for each stage."""
     try:
         root = yaml.compose(text, Loader=_Loader)
         if root is None:

@@ -45,6 +45,7 @@ _UPSERT = (
     " OR (excluded.revision = vectors.revision AND vectors.vector IS NOT NULL)"
 )
 _RETIRE = "UPDATE vectors SET layout = NULL, vector = NULL WHERE view = ? AND entity = ?"
+_RETIRE_OLD = "UPDATE vectors SET layout = NULL, vector = NULL WHERE view = ? AND revision < ? AND vector IS NOT NULL"
 _READ_AT_ONCE = 500
 
 
@@ -100,6 +101,11 @@ class OnlineTable:
             return
         with self._database().writing() as connection:
             connection.executemany(_RETIRE, [(self._view, entity) for entity in entities])
+
+    def retire_before(self, revision: int) -> None:
+        """Remove every vector of a revision smaller than ``revision``."""
+        with self._database().writing() as connection:
+            connection.execute(_RETIRE_OLD, (self._view, revision))
 
     def read(self, entities: Sequence[str]) -> list[OnlineRow | None]:
         """The row of each entity, None where there is none, in the order asked."""

@@ -45,7 +45,7 @@ from transforms.strand import Strand
 from transforms.tables import rows
 from transforms.tables.batches import columns_of, table_batch
 from transforms.tables.keyed import GatherRows
-from transforms.tables.log import write_log
+from transforms.tables.log import ERASED, LOG, write_log
 from transforms.tables.parts import WriteParts
 from transforms.tables.stored import ReadStored
 from transforms.validate import ValidationRules
@@ -121,7 +121,8 @@ def build(pipeline: beam.Pipeline, plan: RunPlan) -> None:
         dead | "ExpiredRows" >> _DeadLetterRows(EXPIRED_LATE, plan.revision, expired=True),
     ) | "AllTables" >> beam.Flatten()
     _ = batches | "Tables" >> WriteParts(plan.staging)
-    _ = strands.log | "Log" >> beam.ParDo(_WriteLog(plan.staging, plan.strand_shards))
+    _ = strands.log | "Log" >> beam.ParDo(_WriteLog(plan.staging, plan.strand_shards, LOG))
+    _ = strands.erased | "Erased" >> beam.ParDo(_WriteLog(plan.staging, plan.strand_shards, ERASED))
     _ = journeys.online | "Online" >> beam.ParDo(PushFeatures(plan.feast))
     _ = resolved.rows | "Tombstones" >> beam.ParDo(_WriteTombstones(plan.staging))
     counts = (read.ledger, validated.ledger, protected.ledger, strands.ledger) | "AllCounts" >> beam.Flatten()
@@ -229,18 +230,20 @@ class _LabelTable(beam.DoFn):  # type: ignore[misc]
 
 
 class _WriteLog(beam.DoFn):  # type: ignore[misc]
-    """Accepted events of this run to the staged log, one part a batch, named by its shard and first event."""
+    """Accepted events to the staged log, or erased ones beside it: a part a batch, named by shard and first event."""
 
-    def __init__(self, staging: str, shards: int) -> None:
+    def __init__(self, staging: str, shards: int, folder: str) -> None:
         self._staging = Path(staging)
         self._shards = shards
+        self._folder = folder
 
     def process(self, element: ShardInput) -> None:
         if element.events:
             first = element.events[0]
             shard = shard_of(first.primary, self._shards).hex()
-            digest = hashlib.blake2b(first.event_id.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
-            write_log(self._staging, f"s{shard}-{digest}", element.events)
+            name = "\0".join((first.event_id, *first.primary)).encode("utf-8", "surrogatepass")
+            digest = hashlib.blake2b(name, digest_size=6).hexdigest()
+            write_log(self._staging, f"s{shard}-{digest}", element.events, self._folder)
 
 
 class _WriteTombstones(beam.DoFn):  # type: ignore[misc]

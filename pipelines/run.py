@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -73,8 +74,9 @@ def run(options: RunOptions, observe: Observe | None = None, definitions: Defini
         run_id = f"run-{plan.revision:06d}"
         report_total = ledger.total(rows)
         effects = ledger.read_decisions(folder.staging)
-        gained = _commit(folder, definitions, plan.revision, run_id, rows, rewrite=report_total.erased > 0)
+        gained = _commit(folder, definitions, plan.revision, run_id, rows)
         _retire(folder, plan.revision)
+        shutil.rmtree(folder.staging, ignore_errors=True)
         report = RunReport(
             run_id,
             plan.revision,
@@ -141,8 +143,6 @@ def _commit(
     revision: int,
     run_id: str,
     rows: Sequence[LedgerRow],
-    *,
-    rewrite: bool,
 ) -> dict[str, int]:
     from transforms.tables.batches import columns_of, table_batch
     from transforms.tables.commit import commit
@@ -155,35 +155,25 @@ def _commit(
     batch = table_batch(RUN_LEDGER, "ledger", columns, revision=revision, is_final=True)
     if batch is not None:
         write_part(folder.staging, batch)
-    gained = commit(folder, definitions.tables, revision, rewrite=rewrite)
+    gained = commit(folder, definitions.tables, revision)
     create_views(folder, definitions.tables)
     return gained
 
 
 def _retire(folder: OutputFolder, revision: int) -> None:
-    """Take persons that are none any more, because they merged, out of the online store."""
-    if revision == 1:
-        return
-    import pyarrow.parquet as pq
+    """Take persons that are none any more, because they merged or were erased, out of the online store.
 
+    A run writes the vector of every person there is, so what is older than the run belongs to nobody. Said anew by every
+    run, so a run that died before this point leaves nothing behind.
+    """
     from features.names import VIEW
     from features.online_table import ONLINE_FILE, OnlineTable
 
-    gone: list[str] = []
-    for part in folder.tables.glob(f"persons/r{revision:06d}-*.parquet"):
-        table = pq.read_table(part, columns=["person_id", "is_current", "is_deleted"])
-        gone += [
-            person
-            for person, current, deleted in zip(*(column.to_pylist() for column in table.columns), strict=True)
-            if deleted or not current
-        ]
-    if gone:
-        online = OnlineTable(folder.feast / ONLINE_FILE, VIEW)
-        try:
-            online.create()
-            online.retire(sorted(gone))
-        finally:
-            online.close()
+    online = OnlineTable(folder.feast / ONLINE_FILE, VIEW)
+    try:
+        online.retire_before(revision)
+    finally:
+        online.close()
 
 
 @contextmanager

@@ -20,20 +20,24 @@ from transforms.identity.strands import Rejects, fold_shard
 
 __all__ = ["DEFAULT_SHARDS", "Strand", "StrandFold", "Strands", "person_shard", "shard_of", "strand_id"]
 
-DEAD_LETTERS, LEDGER, LOG, PURGES = "dead_letters", "ledger", "log", "purges"
+DEAD_LETTERS, LEDGER, LOG, PURGES, ERASED = "dead_letters", "ledger", "log", "purges", "erased"
 _LOG_BATCH = 5_000
 _RECORD_EVENTS = 2_000
 """Events at which a batch of records is closed: the journey stage holds one batch decoded at a time."""
 
 
 class Strands(NamedTuple):
-    """What the stage gives: ``records`` are (person shard, StrandBatch), ``log`` holds this run's accepted events."""
+    """What the stage gives: ``records`` are (person shard, StrandBatch), ``log`` holds this run's accepted events.
+
+    ``erased`` holds events of earlier runs that must leave the log.
+    """
 
     records: beam.PCollection[tuple[bytes, StrandBatch]]
     dead_letters: beam.PCollection[DeadLetter]
     ledger: beam.PCollection[LedgerCount]
     log: beam.PCollection[ShardInput]
     purges: beam.PCollection[Purge]
+    erased: beam.PCollection[ShardInput]
 
 
 class StrandFold(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
@@ -59,8 +63,9 @@ class StrandFold(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyp
             yield pvalue.TaggedOutput(DEAD_LETTERS, letter)
         for (source, kind), n in sorted(result.counts.items()):
             yield pvalue.TaggedOutput(LEDGER, LedgerCount(source, kind, n))
-        for start in range(0, len(result.log), _LOG_BATCH):
-            yield pvalue.TaggedOutput(LOG, ShardInput(events=tuple(result.log[start : start + _LOG_BATCH])))
+        for tag, events in ((LOG, result.log), (ERASED, result.erased)):
+            for start in range(0, len(events), _LOG_BATCH):
+                yield pvalue.TaggedOutput(tag, ShardInput(events=tuple(events[start : start + _LOG_BATCH])))
         for purge in result.purges:
             yield pvalue.TaggedOutput(PURGES, purge)
         yield from batch_by_person(result.records, self._person_shards)
@@ -105,11 +110,15 @@ class Strand(beam.PTransform):  # type: ignore[misc]  # Beam's base class is unt
             inputs
             | "Together" >> beam.Flatten()
             | "ByStrandShard" >> beam.GroupByKey()
-            | "FoldStrands" >> beam.ParDo(self._fold).with_outputs(DEAD_LETTERS, LEDGER, LOG, PURGES, main="records")
+            | "FoldStrands"
+            >> beam.ParDo(self._fold).with_outputs(DEAD_LETTERS, LEDGER, LOG, PURGES, ERASED, main="records")
         )
         folded.records.element_type = typehints.KV[bytes, StrandBatch]
         folded[DEAD_LETTERS].element_type = DeadLetter
         folded[LEDGER].element_type = LedgerCount
         folded[LOG].element_type = ShardInput
         folded[PURGES].element_type = Purge
-        return Strands(folded.records, folded[DEAD_LETTERS], folded[LEDGER], folded[LOG], folded[PURGES])
+        folded[ERASED].element_type = ShardInput
+        return Strands(
+            folded.records, folded[DEAD_LETTERS], folded[LEDGER], folded[LOG], folded[PURGES], folded[ERASED]
+        )

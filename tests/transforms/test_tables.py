@@ -12,7 +12,7 @@ from contracts.exchange import StrandEvent
 from contracts.tables import DEAD_LETTERS, PERSONS, SESSIONS, Table
 from transforms.tables.batches import columns_of, table_batch
 from transforms.tables.commit import commit
-from transforms.tables.log import read_log, write_log
+from transforms.tables.log import ERASED, read_log, write_log
 from transforms.tables.output import FORMAT, Moves, OutputFolder, next_revision, publish, recover, writing
 from transforms.tables.parts import write_part
 from transforms.tables.views import open_views
@@ -26,11 +26,12 @@ def stage(folder: OutputFolder, table: Table, rows: list[tuple[object, ...]], re
         write_part(folder.staging, batch)
 
 
-def run(root: Path, rows: list[Person], *, rewrite: bool = False) -> dict[str, int]:
+def run(root: Path, rows: list[Person], *, erased: list[StrandEvent] | None = None) -> dict[str, int]:
     with writing(root) as folder:
         revision = next_revision(folder)
         stage(folder, PERSONS, rows, revision)  # type: ignore[arg-type]
-        return commit(folder, (PERSONS, SESSIONS), revision, rewrite=rewrite)
+        write_log(folder.staging, "e0", erased or [], ERASED)
+        return commit(folder, (PERSONS, SESSIONS), revision)
 
 
 def seen(
@@ -74,9 +75,26 @@ def test_an_empty_table_has_a_view_with_columns(tmp_path: Path) -> None:
     assert seen(tmp_path / "o", "SELECT count(*) FROM sessions WHERE started_at IS NULL") == [(0,)]
 
 
-def test_a_rewrite_leaves_nothing_of_the_old_parts(tmp_path: Path) -> None:
+def logged(event_id: str) -> StrandEvent:
+    return StrandEvent(event_id, 1, 2, "web", Identifier("anonymous_id", "x"), None, b"bytes of " + event_id.encode())
+
+
+def test_an_erasure_rewrites_the_log_without_the_erased_and_keeps_the_rest(tmp_path: Path) -> None:
+    out = tmp_path / "o"
+    with writing(out) as folder:
+        write_log(folder.staging, "s1", [logged("e1"), logged("e2")])
+        write_log(folder.staging, "s2", [logged("e3")])
+        write_log(folder.staging, "s3", [logged("e4")])
+        commit(folder, (PERSONS,), 1)
+    run(out, [A], erased=[logged("e2"), logged("e4")])
+    kept = {event.event_id for part in (out / "log").glob("r*.parquet") for event in read_log(part)}
+    assert kept == {"e1", "e3"}
+    assert not any(b"e2" in part.read_bytes() for part in (out / "log").iterdir())
+
+
+def test_an_erasure_leaves_nothing_of_the_old_parts(tmp_path: Path) -> None:
     run(tmp_path / "o", [A, B])
-    run(tmp_path / "o", [A], rewrite=True)
+    run(tmp_path / "o", [A], erased=[logged("e1")])
     parts = sorted(path.name for path in (tmp_path / "o" / "tables" / "persons").glob("r*.parquet"))
     assert parts == ["r000002-p0.parquet"]
     assert seen(tmp_path / "o") == [("a", 10, 2)]

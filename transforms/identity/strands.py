@@ -56,7 +56,8 @@ class ShardResult:
     """What a shard gives.
 
     ``counts`` holds (source, kind) -> events, for events of this run only. ``log`` are the events to keep for the next
-    run: new ones, and copies that replace a stored one. ``purges`` name the strands with something erased.
+    run: new ones, and copies that replace a stored one. ``purges`` name the strands with something erased;
+    ``erased`` are the stored events among it, which must leave the log.
     """
 
     records: list[StrandRecord] = field(default_factory=list)
@@ -64,6 +65,7 @@ class ShardResult:
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     log: list[StrandEvent] = field(default_factory=list)
     purges: list[Purge] = field(default_factory=list)
+    erased: list[StrandEvent] = field(default_factory=list)
 
 
 def payload_hash(event: bytes) -> bytes:
@@ -188,6 +190,7 @@ def _settle(
         best = same[0]
         if _is_erased(best, assignments):
             fate = ERASED
+            result.erased.extend(copy for copy in same if copy.stored)
         elif winner is None:
             winner, fate = best, ACCEPTED
         else:
@@ -217,7 +220,9 @@ def _without_erased(strand: list[StrandEvent], until: int, result: ShardResult) 
     for event in strand:
         if event.event_time > until:
             kept.append(event)
-        elif not event.stored:
+        elif event.stored:
+            result.erased.append(event)
+        else:
             result.counts[event.source, ERASED] += 1
     return kept
 

@@ -3,12 +3,13 @@
 For each table the staged rows are compared with the newest rows of OUT by key: unchanged rows are dropped, new and
 changed ones become a part of the new revision, and for a table that the run states whole (``Table.refolded``) a key
 that vanished gets a tombstone. On a first run nothing is compared and the staged parts are moved as they are. When
-events were erased, the old parts are replaced whole, so that nothing of them stays on disk.
+events of earlier runs were erased, the old parts of refolded tables are replaced whole and the log's parts are written
+anew without these events, so that nothing of them stays on disk.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pyarrow.parquet as pq
 
 from contracts.tables import META, Table
 from transforms.tables.batches import arrow_schema
+from transforms.tables.log import ERASED
 from transforms.tables.output import Moves, OutputFolder, publish
 
 SCHEMA_PART = "_schema.parquet"
@@ -42,20 +44,19 @@ def commit(
     folder: OutputFolder,
     tables: Sequence[Table],
     revision: int,
-    *,
-    rewrite: bool = False,
 ) -> dict[str, int]:
     """Publish what lies in the staging folder. Returns the rows each table gained.
 
     Args:
         tables: every table of OUT, also those without a staged row.
-        rewrite: replace all earlier parts of refolded tables and of the log (after an erasure).
     """
     rename: list[tuple[str, str]] = []
     remove: list[str] = []
     gained: dict[str, int] = {}
     connection = connect(folder)
     try:
+        erased = sorted((folder.staging / ERASED).glob("*.parquet"))
+        rewrite = bool(erased)
         for table in tables:
             staged = sorted((folder.staging / table.name).glob("*.parquet"))
             current = sorted((folder.tables / table.name).glob("r*.parquet"))
@@ -76,11 +77,31 @@ def commit(
         for path in sorted((folder.staging / "log").glob("*.parquet")):
             rename.append((_relative(folder, path), f"log/r{revision:06d}-{path.name}"))
         if rewrite:
-            remove.extend(_relative(folder, path) for path in folder.log.glob("r*.parquet"))
+            for path, kept in _without_erased(connection, folder, erased):
+                remove.append(_relative(folder, path))
+                if kept is not None:
+                    rename.append((_relative(folder, kept), f"log/r{revision:06d}-kept-{path.name}"))
     finally:
         connection.close()
     publish(folder, Moves(tuple(rename), tuple(remove)))
     return gained
+
+
+def _without_erased(
+    connection: Any, folder: OutputFolder, erased: Sequence[Path]
+) -> Iterator[tuple[Path, Path | None]]:
+    """Each part of the log that holds an erased event, and its replacement without it; None if nothing is left."""
+    connection.execute(f"CREATE OR REPLACE TEMP VIEW erased AS SELECT event_id, event FROM {parts_sql(erased)}")
+    for path in sorted(folder.log.glob("r*.parquet")):
+        part = parts_sql([path])
+        left = f"SELECT l.* FROM {part} l ANTI JOIN erased e ON l.event_id = e.event_id AND l.event = e.event"
+        (rows,) = connection.execute(f"SELECT count(*) FROM ({left})").fetchone()
+        if rows == pq.read_metadata(path).num_rows:
+            continue
+        kept = folder.staging / f"kept-{path.name}" if rows else None
+        if kept is not None:
+            connection.execute(f"COPY ({left}) TO {quote(str(kept))} (FORMAT parquet, COMPRESSION zstd)")
+        yield path, kept
 
 
 def newest_rows(table: Table, source: str) -> str:

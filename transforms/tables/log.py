@@ -35,11 +35,15 @@ _SCHEMA = pa.schema(
 )
 
 
-def write_log(staging: Path, shard: str, events: Sequence[StrandEvent]) -> None:
-    """One part below ``staging/log``; the same name on a retry."""
+LOG, ERASED = "log", "erased"
+"""Folders below the staging folder: events to add to the log, and events of it that must go."""
+
+
+def write_log(staging: Path, shard: str, events: Sequence[StrandEvent], folder: str = LOG) -> None:
+    """One part below ``staging/FOLDER``; the same name on a retry."""
     if not events:
         return
-    target = staging / "log" / f"{shard}.parquet"
+    target = staging / folder / f"{shard}.parquet"
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_suffix(f".{os.getpid()}.tmp")
     version = versions("event")[-1]
