@@ -1,0 +1,92 @@
+"""Whom an id stands for: any id that was ever shown leads to the person who holds it now.
+
+Input: what the user typed. Output: the current person's id, and how it was found, in words. A raw identifier is
+normalised and pseudonymised as the pipeline does it, and is never repeated in what is said. Errors: ``InputError``.
+State: none.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+
+from contracts.errors import InputError
+from contracts.event import Identifier
+from reports.lookup import JourneyTables, Row
+from reports.unknown import unknown_person
+from transforms.identity.rules import IdentityRules
+from transforms.protect import Pseudonymiser
+
+
+def find_person(
+    tables: JourneyTables, asked: str, rules: IdentityRules, pseudonymiser: Callable[[], Pseudonymiser]
+) -> tuple[str, str]:
+    """The current person behind an id, and how it leads there (empty when it is the person's own).
+
+    Args:
+        tables: where to look.
+        asked: a person id or alias; ``namespace:value`` with the raw value or its pseudonym; a pseudonym, a strand id
+            or a session id.
+        rules: identity rules in force.
+        pseudonymiser: made only when a raw value is asked for, since it needs the key.
+
+    Raises:
+        InputError: nobody has it.
+        ConfigurationError: from ``pseudonymiser``.
+    """
+    current = tables.current_person(asked)
+    if current is not None:
+        return current, "" if current == asked else f"{asked} is an alias: it was merged into this person"
+    namespace, colon, value = asked.partition(":")
+    if colon:
+        return _by_identifier(tables, Identifier(namespace.strip(), value), rules, pseudonymiser)
+    strand = tables.first("events", "strand_id = ?", [asked], order="event_time DESC")
+    if strand is not None:
+        return strand["person_id"], f"{asked} is a strand of this person"
+    session = tables.first("sessions", "session_id = ?", [asked])
+    if session is not None:
+        return session["person_id"], f"{asked} is a session of this person"
+    holders = tables.rows("identifiers", "value = ?", [asked], order="namespace")
+    if holders:
+        return _held(tables, holders[0])
+    raise unknown_person(tables, asked)
+
+
+def _by_identifier(
+    tables: JourneyTables, given: Identifier, rules: IdentityRules, pseudonymiser: Callable[[], Pseudonymiser]
+) -> tuple[str, str]:
+    known = tables.first("identifiers", "namespace = ? AND value = ?", [given.namespace, given.value])
+    if known is not None:
+        return _held(tables, known)
+    namespace = rules.namespaces.get(given.namespace)
+    if namespace is None:
+        near = difflib.get_close_matches(given.namespace, rules.namespaces, n=1)
+        raise InputError(
+            f"{given.namespace!r} is no namespace of identifiers",
+            hint=f"did you mean {near[0]!r}?" if near else f"namespaces: {', '.join(rules.namespaces)}",
+        )
+    if not rules.links_at_all(namespace.target):
+        raise InputError(
+            f"identifiers of {given.namespace} are carried on events but never say who somebody is",
+            hint="ask by another identifier of the person",
+        )
+    normal = rules.normalise(given)
+    if normal is None:
+        raise InputError(
+            f"this {given.namespace} is blocked or empty: no person can have it",
+            hint="the identity rules block placeholders such as null, guest or 0; ask by another identifier",
+        )
+    pseudonym = pseudonymiser().pseudonym(normal)
+    row = tables.first("identifiers", "namespace = ? AND value = ?", [*pseudonym])
+    if row is None:
+        raise InputError(
+            f"nobody in {tables.out} has this {given.namespace}: its pseudonym {pseudonym.namespace}:{pseudonym.value} "
+            "is not among the identifiers",
+            hint="check the spelling; if OUT was made with another key, name its file with --pseudonym-key",
+        )
+    return _held(tables, row)
+
+
+def _held(tables: JourneyTables, identifier: Row) -> tuple[str, str]:
+    person_id = tables.current_person(identifier["person_id"]) or identifier["person_id"]
+    return person_id, f"found by the {identifier['namespace']} whose pseudonym is {identifier['value']}"
