@@ -41,6 +41,7 @@ class JourneyTables:
         self.out = out
         self._folder = check_readable(out)
         self._tables = {table.name: table for table in tables}
+        self._present: dict[str, list[str]] = {}
         self._connection = duckdb.connect()
         self._connection.execute("SET TimeZone = 'UTC'")
 
@@ -68,18 +69,18 @@ class JourneyTables:
         keys = ", ".join(map(name_sql, table.key))
         # A key counts when any revision of it fits; its newest one then decides.
         touched = f"(SELECT DISTINCT {keys} FROM {source} WHERE {where})"
-        columns = ", ".join(map(name_sql, self._columns(table, source)))
-        sql = (
-            f"SELECT {columns} FROM ({newest_rows(table, f'(FROM {source} SEMI JOIN {touched} USING ({keys}))')}) "
-            f"WHERE NOT is_deleted AND ({where})"
-        )
-        sql += f" ORDER BY {order}" if order else ""
-        sql += f" LIMIT {limit}" if limit else ""
         try:
+            columns = ", ".join(map(name_sql, self._columns(table, source)))
+            sql = (
+                f"SELECT {columns} FROM ({newest_rows(table, f'(FROM {source} SEMI JOIN {touched} USING ({keys}))')}) "
+                f"WHERE NOT is_deleted AND ({where})"
+            )
+            sql += f" ORDER BY {order}" if order else ""
+            sql += f" LIMIT {limit}" if limit else ""
             cursor = self._connection.execute(sql, [*values, *values])
             names = [column[0] for column in cursor.description]
             found = cursor.fetchall()
-        except duckdb.IOException as error:
+        except (duckdb.IOException, duckdb.InvalidInputException) as error:
             raise OutputError(
                 f"the tables of {self.out} changed while they were read, or are damaged: {error}",
                 hint="ask again; if it stays, run `wayline run` on the same --out once more",
@@ -94,11 +95,14 @@ class JourneyTables:
 
     def _columns(self, table: Table, source: str) -> list[str]:
         """The columns that the parts have: those of ``scores`` depend on the ontology they were made by."""
-        cursor = self._connection.execute(f"SELECT * FROM {source} LIMIT 0")
-        hidden = {"is_deleted"}
-        present = [column[0] for column in cursor.description if column[0] not in hidden]
-        declared = [name for name in table.column_names if name in present]
-        return [*declared, *(name for name in present if name not in declared)]
+        known = self._present.get(table.name)
+        if known is None:
+            cursor = self._connection.execute(f"SELECT * FROM {source} LIMIT 0")
+            present = [column[0] for column in cursor.description if column[0] != "is_deleted"]
+            declared = [name for name in table.column_names if name in present]
+            known = [*declared, *(name for name in present if name not in declared)]
+            self._present[table.name] = known
+        return known
 
     # --- persons --------------------------------------------------------------------------------------------------
 
