@@ -35,11 +35,15 @@ _SHARES = (65, 80)
 
 @dataclass(frozen=True)
 class StageDefinitions:
-    """What the target needs of the ontology: stages in order, their defining behaviours, the ontology's version."""
+    """What training needs of the ontology.
+
+    Stages in order, their defining behaviours, the ontology's version, and the stages that rules alone decide.
+    """
 
     stages: tuple[str, ...]
     defining: Mapping[str, frozenset[str]]
     version: str
+    certain: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

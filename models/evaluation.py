@@ -5,7 +5,7 @@ Probabilities come as a matrix, one row a point, one column a stage in ontology 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -60,12 +60,13 @@ class Gates:
     max_accuracy_loss: float = 0.01
     max_log_loss_growth: float = 0.02
 
-    def refusals(self, metrics: Metrics, champion: Comparison | None) -> tuple[str, ...]:
+    def refusals(self, metrics: Metrics, champion: Comparison | None, certain: Collection[str] = ()) -> tuple[str, ...]:
         """One sentence for each gate not passed; empty when the candidate may become champion.
 
         Args:
             metrics: of the candidate.
             champion: the champion on the candidate's test rows, or None when there is none.
+            certain: stages that rules alone decide: how well the model foresees them is no condition.
         """
         found: list[str] = []
         if metrics.accuracy < metrics.majority_accuracy:
@@ -83,7 +84,8 @@ class Gates:
                 f"{metrics.ece_noise:.3f} that chance explains"
             )
         for stage, recall in metrics.recall.items():
-            if metrics.support[stage] >= self.recall_support and recall < self.min_stage_recall:
+            asked = stage not in certain and metrics.support[stage] >= self.recall_support
+            if asked and recall < self.min_stage_recall:
                 found.append(
                     f"stage_recall: {stage} is recognised in {recall:.1%} of {metrics.support[stage]} rows, "
                     f"less than {self.min_stage_recall:.0%}"

@@ -8,7 +8,7 @@ scored before its date changes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,6 +86,7 @@ class ModelRegistry:
         now: int,
         gates: Gates | None = None,
         compare: Compare | None = None,
+        certain: Collection[str] = (),
     ) -> Activations:
         """Make a version champion from ``active_from`` on.
 
@@ -97,6 +98,7 @@ class ModelRegistry:
             now: wall time of the record.
             gates: what it must reach.
             compare: measures it against a champion that its manifest does not name.
+            certain: stages that rules alone decide, of which no recall is asked.
 
         Raises:
             ModelError: it does not verify, or a gate refuses; every refusal is named.
@@ -112,7 +114,7 @@ class ModelRegistry:
         with exclusive(self.root):
             activations = self.activations()
             metrics, champion = self._measured(candidate, activations.champion, compare)
-            refusals = (gates or Gates()).refusals(metrics, champion)
+            refusals = (gates or Gates()).refusals(metrics, champion, certain)
             if refusals:
                 raise ModelError(
                     f"model {version} is not promoted; {len(refusals)} gate(s) refuse it: {'; '.join(refusals)}",

@@ -42,7 +42,8 @@ def stage_definitions(config: Path | None) -> StageDefinitions:
     from transforms.journey.ontology import load_ontology
 
     ontology = load_ontology(load_config(config).ontology)
-    return StageDefinitions(ontology.stage_names, ontology.defining, ontology.version)
+    certain = frozenset(stage.name for stage in ontology.stages if stage.certain)
+    return StageDefinitions(ontology.stage_names, ontology.defining, ontology.version, certain)
 
 
 _OUT = click.option("--out", type=click.Path(path_type=Path), required=True, help="Output folder of `wayline run`.")
@@ -136,6 +137,7 @@ def promote(version: str | None, out: Path, config: Path | None, activate_at: in
     registry.promote(
         chosen,
         stages=definitions.stages,
+        certain=definitions.certain,
         active_from=active_from,
         reason=reason or "promoted by hand",
         now=time.time_ns() // 1_000,

@@ -84,6 +84,7 @@ def command(
         active_from=active_from,
         reason="trained",
         now=time.time_ns() // 1_000,
+        certain=definitions.certain,
         compare=lambda candidate, champion: compare_on(out, definitions, settings, candidate, champion),
     )
     from pipelines.commands.model import stamp

@@ -75,3 +75,8 @@ def test_each_gate_refuses_by_name(gate: str, metrics: Metrics, champion: Compar
 def test_a_good_model_passes_and_a_rare_stage_is_not_judged_by_a_few_rows() -> None:
     assert Gates().refusals(GOOD, Comparison("old", 1000, 0.8, 0.5)) == ()
     assert Gates().refusals(replace(GOOD, recall={"decision": 0.0}, support={"decision": 3}), None) == ()
+
+
+def test_no_recall_is_asked_of_a_stage_that_rules_alone_decide() -> None:
+    weak = replace(GOOD, recall={"customer": 0.05})
+    assert Gates().refusals(weak, None, certain={"customer"}) == ()
