@@ -182,7 +182,7 @@ def followed(deed: Deed) -> Text:
         said.append(f"; {clean(outcome['kind'])} {day(outcome['at'])}", style="green")
     if deed.label is not None:
         counted = deed.label["arm"]
-        whose = "" if counted == deed.decision["chosen"] else f" of doing {counted}"
+        whose = "" if counted == deed.decision["chosen"] else f", counted as doing {counted}"
         said.append(clean(f"; label {deed.label['outcome']}{whose}"))
     return said
 

@@ -115,7 +115,8 @@ def _headline(story: PersonStory) -> Text:
 
 def _identity(story: PersonStory, limit: int) -> Iterator[RenderableType]:
     yield from heading("Who this is")
-    rows = newest(story.identifiers, limit)
+    # the one that names the person is last, so that a limit never hides it
+    rows = newest(sorted(story.identifiers, key=lambda row: _own_id(row) == story.person_id), limit)
     yield indented(
         grid(
             ("identifier", "pseudonym", "first seen", "last seen", "alias"),
@@ -133,7 +134,7 @@ def _identity(story: PersonStory, limit: int) -> Iterator[RenderableType]:
         )
     )
     yield from shortened(len(rows), len(story.identifiers), "identifiers")
-    named = {canonical_id(Identifier(row["namespace"], row["value"])) for row in story.identifiers}
+    named = set(map(_own_id, story.identifiers))
     elsewhere = [row["person_id"] for row in story.aliases if row["person_id"] not in named]
     if elsewhere:
         yield indented(text(f"also known as {', '.join(elsewhere)}"))
@@ -163,8 +164,12 @@ def _identity(story: PersonStory, limit: int) -> Iterator[RenderableType]:
 
 
 def _alias(row: Row, person_id: str) -> Text:
-    own = canonical_id(Identifier(row["namespace"], row["value"]))
+    own = _own_id(row)
     return Text("names the person", style="bold") if own == person_id else text(own, "dim")
+
+
+def _own_id(row: Row) -> str:
+    return canonical_id(Identifier(row["namespace"], row["value"]))
 
 
 def _sessions(story: PersonStory, limit: int) -> Iterator[RenderableType]:
