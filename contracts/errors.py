@@ -10,7 +10,7 @@ from pathlib import Path
 
 EXIT_CODES: dict[int, str] = {
     0: "success",
-    1: "an unexpected failure: a defect of Wayline, reported with its traceback in the log",
+    1: "an unexpected failure: a defect of Wayline, reported with its traceback",
     2: "the command line itself is wrong",
     3: "a configuration file (project, ontology, identity, policy, mapping) is invalid",
     4: "the input cannot be read, or nothing in it is an event file",

@@ -54,7 +54,7 @@ Progress = Callable[[str], None]
 class TrainingSettings:
     """``window`` is H of the target in microseconds; ``max_rows`` bounds memory and time."""
 
-    window: int = 7 * DAY
+    window: int = DAY // 2
     max_rows: int = 60_000
     min_rows: int = 300
     min_persons: int = 30

@@ -17,7 +17,7 @@ from contracts.tables import FIXED_TABLES, Table, feature_tables
 from features.journey_features import FEATURE_NAMES, feature_columns
 from models.scoring import load_activated
 from pipelines.config import ProjectConfig, load_config
-from pipelines.graph import TOMBSTONES, RunPlan
+from pipelines.graph import RunPlan
 from transforms.actions import ActRules
 from transforms.decide.policy import load_policies, policy_vocabulary
 from transforms.decide.rules import PolicySet
@@ -28,7 +28,7 @@ from transforms.journey.ontology import Ontology, load_ontology
 from transforms.journey.worker import JourneySettings
 from transforms.keys import DEAD_LETTER_KEY_VARIABLE, PSEUDONYM_KEY_VARIABLE, load_key
 from transforms.stores.effects import SendCap, open_effects
-from transforms.tables.output import OutputFolder, next_revision
+from transforms.tables.output import TOMBSTONES, OutputFolder, next_revision
 from transforms.validate import ValidationRules
 
 Mode = Literal["live", "dry-run"]
@@ -89,6 +89,8 @@ def make_plan(options: RunOptions, definitions: Definitions, folder: OutputFolde
     identity = load_rules(config.identity)
     registry = options.registry or folder.registry
     load_activated(registry, ontology.stage_names)
+    if options.actions == "live":
+        config.channels.preflight()
     effects = folder.stores / "effects.sqlite"
     open_effects(effects).close()
     features, scores = feature_tables(feature_columns(), ontology.stage_names)

@@ -80,7 +80,7 @@ def plan_action(decision: Decision, rules: ActRules) -> PlannedAction:
     nothing = decision.chosen == NOTHING or decision.channel is None
     channel = NOTHING if nothing or decision.channel is None else decision.channel
     reason = (
-        f"nothing: {decision.reason}"
+        (decision.reason if decision.reason.startswith(NOTHING) else f"{NOTHING}: {decision.reason}")
         if nothing
         else DRY_RUN
         if rules.mode == "dry-run"

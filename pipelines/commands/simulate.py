@@ -106,7 +106,7 @@ def _respond(out: Path, run_folder: Path, days: int, key_file: Path | None, iden
     from sources.simulator.respond import read_run, respond
 
     run = read_run(run_folder)
-    pseudonym = _pseudonym_of(run_folder, key_file, identity)
+    pseudonym = pseudonym_of(run_folder, key_file, identity)
     with _progress("playing on") as show:
         summary = respond(out, run, pseudonym, days, show)
     _report(out, summary.simulation)
@@ -117,7 +117,7 @@ def _respond(out: Path, run_folder: Path, days: int, key_file: Path | None, iden
     )
 
 
-def _pseudonym_of(run_folder: Path, key_file: Path | None, identity: Path | None) -> Pseudonym:
+def pseudonym_of(run_folder: Path, key_file: Path | None, identity: Path | None) -> Pseudonym:
     """The run's own way from a raw identifier to its pseudonym."""
     from contracts.event import Identifier
     from pipelines.config import SHIPPED

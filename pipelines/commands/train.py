@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.option(
     "--horizon-days",
     type=click.FloatRange(0, 365, min_open=True),
-    default=7.0,
+    default=0.5,
     show_default=True,
     help="H of the target: the furthest stage-defining outcome within so many days is what is foreseen.",
 )

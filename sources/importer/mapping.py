@@ -16,10 +16,10 @@ from contracts import documents
 from contracts.documents import Node
 from contracts.errors import ConfigurationError
 from contracts.event import EMPTY_CONTEXT, Context, Event, Identifier
-from sources.importer.values import Path, Row, RowError, Value, parse_path, parse_value
+from sources.importer.values import Path, Row, RowError, Value, as_text, parse_path, parse_value
 
 FORMATS = ("csv", "tsv", "jsonl", "json", "parquet")
-_ROOT = ("name", "version", "format", "delimiter", "nulls", "unnest", "filter", "event")
+_ROOT = ("name", "format", "delimiter", "nulls", "unnest", "filter", "event")
 _CONTEXT = (
     "url",
     "path",
@@ -61,6 +61,7 @@ _TESTS = ("equals", "not_equals", "in", "not_in", "matches", "present")
 class Test:
     """A condition on one field; a field that is absent passes only ``present: false`` and the negated tests."""
 
+    line: int
     path: Path
     kind: str
     values: frozenset[str]
@@ -69,7 +70,7 @@ class Test:
 
     def holds(self, row: Row) -> bool:
         found = self.path.find(row)
-        text = None if found is None or (isinstance(found, str) and found in self.nulls) else str(found)
+        text = None if found is None or (isinstance(found, str) and found in self.nulls) else as_text(found)
         if self.kind == "present":
             return (text is not None) == ("true" in self.values)
         if self.kind == "matches":
@@ -120,6 +121,8 @@ class Mapping:
         for value in values:
             for path in value.paths:
                 yield path.text, value.line
+        for test in (*self.filters, *(test for rule in self.names for test in rule.tests)):
+            yield test.path.text, test.line
 
     def rows(self, row: Row) -> Iterator[Row]:
         """The row itself, or one row for each item of the array to unnest; the outer fields stay reachable."""
@@ -247,6 +250,8 @@ def _named(
     out = []
     for name, item in node.items():
         value = parse_value(item, nulls)
+        if kind == "boolean" and value.constant is not None and not isinstance(value.constant, bool):
+            item.fail(f"{item.where} must be true or false, without quotes")
         if kind is not None and value.constant is None and value.kind != kind:
             item.fail(f"{item.where} must be of type {kind}", hint=f"write {{field: …, type: {kind}}}")
         out.append((name, value))
@@ -303,5 +308,5 @@ def _tests(node: Node, nulls: frozenset[str]) -> Iterator[Test]:
             values = frozenset({"true" if item.boolean() else "false"})
         else:
             listed = item.list() if isinstance(item.value, list) else [item]
-            values = frozenset(str(entry.plain()) for entry in listed)
-        yield Test(path, kind, values, pattern, nulls)
+            values = frozenset(as_text(entry.plain()) for entry in listed)
+        yield Test(node.line, path, kind, values, pattern, nulls)

@@ -145,7 +145,7 @@ class Value:
     def text(self, row: Row, name: str) -> str | None:
         """``scalar`` as text."""
         found = self.scalar(row, name)
-        return None if found is None else _as_text(found)
+        return None if found is None else as_text(found)
 
     def micros(self, row: Row, name: str) -> int | None:
         """The value as a time: UTC microseconds. Raises RowError."""
@@ -157,14 +157,14 @@ class Value:
         return _time(found, self.time_format, self.zone, name)
 
     def _hash(self, row: Row) -> str:
-        parts = [_as_text(found) if (found := path.find(row)) is not None else "" for path in self.hashed]
+        parts = [as_text(found) if (found := path.find(row)) is not None else "" for path in self.hashed]
         # each part with its length, so that no two rows can agree by shifting text between fields
         text = "".join(f"{len(part)}:{part}" for part in parts)
         return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
     def _look_up(self, found: Any, name: str) -> Scalar:
         assert self.lookup is not None
-        key = _as_text(found)
+        key = as_text(found)
         if key in self.lookup:
             return self.lookup[key]
         if self.keep:
@@ -190,7 +190,11 @@ def parse_value(node: Node, nulls: frozenset[str], *, time: bool = False, requir
     kind_node, default, must = node.get("type"), node.get("default"), node.get("required")
     required = must.boolean() if must else required
     kind = kind_node.choice(TYPES) if kind_node else "string"
-    fallback = None if default is None else _scalar_of(default)
+    fallback = None if default is None else _default_of(default, kind)
+    if time:
+        for key in ("lookup", "else", "default", "type"):
+            if odd := node.get(key):
+                odd.fail(f"{odd.where} has no meaning for a time", hint="a time has field, format and zone")
     if constant := node.get("constant"):
         if time:
             node.fail(f"{node.where} must come from the row: a constant time would order nothing")
@@ -226,6 +230,14 @@ def parse_value(node: Node, nulls: frozenset[str], *, time: bool = False, requir
     )
 
 
+def _default_of(node: Node, kind: str) -> Scalar:
+    """A default, which must be of the value's type."""
+    try:
+        return _convert(_scalar_of(node), kind, node.where)
+    except RowError as error:
+        node.fail(f"{node.where}: {error}")
+
+
 def _scalar_of(node: Node) -> Scalar:
     if isinstance(node.value, (dict, list)):
         node.fail(f"{node.where} must be a single value, not {node.kind}")
@@ -233,7 +245,8 @@ def _scalar_of(node: Node) -> Scalar:
     return value
 
 
-def _as_text(found: Any) -> str:
+def as_text(found: Any) -> str:
+    """A value as text, as CSV would have it: true, 7, 7.5."""
     if isinstance(found, bool):
         return "true" if found else "false"
     if isinstance(found, float) and found.is_integer() and abs(found) < _LONG:
@@ -245,8 +258,8 @@ def _convert(found: Any, kind: str, name: str) -> Scalar:
     if isinstance(found, (dict, list)):
         raise RowError("bad_row", f"{name} is a nested value where a single one was expected")
     if kind == "string":
-        return _as_text(found)
-    text = _as_text(found).strip()
+        return as_text(found)
+    text = as_text(found).strip()
     if kind == "boolean":
         if text.lower() in _TRUE:
             return True

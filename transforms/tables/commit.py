@@ -3,12 +3,13 @@
 For each table the staged rows are compared with the newest rows of OUT by key: unchanged rows are dropped, new and
 changed ones become a part of the new revision, and for a table that the run states whole (``Table.refolded``) a key
 that vanished gets a tombstone. On a first run nothing is compared and the staged parts are moved as they are. When
-events of earlier runs were erased, the old parts of refolded tables are replaced whole and the log's parts are written
-anew without these events, so that nothing of them stays on disk.
+events of earlier runs were erased, the old parts of refolded tables are replaced whole, and the log, ``decisions`` and
+``actions`` are written anew without what was erased, so that nothing of it stays on disk.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,21 @@ from typing import Any
 import duckdb
 import pyarrow.parquet as pq
 
-from contracts.tables import META, Table
+from contracts.tables import ACTIONS, DECISIONS, META, Table
 from transforms.tables.batches import arrow_schema
 from transforms.tables.log import ERASED
-from transforms.tables.output import Moves, OutputFolder, publish
+from transforms.tables.output import TOMBSTONES, Moves, OutputFolder, publish
 
 SCHEMA_PART = "_schema.parquet"
 """An empty part with every column, so that a view exists before the first row, and columns added later are known."""
 
+PURGES = "purges"
+"""Folder below the staging folder: (strand, time up to which it is erased)."""
+
+TOMBSTONES = "tombstones.json"
+"""How files of erased identifiers end: staged by a run, kept in ``OUT/stores`` for the next."""
+
+_OF_DECISIONS = (DECISIONS.name, ACTIONS.name)
 _MEMORY = "700MB"
 
 
@@ -56,7 +64,8 @@ def commit(
     connection = connect(folder)
     try:
         erased = sorted((folder.staging / ERASED).glob("*.parquet"))
-        rewrite = bool(erased)
+        forgotten = _forget_decisions(connection, folder)
+        rewrite = bool(erased) or forgotten
         for table in tables:
             staged = sorted((folder.staging / table.name).glob("*.parquet"))
             current = sorted((folder.tables / table.name).glob("r*.parquet"))
@@ -71,12 +80,23 @@ def commit(
                 continue
             delta = folder.staging / f"delta-{table.name}.parquet"
             gained[table.name] = _write_delta(connection, table, staged, current, revision, delta)
-            if gained[table.name]:
+            if forgotten and table.name in _OF_DECISIONS:
+                kept = folder.staging / f"kept-{table.name}.parquet"
+                _write_kept(connection, table, [*current, delta], kept)
+                remove.extend(_relative(folder, path) for path in current)
+                rename.append((_relative(folder, kept), f"tables/{table.name}/r{revision:06d}-kept.parquet"))
+            elif gained[table.name]:
                 target = f"tables/{table.name}/r{revision:06d}-delta.parquet"
                 rename.append((_relative(folder, delta), target))
         for path in sorted((folder.staging / "log").glob("*.parquet")):
             rename.append((_relative(folder, path), f"log/r{revision:06d}-{path.name}"))
-        if rewrite:
+        for path in sorted(folder.staging.glob(f"*{TOMBSTONES}")):
+            rename.append((_relative(folder, path), f"stores/{path.name}"))
+        tombstones = sorted(folder.staging.glob(f"*{TOMBSTONES}"))
+        if tombstones:
+            remove.extend(_relative(folder, path) for path in folder.stores.glob(f"*{TOMBSTONES}"))
+        rename.extend((_relative(folder, path), f"stores/r{revision:06d}-{path.name}") for path in tombstones)
+        if erased:
             for path, kept in _without_erased(connection, folder, erased):
                 remove.append(_relative(folder, path))
                 if kept is not None:
@@ -85,6 +105,27 @@ def commit(
         connection.close()
     publish(folder, Moves(tuple(rename), tuple(remove)))
     return gained
+
+
+def _forget_decisions(connection: Any, folder: OutputFolder) -> bool:
+    """Note in ``forgotten`` the decisions of erased strands up to their erasure. Returns whether there is one."""
+    purges = [row for path in (folder.staging / PURGES).glob("*.json") for row in json.loads(path.read_text())]
+    parts = sorted((folder.tables / DECISIONS.name).glob("r*.parquet"))
+    if not purges or not parts:
+        return False
+    connection.execute("CREATE OR REPLACE TEMP TABLE purges (strand VARCHAR, until BIGINT)")
+    connection.executemany("INSERT INTO purges VALUES (?, ?)", purges)
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE forgotten AS SELECT DISTINCT decision_id FROM "
+        f"{parts_sql(parts)} JOIN purges ON anchor_strand = strand AND epoch_us(\"at\") <= until"
+    )
+    return bool(connection.execute("SELECT count(*) FROM forgotten").fetchone()[0])
+
+
+def _write_kept(connection: Any, table: Table, parts: Sequence[Path], target: Path) -> None:
+    """The newest rows that belong to no forgotten decision."""
+    select = f"SELECT * FROM ({newest_rows(table, parts_sql(parts))}) ANTI JOIN forgotten USING (decision_id)"
+    connection.execute(f"COPY ({select}) TO {quote(str(target))} (FORMAT parquet, COMPRESSION zstd)")
 
 
 def _without_erased(

@@ -18,6 +18,9 @@ from pathlib import Path
 
 from contracts.errors import LockedError, OutputError
 
+TOMBSTONES = "tombstones.json"
+"""End of the names of files that say what was erased; they lie beside the stores."""
+
 FORMAT = 1
 """Raise it when parts or stores written before can no longer be read; say so in the changelog."""
 

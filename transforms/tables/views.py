@@ -2,7 +2,7 @@
 
 The database holds views only; the rows stay in the Parquet parts, so the file can be rebuilt at any time and is
 replaced by rename: a reader that has the old one open keeps it. Views name the parts by absolute path, since DuckDB
-resolves a relative one against the reader's working folder; after OUT was moved, any command that reads it rebuilds
+resolves a relative one against the reader's working folder; after OUT was moved, the next run or demo rebuilds
 the file.
 """
 
