@@ -110,9 +110,18 @@ def print_report(console: Console, out: Path, report: RunReport) -> None:
 
     ledger = Table(title=f"{report.run_id}: what became of every event", title_justify="left")
     ledger.add_column("source")
-    kinds = ("received", "accepted", "duplicate", "dead_lettered", "expired_late", "erased", "after_horizon")
+    named = {
+        "received": "received",
+        "accepted": "accepted",
+        "duplicate": "duplicate",
+        "dead_lettered": "dead",
+        "expired_late": "late",
+        "erased": "erased",
+        "after_horizon": "after as-of",
+    }
+    kinds = [kind for kind in named if kind != "after_horizon" or report.total.after_horizon]
     for kind in kinds:
-        ledger.add_column(kind.replace("_", " "), justify="right")
+        ledger.add_column(named[kind], justify="right")
     rows = (*report.rows, report.total) if len(report.rows) != 1 else report.rows
     for row in rows:
         ledger.add_row(row.source, *(f"{getattr(row, kind):,}" for kind in kinds))
@@ -121,5 +130,7 @@ def print_report(console: Console, out: Path, report: RunReport) -> None:
     balance = "balances" if not report.total.missing else f"[red]is off by {report.total.missing}[/red]"
     console.print(f"the ledger {balance}; {report.seconds:.1f} s, {rate:,.0f} events/s")
     gained = [f"{name} {count:,}" for name, count in sorted(report.gained.items()) if count]
+    effects = [f"{count:,} {status}" for status, count in sorted(report.effects.items()) if count]
+    console.print("decisions became: " + (", ".join(effects) or "there were none"))
     console.print("new or changed rows: " + (", ".join(gained) or "none"))
     console.print(f"tables: {out / 'tables'}    views: {out / 'wayline.duckdb'}")
