@@ -184,6 +184,7 @@ DECISIONS = Table(
         _c("policy_version", TEXT, "Policy in force."),
         _c("model_version", TEXT, "Model that scored the point, if any."),
         _c("propensity", REAL, "Probability with which the policy would choose this here."),
+        _c("slot", TEXT, "Policy slot: one decision a moment and slot."),
         _c("stage", TEXT, "Stage at the time."),
         _c("channel", TEXT, "Channel of the chosen candidate."),
         _c("plan", TEXT, "Plan it belongs to, if any."),

@@ -13,18 +13,14 @@ from typing import Literal
 
 from contracts.errors import OutputError
 from contracts.event import Identifier
-from contracts.tables import FIXED_TABLES, Table, feature_tables
-from features.journey_features import FEATURE_NAMES, feature_columns
+from contracts.tables import feature_tables
+from features.journey_features import feature_columns
 from models.scoring import load_activated
-from pipelines.config import ProjectConfig, load_config
+from pipelines.definitions import Definitions
 from pipelines.graph import RunPlan
 from transforms.actions import ActRules
-from transforms.decide.policy import load_policies, policy_vocabulary
-from transforms.decide.rules import PolicySet
 from transforms.identity.rules import load_rules
 from transforms.inputs import list_inputs
-from transforms.journey.facts import FACTS
-from transforms.journey.ontology import Ontology, load_ontology
 from transforms.journey.worker import JourneySettings
 from transforms.keys import DEAD_LETTER_KEY_VARIABLE, PSEUDONYM_KEY_VARIABLE, load_key
 from transforms.stores.effects import SendCap, open_effects
@@ -54,29 +50,6 @@ class RunOptions:
     workers: int | None = None
     runner: str = "DirectRunner"
     beam: tuple[str, ...] = field(default=())
-
-
-@dataclass(frozen=True)
-class Definitions:
-    """The files of a project, read and checked together."""
-
-    config: ProjectConfig
-    ontology: Ontology
-    policies: PolicySet
-
-    @property
-    def tables(self) -> tuple[Table, ...]:
-        """Every table of OUT, also those whose columns come from features and stages."""
-        return (*FIXED_TABLES, *feature_tables(feature_columns(), self.ontology.stage_names))
-
-
-def load_definitions(config: Path | None, session_by: str | None = None) -> Definitions:
-    """Read configuration, ontology and policies. Raises ConfigurationError with file and line."""
-    loaded = load_config(config)
-    ontology = load_ontology(loaded.ontology, session_by or loaded.session_by)
-    vocabulary = policy_vocabulary(FEATURE_NAMES, FACTS)
-    policies = load_policies(loaded.policies, vocabulary, ontology.stage_names)
-    return Definitions(loaded, ontology, policies)
 
 
 def make_plan(options: RunOptions, definitions: Definitions, folder: OutputFolder, files: list[str]) -> RunPlan:

@@ -12,14 +12,8 @@ from typing import Any
 
 from contracts.errors import LedgerError, WaylineError
 from contracts.tables import RUN_LEDGER
-from pipelines.plan import (
-    Definitions,
-    RunOptions,
-    default_workers,
-    find_inputs,
-    load_definitions,
-    make_plan,
-)
+from pipelines.definitions import Definitions, load_definitions
+from pipelines.plan import RunOptions, default_workers, find_inputs, make_plan
 from transforms import ledger
 from transforms.actions import check_decision_ledger
 from transforms.ledger import LedgerRow
@@ -163,8 +157,8 @@ def _commit(
 def _retire(folder: OutputFolder, revision: int) -> None:
     """Take persons that are none any more, because they merged or were erased, out of the online store.
 
-    A run writes the vector of every person there is, so what is older than the run belongs to nobody. Said anew by every
-    run, so a run that died before this point leaves nothing behind.
+    A run writes the vector of every person there is, so what is older than the run belongs to nobody. Said anew by
+    every run, so a run that died before this point leaves nothing behind.
     """
     from features.names import VIEW
     from features.online_table import ONLINE_FILE, OnlineTable

@@ -145,7 +145,7 @@ def _counts(report: RunReport) -> str:
 
 
 def _query(out: Path, sql: str) -> list[tuple[Any, ...]]:
-    from pipelines.plan import load_definitions
+    from pipelines.definitions import load_definitions
     from transforms.tables.views import open_views
 
     connection = open_views(out, load_definitions(None).tables)

@@ -11,7 +11,7 @@ import click
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from pipelines.plan import Definitions
+    from pipelines.definitions import Definitions
     from reports.lookup import JourneyTables
     from transforms.dead_letter import DeadLetterBox
 
@@ -49,7 +49,7 @@ def command(
     """
     if sum(asked is not None for asked in (person, event, decision)) != 1:
         raise click.UsageError("name one of --person, --event and --decision")
-    from pipelines.plan import load_definitions
+    from pipelines.definitions import load_definitions
     from reports.lookup import JourneyTables
 
     definitions = load_definitions(config)

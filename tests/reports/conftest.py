@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from contracts.tables import Table
-from pipelines.plan import Definitions, RunOptions, load_definitions
+from pipelines.definitions import Definitions, load_definitions
+from pipelines.plan import RunOptions
 from pipelines.run import run
 from sources.simulator.config import WorldConfig
 from sources.simulator.world import simulate

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.cli import main
-from pipelines.plan import Definitions
+from pipelines.definitions import Definitions
 from reports.explain import explain_decision, explain_event, explain_person
 from reports.letters import letters_of
 from reports.lookup import JourneyTables, Row

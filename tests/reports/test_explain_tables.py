@@ -10,7 +10,7 @@ import pytest
 
 from contracts.errors import OutputError
 from contracts.tables import JSON, Table
-from pipelines.plan import Definitions
+from pipelines.definitions import Definitions
 from reports.lookup import JourneyTables
 from transforms.tables.commit import name_sql
 from transforms.tables.views import open_views

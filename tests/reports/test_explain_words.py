@@ -8,7 +8,7 @@ from io import StringIO
 import pytest
 from rich.console import Console, RenderableType
 
-from pipelines.plan import Definitions
+from pipelines.definitions import Definitions
 from reports.explain import PersonStory
 from reports.rendering import clean, length, plain, text
 from reports.tell_person import rule_words, tell_person

@@ -96,6 +96,7 @@ def decision_row(decision: Decision) -> Row:
         decision.policy_version,
         decision.model_version,
         decision.propensity,
+        decision.slot,
         decision.stage,
         decision.channel,
         decision.plan,
