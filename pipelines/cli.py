@@ -6,6 +6,7 @@ Errors a user can meet are ``WaylineError``s: one message, one hint, their exit 
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
 import click
@@ -73,6 +74,8 @@ def wayline() -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the console script; ends the process with a documented exit code."""
     telemetry.disable()
+    # processes are the unit of parallelism; threads of a numerical library inside them only get in each other's way
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     try:
         code = wayline.main(args=arguments, standalone_mode=False)
     except click.exceptions.Abort:

@@ -69,7 +69,7 @@ def command(out: Path, customers: int, seed: int) -> None:
     console.print(f"\nDone in {time.monotonic() - started:.0f} s. Everything is in [bold]{results}[/bold]:")
     console.print(f"  views          duckdb {results / 'wayline.duckdb'}  (SELECT * FROM journeys)")
     console.print(f"  sent actions   {results / 'actions'}")
-    console.print(f"  one story      wayline explain --out {results} --person {_someone(results)}")
+    console.print(f"  one story      wayline explain --out {results} --person {_someone(results)}", soft_wrap=True)
 
 
 def _clear(out: Path, *folders: Path) -> None:
