@@ -23,6 +23,7 @@ from contracts.exchange import (
     DeadLetter,
     IdentityRows,
     Link,
+    Purge,
     ShardInput,
     TableBatch,
 )
@@ -41,16 +42,17 @@ from transforms.learn import Learn
 from transforms.ledger import DECISIONS_FILE, SumLedger
 from transforms.link import ResolveIdentity
 from transforms.read import ReadEvents
+from transforms.stores.effects import open_effects
 from transforms.strand import Strand
 from transforms.tables import rows
 from transforms.tables.batches import columns_of, table_batch
+from transforms.tables.commit import PURGES
 from transforms.tables.keyed import GatherRows
 from transforms.tables.log import ERASED, LOG, write_log
+from transforms.tables.output import TOMBSTONES
 from transforms.tables.parts import WriteParts
 from transforms.tables.stored import ReadStored
 from transforms.validate import ValidationRules
-
-TOMBSTONES = "tombstones.json"
 
 
 @dataclass(frozen=True)
@@ -99,10 +101,10 @@ def build(pipeline: beam.Pipeline, plan: RunPlan) -> None:
 
     links = (protected.links, stored.links) | "AllLinks" >> beam.Flatten()
     resolved = links | "Link" >> ResolveIdentity(plan.identity, plan.strand_shards, plan.revision, plan.tombstones)
-    events = (protected.strand_inputs, stored.strand_inputs) | "AllEvents" >> beam.Flatten()
-    strands = (events, resolved.assignments) | "Strand" >> Strand(box, schema_id("event"), plan.journey_shards)
+    inputs = (protected.strand_inputs, stored.strand_inputs, resolved.assignments)
+    strands = inputs | "Strand" >> Strand(box, schema_id("event"), plan.journey_shards)
 
-    horizon = links | "Horizon" >> _Horizon(plan.as_of)
+    horizon = links | "Horizon" >> _Horizon(plan.as_of, max(plan.tombstones.values(), default=0))
     journeys = strands.records | "Journey" >> Journey(
         plan.journey, plan.registry, plan.effects, horizon, plan.journey_shards
     )
@@ -112,18 +114,21 @@ def build(pipeline: beam.Pipeline, plan: RunPlan) -> None:
     labels = (journeys.learn, acted.learn) | "Learn" >> Learn(plan.maturity)
 
     dead = (validated.dead_letters, protected.dead_letters, strands.dead_letters) | "AllDeadLetters" >> beam.Flatten()
-    batches = (
-        journeys.tables,
-        resolved.rows | "IdentityRows" >> beam.ParDo(_IdentityTables(plan.revision)).with_output_types(TableBatch),
-        acted.actions | "ActionRows" >> GatherRows(ACTIONS, Action, _action_id, rows.action_row, plan.revision, False),
-        labels | "LabelRows" >> beam.ParDo(_LabelTable(plan.revision)).with_output_types(TableBatch),
-        dead | "DeadLetterRows" >> _DeadLetterRows(DEAD_LETTERS, plan.revision, expired=False),
-        dead | "ExpiredRows" >> _DeadLetterRows(EXPIRED_LATE, plan.revision, expired=True),
-    ) | "AllTables" >> beam.Flatten()
-    _ = batches | "Tables" >> WriteParts(plan.staging)
+    tables = {
+        "Journeys": journeys.tables,
+        "Identity": resolved.rows
+        | "IdentityRows" >> beam.ParDo(_IdentityTables(plan.revision)).with_output_types(TableBatch),
+        "Actions": acted.actions
+        | "ActionRows" >> GatherRows(ACTIONS, Action, _action_id, rows.action_row, plan.revision, False),
+        "Labels": labels | "LabelRows" >> beam.ParDo(_LabelTable(plan.revision)).with_output_types(TableBatch),
+        "DeadLetters": dead | "DeadLetterRows" >> _DeadLetterRows(DEAD_LETTERS, plan.revision, expired=False),
+        "Expired": dead | "ExpiredRows" >> _DeadLetterRows(EXPIRED_LATE, plan.revision, expired=True),
+    }
+    _ = tables | "Tables" >> WriteParts(plan.staging)
     _ = strands.log | "Log" >> beam.ParDo(_WriteLog(plan.staging, plan.strand_shards, LOG))
     _ = strands.erased | "Erased" >> beam.ParDo(_WriteLog(plan.staging, plan.strand_shards, ERASED))
     _ = journeys.online | "Online" >> beam.ParDo(PushFeatures(plan.feast))
+    _ = strands.purges | "Purge" >> beam.ParDo(_PurgeEffects(plan.effects, plan.staging))
     _ = resolved.rows | "Tombstones" >> beam.ParDo(_WriteTombstones(plan.staging))
     counts = (read.ledger, validated.ledger, protected.ledger, strands.ledger) | "AllCounts" >> beam.Flatten()
     _ = counts | "Ledger" >> SumLedger(plan.staging)
@@ -150,19 +155,35 @@ def _is_dead(letter: DeadLetter) -> bool:
     return not letter.expired
 
 
-def _latest(times: Iterable[int]) -> int:
-    return max(times, default=0)
+class _Latest(beam.CombineFn):  # type: ignore[misc]  # Beam's base class is untyped
+    def __init__(self, floor: int) -> None:
+        super().__init__()
+        self._floor = floor
+
+    def create_accumulator(self) -> int:
+        return self._floor
+
+    def add_input(self, accumulator: int, element: int) -> int:
+        return max(accumulator, element)
+
+    def merge_accumulators(self, accumulators: Iterable[int]) -> int:
+        return max(accumulators, default=self._floor)
+
+    def extract_output(self, accumulator: int) -> int:
+        return accumulator
 
 
 class _Horizon(beam.PTransform):  # type: ignore[misc]  # Beam's base class is untyped
     """The one instant up to which journeys are folded: ``as_of``, or the greatest event time among the links.
 
-    Every accepted event leaves a link, so no second look at the events is needed.
+    Every accepted event leaves a link, so no second look at the events is needed. ``erased_until`` is the latest
+    erasure of earlier runs: its request is in no log, and time does not go back because of it.
     """
 
-    def __init__(self, as_of: int | None) -> None:
+    def __init__(self, as_of: int | None, erased_until: int) -> None:
         super().__init__()
         self._as_of = as_of
+        self._latest = _Latest(erased_until)
 
     def expand(self, links: beam.PCollection[Link]) -> beam.PCollection[int]:
         if self._as_of is not None:
@@ -170,7 +191,7 @@ class _Horizon(beam.PTransform):  # type: ignore[misc]  # Beam's base class is u
         return (
             links
             | "LastTime" >> beam.Map(_last_time).with_output_types(int)
-            | "Latest" >> beam.CombineGlobally(_latest).with_input_types(int).with_output_types(int)
+            | "Latest" >> beam.CombineGlobally(self._latest).with_input_types(int).with_output_types(int)
         )
 
 
@@ -244,6 +265,37 @@ class _WriteLog(beam.DoFn):  # type: ignore[misc]
             name = "\0".join((first.event_id, *first.primary)).encode("utf-8", "surrogatepass")
             digest = hashlib.blake2b(name, digest_size=6).hexdigest()
             write_log(self._staging, f"s{shard}-{digest}", element.events, self._folder)
+
+
+class _PurgeEffects(beam.DoFn):  # type: ignore[misc]
+    """Erased strands out of the effect store, before a journey reads it, and to the staging folder for the commit."""
+
+    def __init__(self, effects: str, staging: str) -> None:
+        self._effects = Path(effects)
+        self._staging = Path(staging) / PURGES
+
+    def start_bundle(self) -> None:
+        self._purges: list[tuple[str, int]] = []
+
+    def process(self, element: Purge) -> None:
+        self._purges.append((element.strand_id, element.until))
+
+    def finish_bundle(self) -> None:
+        if not self._purges:
+            return
+        by_time: dict[int, list[str]] = {}
+        for strand, until in sorted(self._purges):
+            by_time.setdefault(until, []).append(strand)
+        store = open_effects(self._effects)
+        try:
+            for until, strands in by_time.items():
+                store.purge(strands, until)
+        finally:
+            store.close()
+        content = json.dumps(sorted(self._purges))
+        self._staging.mkdir(exist_ok=True)
+        name = hashlib.blake2b(content.encode(), digest_size=6).hexdigest()
+        (self._staging / f"{name}.json").write_text(content, encoding="utf-8")
 
 
 class _WriteTombstones(beam.DoFn):  # type: ignore[misc]

@@ -56,8 +56,8 @@ class ShardResult:
     """What a shard gives.
 
     ``counts`` holds (source, kind) -> events, for events of this run only. ``log`` are the events to keep for the next
-    run: new ones, and copies that replace a stored one. ``purges`` name the strands with something erased;
-    ``erased`` are the stored events among it, which must leave the log.
+    run: new ones, losers of a conflict too, and copies that replace a stored one. ``purges`` name the strands with
+    something erased; ``erased`` are the stored events among it, which must leave the log.
     """
 
     records: list[StrandRecord] = field(default_factory=list)
@@ -80,8 +80,8 @@ def fold_shard(inputs: Iterable[ShardInput], box: Rejects, schema_id: str = "", 
 
     Each event of this run meets one fate. An event of a strand whose person asked for erasure, at or before the
     request, is ``erased``. Of several events with one id and one primary identifier the payload with the lowest hash is
-    ``accepted``, unless an earlier run already accepted it; each other payload is one dead letter, unless an earlier
-    run had accepted that; all further copies are ``duplicate``. Of equal payloads the earliest received counts.
+    ``accepted``, unless it is in the log already; each other payload is one dead letter, unless it is in the log; all
+    further copies are ``duplicate``. Of equal payloads the earliest received counts.
 
     Args:
         inputs: all events and assignments of the shard; of several assignments of a strand the greatest sequence
@@ -196,6 +196,9 @@ def _settle(
         else:
             fate = DEAD_LETTERED
             result.dead_letters.append(_conflict(best, winner, box, schema_id))
+            if not best.stored:
+                # its links are evidence of identity in this run, so they must be in every later one
+                result.log.append(best)
         for position, copy in enumerate(new):
             counts[copy.source, DUPLICATE if position or was_stored else fate] += 1
     return winner

@@ -136,7 +136,10 @@ class EffectStore(Protocol):
         ...
 
     def purge(self, strands: Collection[str], up_to: int) -> int:
-        """Erase what was decided, done and answered under these strands up to a time; return the rows erased."""
+        """Erase what was decided, done and answered under these strands up to a time; return the rows erased.
+
+        Whose the strands are, and the consent of persons without any other, is forgotten too.
+        """
         ...
 
     def close(self) -> None:

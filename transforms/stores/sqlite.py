@@ -106,6 +106,8 @@ class Database:
         connection = self._connection
         connection.execute("PRAGMA cache_size = -65536")
         connection.execute("PRAGMA temp_store = MEMORY")
+        # what is erased must not stay in free pages
+        connection.execute("PRAGMA secure_delete = ON")
         self._check_owner(connection)
         self._use_wal(connection)
         connection.execute("PRAGMA synchronous = FULL")

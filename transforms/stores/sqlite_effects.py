@@ -279,6 +279,9 @@ class SqliteEffectStore:
                 erased += connection.execute(
                     f"DELETE FROM {table} WHERE anchor_strand {_LISTED} AND {time} <= ?", (listed, up_to)
                 ).rowcount
+            # who goes on is noted again by the next fold
+            connection.execute(f"DELETE FROM strands WHERE strand_id {_LISTED}", (listed,))
+            connection.execute("DELETE FROM persons WHERE person_id NOT IN (SELECT person_id FROM strands)")
         return erased
 
     def _decoded(self, encoding: int, body: bytes) -> Decision:

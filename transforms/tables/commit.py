@@ -28,9 +28,6 @@ SCHEMA_PART = "_schema.parquet"
 PURGES = "purges"
 """Folder below the staging folder: (strand, time up to which it is erased)."""
 
-TOMBSTONES = "tombstones.json"
-"""How files of erased identifiers end: staged by a run, kept in ``OUT/stores`` for the next."""
-
 _OF_DECISIONS = (DECISIONS.name, ACTIONS.name)
 _MEMORY = "700MB"
 
@@ -81,10 +78,10 @@ def commit(
             delta = folder.staging / f"delta-{table.name}.parquet"
             gained[table.name] = _write_delta(connection, table, staged, current, revision, delta)
             if forgotten and table.name in _OF_DECISIONS:
-                kept = folder.staging / f"kept-{table.name}.parquet"
-                _write_kept(connection, table, [*current, delta], kept)
+                whole = folder.staging / f"kept-{table.name}.parquet"
+                _write_kept(connection, table, [*current, delta], whole)
                 remove.extend(_relative(folder, path) for path in current)
-                rename.append((_relative(folder, kept), f"tables/{table.name}/r{revision:06d}-kept.parquet"))
+                rename.append((_relative(folder, whole), f"tables/{table.name}/r{revision:06d}-kept.parquet"))
             elif gained[table.name]:
                 target = f"tables/{table.name}/r{revision:06d}-delta.parquet"
                 rename.append((_relative(folder, delta), target))
@@ -92,10 +89,6 @@ def commit(
             rename.append((_relative(folder, path), f"log/r{revision:06d}-{path.name}"))
         for path in sorted(folder.staging.glob(f"*{TOMBSTONES}")):
             rename.append((_relative(folder, path), f"stores/{path.name}"))
-        tombstones = sorted(folder.staging.glob(f"*{TOMBSTONES}"))
-        if tombstones:
-            remove.extend(_relative(folder, path) for path in folder.stores.glob(f"*{TOMBSTONES}"))
-        rename.extend((_relative(folder, path), f"stores/r{revision:06d}-{path.name}") for path in tombstones)
         if erased:
             for path, kept in _without_erased(connection, folder, erased):
                 remove.append(_relative(folder, path))
@@ -117,7 +110,7 @@ def _forget_decisions(connection: Any, folder: OutputFolder) -> bool:
     connection.executemany("INSERT INTO purges VALUES (?, ?)", purges)
     connection.execute(
         "CREATE OR REPLACE TEMP TABLE forgotten AS SELECT DISTINCT decision_id FROM "
-        f"{parts_sql(parts)} JOIN purges ON anchor_strand = strand AND epoch_us(\"at\") <= until"
+        f'{parts_sql(parts)} JOIN purges ON anchor_strand = strand AND epoch_us("at") <= until'
     )
     return bool(connection.execute("SELECT count(*) FROM forgotten").fetchone()[0])
 
