@@ -38,6 +38,9 @@ PLAIN: tuple[type[Any], ...] = (
 )
 
 
+_ROUGH_SIZE = 256
+
+
 class WireCoder(coders.Coder):  # type: ignore[misc]  # Beam's base class is untyped
     """MessagePack of one contract dataclass; see ``contracts.wire``."""
 
@@ -48,6 +51,10 @@ class WireCoder(coders.Coder):  # type: ignore[misc]  # Beam's base class is unt
 
     def decode(self, encoded: bytes) -> Any:
         return wire.unpack(self.kind, encoded)
+
+    def estimate_size(self, value: Any) -> int:
+        """A constant: Beam asks it of a sample of elements, only for its display, and would encode each of them."""
+        return _ROUGH_SIZE
 
     def is_deterministic(self) -> bool:
         return False

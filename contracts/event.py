@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from contracts.construction import fast_init
+
 Scalar = bool | int | float | str | None
 
 SECOND = 1_000_000
@@ -24,6 +26,7 @@ class Identifier(NamedTuple):
     value: str
 
 
+@fast_init
 @dataclass(frozen=True, slots=True)
 class Context:
     """Page or app context; a field is None when the source did not give it."""
@@ -42,6 +45,7 @@ class Context:
 EMPTY_CONTEXT = Context()
 
 
+@fast_init
 @dataclass(frozen=True, slots=True)
 class Event:
     """One event. Field meanings stand in ``schemas/event``; ``context`` is never None here, so readers need no test."""

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from contracts.construction import fast_init
 from contracts.event import Event, Identifier
 
 # --- source ------------------------------------------------------------------------------------------------------
 
 
+@fast_init
 @dataclass(frozen=True, slots=True)
 class Received:
     """One unit handed out by a source: a decoded event, or bytes that are none.
@@ -32,6 +34,7 @@ class Received:
 # --- rejected ----------------------------------------------------------------------------------------------------
 
 
+@fast_init
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
     """Something that could not go on, whole and replayable. Schema: ``dead_letter``.
@@ -54,6 +57,7 @@ class DeadLetter:
     expired: bool = False
 
 
+@fast_init
 @dataclass(frozen=True, slots=True)
 class LedgerCount:
     """``n`` events of a source met ``kind`` of fate. Kinds are the columns of the ``run_ledger`` table."""
@@ -66,6 +70,7 @@ class LedgerCount:
 # --- link and strand ---------------------------------------------------------------------------------------------
 
 
+@fast_init
 @dataclass(frozen=True, slots=True)
 class Link:
     """Two identifiers seen on one event, or one seen alone (``right`` is None), with its evidence.
@@ -85,6 +90,7 @@ class Link:
     erase_before: int | None = None
 
 
+@fast_init
 @dataclass(frozen=True, slots=True)
 class Assignment:
     """To which person a strand belongs: a step function of event time.
@@ -103,6 +109,7 @@ class Assignment:
 MIN_TIME = -(2**62)
 
 
+@fast_init
 @dataclass(frozen=True, slots=True)
 class StrandEvent:
     """An event on its way to its strand: the fields the strand stage needs, and the event itself still encoded.
@@ -121,6 +128,7 @@ class StrandEvent:
     stored: bool = False
 
 
+@fast_init
 @dataclass(frozen=True, slots=True)
 class ShardInput:
     """What reaches one shard of the strand stage at once: events, assignments, or both."""
@@ -129,6 +137,7 @@ class ShardInput:
     assignments: tuple[Assignment, ...] = ()
 
 
+@fast_init
 @dataclass(frozen=True, slots=True)
 class StrandRecord:
     """A strand's part in one person's journey, deduplicated and in order. Schema: ``strand_record``.
@@ -145,6 +154,7 @@ class StrandRecord:
     events: tuple[bytes, ...]
 
 
+@fast_init
 @dataclass(frozen=True, slots=True)
 class LinkBatch:
     """Links on their way to resolution, merged per pair as far as one worker saw them."""
@@ -152,6 +162,7 @@ class LinkBatch:
     links: tuple[Link, ...]
 
 
+@fast_init
 @dataclass(frozen=True, slots=True)
 class IdentityRows:
     """What resolution says, in batches.
@@ -168,6 +179,7 @@ class IdentityRows:
     erasures: tuple[tuple[str, str, int], ...] = ()
 
 
+@fast_init
 @dataclass(frozen=True, slots=True)
 class Purge:
     """Events of a strand at or before ``until`` are erased: every store forgets them."""
@@ -178,6 +190,7 @@ class Purge:
     until: int
 
 
+@fast_init
 @dataclass(frozen=True, slots=True)
 class StrandBatch:
     """The strand records that reach one shard of the journey stage at once."""
@@ -188,6 +201,7 @@ class StrandBatch:
 # --- journey -----------------------------------------------------------------------------------------------------
 
 
+@fast_init
 @dataclass(frozen=True, slots=True)
 class Session:
     """A run of a journey without a gap, or one tracker session. ``ended_at`` is the time of its last event."""
@@ -207,6 +221,7 @@ class Session:
     is_final: bool
 
 
+@fast_init
 @dataclass(frozen=True, slots=True)
 class SignalEvidence:
     """One signal as it stood at a moment: its decayed value, how often it was seen, and the last event that fed it."""
@@ -219,6 +234,7 @@ class SignalEvidence:
     last_time: int
 
 
+@fast_init
 @dataclass(frozen=True, slots=True)
 class Transition:
     """A change of stage with its evidence."""
@@ -237,6 +253,7 @@ class Transition:
     model_version: str | None
 
 
+@fast_init
 @dataclass(frozen=True, slots=True)
 class Trigger:
     """A moment at which the policy is asked: what happened, and all that the policy may look at.
@@ -266,6 +283,7 @@ class Trigger:
 # --- decide, act, learn ------------------------------------------------------------------------------------------
 
 
+@fast_init
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """One thing the policy could have done, and the rule that dropped it; ``dropped_by`` is None for the chosen one.
@@ -281,6 +299,7 @@ class Candidate:
     reason: str
 
 
+@fast_init
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What the policy chose at a moment, among which candidates, and why. Schema: ``decision``.
@@ -314,6 +333,7 @@ class Decision:
     purpose: str | None = None
 
 
+@fast_init
 @dataclass(frozen=True, slots=True)
 class Action:
     """A decision carried out, or why it was not. Schema: ``action``.
@@ -334,6 +354,7 @@ class Action:
     attempts: int = 0
 
 
+@fast_init
 @dataclass(frozen=True, slots=True)
 class History:
     """What is already known to have been decided and done for a person, gathered from the person's anchor strands.
@@ -348,6 +369,7 @@ class History:
     actions: tuple[Action, ...] = ()
 
 
+@fast_init
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What came back. Schema: ``outcome``.
@@ -367,6 +389,7 @@ class Outcome:
     value: float | None = None
 
 
+@fast_init
 @dataclass(frozen=True, slots=True)
 class LearnInput:
     """What one person contributes to the labels: decisions (ours and logged ones) and outcomes."""
@@ -377,6 +400,7 @@ class LearnInput:
     outcomes: tuple[Outcome, ...]
 
 
+@fast_init
 @dataclass(frozen=True, slots=True)
 class LoggedDecision:
     """The part of a decision that learning needs; ``origin``: ``policy`` (ours), ``logged`` (an experiment's log)."""
@@ -389,6 +413,7 @@ class LoggedDecision:
     origin: str
 
 
+@fast_init
 @dataclass(frozen=True, slots=True)
 class Label:
     """A matured outcome of a decision: what ``wayline train`` may read. ``outcome`` is ``converted`` or ``none``."""
@@ -407,6 +432,7 @@ class Label:
 # --- features and tables -----------------------------------------------------------------------------------------
 
 
+@fast_init
 @dataclass(frozen=True, slots=True)
 class OnlineFeatures:
     """The newest feature vector of each of some persons: what goes to the online store; newest ``revision`` wins.
@@ -419,6 +445,7 @@ class OnlineFeatures:
     retired: tuple[str, ...] = field(default=())
 
 
+@fast_init
 @dataclass(frozen=True, slots=True)
 class TableBatch:
     """Rows of one table as an Arrow IPC stream. ``part`` names the file to write, the same on a retry."""

@@ -15,6 +15,7 @@ from apache_beam import pvalue, typehints
 
 from contracts import coders
 from contracts.exchange import DeadLetter, LedgerCount, Purge, ShardInput, StrandBatch, StrandRecord
+from transforms.collector import relax_collector
 from transforms.identity.ids import DEFAULT_SHARDS, person_shard, shard_of, strand_id
 from transforms.identity.strands import Rejects, fold_shard
 
@@ -54,6 +55,9 @@ class StrandFold(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyp
         self._schema_id = schema_id
         self._person_shards = person_shards
 
+    def setup(self) -> None:
+        relax_collector()
+
     def process(
         self, element: tuple[bytes, Iterable[ShardInput]]
     ) -> Iterator[tuple[bytes, StrandBatch] | pvalue.TaggedOutput]:
@@ -88,23 +92,17 @@ def batch_by_person(records: Iterable[StrandRecord], shards: int) -> Iterator[tu
 
 
 class Strand(beam.PTransform):  # type: ignore[misc]  # Beam's base class is untyped
-    """Events and assignments, both keyed by strand shard, to the records of strands.
+    """Events and assignments, all keyed by strand shard, to the records of strands.
 
-    Input: a tuple (events, assignments) of PCollections of (strand shard, ShardInput). Output: ``Strands``. It does
-    not decide who a person is (``transforms.link``) nor fold journeys.
+    Input: a tuple of PCollections of (strand shard, ShardInput): new events, stored ones, assignments. Output:
+    ``Strands``. It does not decide who a person is (``transforms.link``) nor fold journeys.
     """
 
     def __init__(self, box: Rejects, schema_id: str = "", person_shards: int = DEFAULT_SHARDS) -> None:
         super().__init__()
         self._fold = StrandFold(box, schema_id, person_shards)
 
-    def expand(
-        self,
-        inputs: tuple[
-            beam.PCollection[tuple[bytes, ShardInput]],
-            beam.PCollection[tuple[bytes, ShardInput]],
-        ],
-    ) -> Strands:
+    def expand(self, inputs: tuple[beam.PCollection[tuple[bytes, ShardInput]], ...]) -> Strands:
         coders.register()
         folded = (
             inputs

@@ -18,6 +18,7 @@ from apache_beam.pvalue import AsSingleton, TaggedOutput
 from contracts import coders as _coders  # noqa: F401  # registers the coders of what goes in and out
 from contracts.exchange import Decision, LearnInput, OnlineFeatures, StrandBatch, TableBatch
 from models.handler import PointBatch, StageModelHandler
+from transforms.collector import relax_collector
 from transforms.identity.ids import person_shard
 from transforms.journey.worker import JourneySettings, JourneyWorker
 from transforms.read import typed
@@ -47,6 +48,7 @@ class _JourneyFn(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyp
         self._shards = shards
 
     def setup(self) -> None:
+        relax_collector()
         handler = StageModelHandler(self._registry, self._settings.ontology.stage_names)
         model = handler.load_model()
 

@@ -58,7 +58,8 @@ def table_batch(
     arrays = [pa.array(values, type=field.type) for values, field in zip((*columns, *meta), schema, strict=True)]
     batch = pa.record_batch(arrays, schema=schema)
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
+    # not compressed: it is written where it is made, and the part is
+    with pa.ipc.new_stream(sink, schema) as writer:
         writer.write_batch(batch)
     return TableBatch(table.name, part, rows, sink.getvalue().to_pybytes())
 

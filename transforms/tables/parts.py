@@ -7,7 +7,7 @@ The part's name comes from its producer and is the same on a retry, so a retried
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 
 import apache_beam as beam
@@ -23,7 +23,7 @@ def write_part(folder: Path, batch: TableBatch) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_suffix(f".{os.getpid()}.tmp")
     with pa.ipc.open_stream(batch.ipc) as reader:
-        pq.write_table(reader.read_all(), temporary, compression="zstd", compression_level=1)
+        pq.write_table(reader.read_all(), temporary, compression="zstd", compression_level=1, use_dictionary=False)
     temporary.replace(target)
     return target
 
@@ -32,20 +32,21 @@ class _WritePart(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyp
     def __init__(self, staging: str) -> None:
         self._staging = Path(staging)
 
-    def process(self, batch: TableBatch) -> Iterator[tuple[str, int]]:
+    def process(self, batch: TableBatch) -> None:
         write_part(self._staging, batch)
-        yield batch.table, batch.rows
 
 
 class WriteParts(beam.PTransform):  # type: ignore[misc]
-    """PCollection[TableBatch] to parts in ``staging``.
+    """PCollections of TableBatch, by the name of who makes them, to parts in ``staging``.
 
-    Output: (table, rows) of every part written. State: none. Errors: a full or read-only disk fails the bundle.
+    Each is written where it is made: flattened together they would all be held in memory by a bounded runner. Output:
+    none. State: none. Errors: a full or read-only disk fails the bundle.
     """
 
     def __init__(self, staging: str) -> None:
         super().__init__()
         self._staging = staging
 
-    def expand(self, batches: beam.PCollection) -> beam.PCollection:
-        return batches | "WritePart" >> beam.ParDo(_WritePart(self._staging)).with_output_types(tuple[str, int])
+    def expand(self, batches: Mapping[str, beam.PCollection]) -> None:
+        for maker, made in batches.items():
+            _ = made | f"Write{maker}" >> beam.ParDo(_WritePart(self._staging))

@@ -1,0 +1,18 @@
+"""Python's cycle collector, set for workers that hold many small objects for a short time. No Beam.
+
+A fold holds a hundred thousand objects at once and drops them without cycles. The collector's defaults walk through
+them all again and again, for a tenth of the CPU time of a run.
+"""
+
+from __future__ import annotations
+
+import gc
+
+_YOUNG, _MIDDLE, _OLD = 200_000, 20, 100
+
+
+def relax_collector() -> None:
+    """Collect less often in this process; what is loaded by now is not looked at again. Called in a worker's setup."""
+    if gc.get_threshold()[0] < _YOUNG:
+        gc.freeze()
+        gc.set_threshold(_YOUNG, _MIDDLE, _OLD)
