@@ -155,8 +155,10 @@ def _refuse_to_forget(log: list[str], as_of: int) -> None:
     for part in log:
         metadata = pq.read_metadata(part)
         for group in range(metadata.num_row_groups):
-            statistics = metadata.row_group(group).column(1).statistics
-            if statistics is not None and statistics.has_min_max and statistics.max_raw > as_of:
-                raise OutputError(
-                    "OUT already knows events after --as-of", hint="choose a new --out folder for an earlier horizon"
-                )
+            for column in (1, 2):  # event time and received time: both had to be at or before it
+                statistics = metadata.row_group(group).column(column).statistics
+                if statistics is not None and statistics.has_min_max and statistics.max_raw > as_of:
+                    raise OutputError(
+                        "OUT already knows events after --as-of",
+                        hint="choose a new --out folder for an earlier horizon",
+                    )
