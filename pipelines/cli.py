@@ -6,6 +6,7 @@ Errors a user can meet are ``WaylineError``s: one message, one hint, their exit 
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import sys
 
@@ -74,6 +75,7 @@ def wayline() -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the console script; ends the process with a documented exit code."""
     telemetry.disable()
+    quieten_libraries(os.environ.get("WAYLINE_LOG", "ERROR"))
     # processes are the unit of parallelism; threads of a numerical library inside them only get in each other's way
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     try:
@@ -93,6 +95,17 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:
         sys.exit(0)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def quieten_libraries(level: str) -> None:
+    """Let libraries speak from ``level`` on (a name such as INFO); what a user must know Wayline says itself."""
+    chosen = logging.getLevelNamesMapping().get(level.upper())
+    if chosen is None:
+        raise SystemExit(f"WAYLINE_LOG is {level!r}; use ERROR, WARNING, INFO or DEBUG")
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
+    for handler in logging.getLogger().handlers:
+        handler.setLevel(chosen)
+    logging.captureWarnings(True)
 
 
 def report(error: WaylineError) -> None:
