@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from contracts.exchange import Candidate
 from transforms.conditions import Condition, ConditionError, ConditionSet
@@ -271,7 +272,15 @@ def _fall(
 
 
 def _candidate(rule: CandidateRule, dropped_by: str | None, reason: str) -> Candidate:
-    return Candidate(rule.name, rule.action, rule.channel, rule.priority, dropped_by, reason)
+    return _the_candidate(rule.name, rule.action, rule.channel, rule.priority, dropped_by, reason)
+
+
+@lru_cache(maxsize=4_096)
+def _the_candidate(
+    name: str, action: str, channel: str, priority: float, dropped_by: str | None, reason: str
+) -> Candidate:
+    """The one object of each candidate, so that whoever writes it down can do so once."""
+    return Candidate(name, action, channel, priority, dropped_by, reason)
 
 
 def _nothing_left(candidates: Sequence[Candidate]) -> str:

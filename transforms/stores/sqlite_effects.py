@@ -9,11 +9,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import cramjam
-
-from contracts import wire
 from contracts.errors import OutputError
 from contracts.exchange import Action, Decision, History, Outcome
+from transforms.stores.decision_code import DecisionCode, Word
 from transforms.stores.effects import (
     DRY_RUN,
     EMPTY_HISTORY,
@@ -33,8 +31,8 @@ from transforms.stores.guards import LIVE, checked
 from transforms.stores.owners import Owner
 from transforms.stores.sqlite import DEFAULT_TIMEOUT, Database, Migration, Schema
 
-_ENCODING = 1
-"""How ``decisions.body`` is written: 1 is ``contracts.wire`` in one LZ4 block (a third of the size, 6 us)."""
+_ENCODING = 2
+"""How ``decisions.body`` is written: 2 is ``decision_code``, whose words stand in ``words``."""
 
 SCHEMA = Schema(
     "effects",
@@ -66,6 +64,10 @@ SCHEMA = Schema(
                 " WITHOUT ROWID",
             ),
         ),
+        Migration(
+            "words of decisions",
+            ("CREATE TABLE words (word BLOB NOT NULL PRIMARY KEY, content BLOB NOT NULL) WITHOUT ROWID",),
+        ),
     ),
 )
 
@@ -85,6 +87,7 @@ class SqliteEffectStore:
     def __init__(self, path: Path, timeout: float = DEFAULT_TIMEOUT) -> None:
         self._database = Database(path, SCHEMA, timeout)
         self._owner = Owner(path.with_name(f"{path.name}.owners"))
+        self._code = DecisionCode()
 
     def close(self) -> None:
         self._owner.close()
@@ -101,14 +104,17 @@ class SqliteEffectStore:
             for encoding, body in connection.execute(
                 f"SELECT encoding, body FROM decisions WHERE decision_id {_LISTED}", (ids,)
             ):
-                stored = self._decoded(encoding, body)
+                stored = self._decoded(connection, encoding, body)
                 claimed[stored.decision_id] = stored
             new: list[Decision] = []
             for decision in decisions:
                 if decision.decision_id not in claimed:
                     claimed[decision.decision_id] = decision
                     new.append(decision)
-            connection.executemany("INSERT INTO decisions VALUES (?, ?, ?, ?, ?)", map(_decision_row, new))
+            rows = [(d.decision_id, d.anchor_strand, d.at, _ENCODING, self._code.encode(d)) for d in new]
+            connection.executemany("INSERT OR IGNORE INTO words VALUES (?, ?)", self._code.unsaved.items())
+            connection.executemany("INSERT INTO decisions VALUES (?, ?, ?, ?, ?)", rows)
+        self._code.saved()
         return [claimed[decision.decision_id] for decision in decisions]
 
     def histories(self, persons: Mapping[str, Collection[str]]) -> dict[str, History]:
@@ -122,7 +128,7 @@ class SqliteEffectStore:
                 for strand, encoding, body in connection.execute(
                     f"SELECT anchor_strand, encoding, body FROM decisions WHERE anchor_strand {_LISTED}", strands
                 ):
-                    decisions[owner_of[strand]].append(self._decoded(encoding, body))
+                    decisions[owner_of[strand]].append(self._decoded(connection, encoding, body))
                 for row in connection.execute(f"SELECT {_ACTION} FROM actions WHERE anchor_strand {_LISTED}", strands):
                     action = _shown(Action(*row))
                     actions[owner_of[action.anchor_strand]].append(action)
@@ -237,7 +243,7 @@ class SqliteEffectStore:
                 "SELECT encoding, body FROM decisions JOIN actions USING (decision_id)"
                 " WHERE status IN ('pending', 'sending') ORDER BY decisions.at, decision_id"
             ).fetchall()
-        return tuple(self._decoded(encoding, body) for encoding, body in rows)
+            return tuple(self._decoded(connection, encoding, body) for encoding, body in rows)
 
     def find_action(self, action_id: str) -> Action | None:
         with self._database.reading() as connection:
@@ -284,13 +290,24 @@ class SqliteEffectStore:
             connection.execute("DELETE FROM persons WHERE person_id NOT IN (SELECT person_id FROM strands)")
         return erased
 
-    def _decoded(self, encoding: int, body: bytes) -> Decision:
+    def _decoded(self, connection: sqlite3.Connection, encoding: int, body: bytes) -> Decision:
         if encoding != _ENCODING:
             raise OutputError(
                 f"{self._database.path} holds a decision in encoding {encoding}, which this version cannot read",
                 hint="use the version of Wayline that wrote it, or a newer one",
             )
-        return wire.unpack(Decision, bytes(cramjam.lz4.decompress_block(body)))
+
+        def look_up(word: Word) -> bytes:
+            row = connection.execute("SELECT content FROM words WHERE word = ?", (word,)).fetchone()
+            if row is None:
+                raise OutputError(
+                    f"{self._database.path} is damaged: a decision names a word that is not there",
+                    hint="restore it from a copy",
+                )
+            content: bytes = row[0]
+            return content
+
+        return self._code.decode(body, look_up)
 
 
 _INSERT_ACTION = f"INSERT INTO actions ({_ACTION}, decided_at, owner) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -305,11 +322,6 @@ def _of_current_persons(connection: sqlite3.Connection, planned: Sequence[Planne
         person = persons.get(plan.action.anchor_strand, plan.action.person_id)
         same = person == plan.action.person_id
         yield plan if same else replace(plan, action=replace(plan.action, person_id=person))
-
-
-def _decision_row(decision: Decision) -> tuple[object, ...]:
-    body = bytes(cramjam.lz4.compress_block(wire.pack(decision)))
-    return (decision.decision_id, decision.anchor_strand, decision.at, _ENCODING, body)
 
 
 def _action_row(action: Action, decided_at: int, owner: str | None) -> tuple[object, ...]:

@@ -29,6 +29,31 @@ def json_names(names: tuple[str, ...]) -> str:
     return json_text(names)
 
 
+class _TextsOnce:
+    """JSON of objects that come again and again as the same object: by identity, which costs less than looking inside.
+
+    Args:
+        limit: objects remembered, and so kept alive.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._known: dict[int, tuple[object, str]] = {}
+
+    def text(self, value: object) -> str:
+        known = self._known.get(id(value))
+        if known is None:
+            if len(self._known) >= self._limit:
+                self._known.clear()
+            known = self._known[id(value)] = (value, json_text(value))
+        return known[1]
+
+
+_candidates = _TextsOnce(4_096)
+_features = _TextsOnce(1)
+"""The decisions of one moment follow each other and share their features."""
+
+
 def session_row(session: Session) -> Row:
     """``sessions``."""
     return (
@@ -91,7 +116,7 @@ def decision_row(decision: Decision) -> Row:
         decision.at,
         decision.trigger,
         decision.chosen,
-        json_text(decision.candidates),
+        f"[{','.join([_candidates.text(candidate) for candidate in decision.candidates])}]",
         decision.reason,
         decision.policy_version,
         decision.model_version,
@@ -104,7 +129,7 @@ def decision_row(decision: Decision) -> Row:
         decision.anchor_strand,
         decision.session_id,
         decision.ontology_version,
-        json_text(decision.features),
+        _features.text(decision.features),
         json_text(decision.facts),
         json_text(decision.consent),
     )
