@@ -1,4 +1,4 @@
-"""A login joins what was two: the retired person is taken back everywhere, what was decided stays and is not repeated."""
+"""A login joins what was two: the retired is taken back everywhere, what was decided stays and is not repeated."""
 
 from __future__ import annotations
 
@@ -18,10 +18,7 @@ CONSENT = {"email": True, "ads": True, "push": True, "sales": True}
 
 def browsing(prefix: str, start: int, ids: dict[str, str]) -> list[Record]:
     names = ("home_view", "product_view", "comparison_view", "pricing_view", "pricing_view", "add_to_cart")
-    return [
-        event(f"{prefix}{i}", name, start + i * MINUTE, ids, consent=CONSENT)
-        for i, name in enumerate(names)
-    ]
+    return [event(f"{prefix}{i}", name, start + i * MINUTE, ids, consent=CONSENT) for i, name in enumerate(names)]
 
 
 @pytest.fixture(scope="module")
