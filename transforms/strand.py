@@ -13,7 +13,7 @@ from typing import NamedTuple
 import apache_beam as beam
 from apache_beam import pvalue, typehints
 
-from contracts import coders
+from contracts import coders, wire
 from contracts.exchange import DeadLetter, LedgerCount, Purge, ShardInput, StrandBatch, StrandRecord
 from transforms.collector import relax_collector
 from transforms.identity.ids import DEFAULT_SHARDS, person_shard, shard_of, strand_id
@@ -41,8 +41,18 @@ class Strands(NamedTuple):
     erased: beam.PCollection[ShardInput]
 
 
-class StrandFold(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
-    """One strand shard at a time through ``fold_shard``; outputs are tagged with the constants of this module.
+class _Pack(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
+    """Encodes by hand what passes a flatten and a shuffle, which would each decode it and encode it again."""
+
+    def process(self, element: tuple[bytes, ShardInput]) -> Iterator[tuple[bytes, bytes]]:
+        shard, content = element
+        yield shard, wire.pack_compressed(content)
+
+
+class StrandFold(beam.DoFn):  # type: ignore[misc]
+    """One strand shard of packed ``ShardInput``s at a time through ``fold_shard``.
+
+    Outputs are tagged with the constants of this module.
 
     Args:
         box: makes dead letters.
@@ -59,9 +69,10 @@ class StrandFold(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyp
         relax_collector()
 
     def process(
-        self, element: tuple[bytes, Iterable[ShardInput]]
+        self, element: tuple[bytes, Iterable[bytes]]
     ) -> Iterator[tuple[bytes, StrandBatch] | pvalue.TaggedOutput]:
-        _, inputs = element
+        _, packed = element
+        inputs = (wire.unpack_compressed(ShardInput, content) for content in packed)
         result = fold_shard(inputs, self._box, self._schema_id)
         for letter in result.dead_letters:
             yield pvalue.TaggedOutput(DEAD_LETTERS, letter)
@@ -104,8 +115,12 @@ class Strand(beam.PTransform):  # type: ignore[misc]  # Beam's base class is unt
 
     def expand(self, inputs: tuple[beam.PCollection[tuple[bytes, ShardInput]], ...]) -> Strands:
         coders.register()
+        packed = tuple(
+            some | f"Pack{number}" >> beam.ParDo(_Pack()).with_output_types(tuple[bytes, bytes])
+            for number, some in enumerate(inputs, 1)
+        )
         folded = (
-            inputs
+            packed
             | "Together" >> beam.Flatten()
             | "ByStrandShard" >> beam.GroupByKey()
             | "FoldStrands"
