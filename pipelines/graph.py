@@ -19,7 +19,6 @@ from contracts import coders
 from contracts.codec import schema_id
 from contracts.event import Identifier
 from contracts.exchange import (
-    Action,
     DeadLetter,
     IdentityRows,
     Link,
@@ -47,7 +46,7 @@ from transforms.strand import Strand
 from transforms.tables import rows
 from transforms.tables.batches import columns_of, table_batch
 from transforms.tables.commit import PURGES
-from transforms.tables.keyed import GatherRows
+from transforms.tables.keyed import BatchRows, GatherRows
 from transforms.tables.log import ERASED, LOG, write_log
 from transforms.tables.output import TOMBSTONES
 from transforms.tables.parts import WriteParts
@@ -118,8 +117,7 @@ def build(pipeline: beam.Pipeline, plan: RunPlan) -> None:
         "Journeys": journeys.tables,
         "Identity": resolved.rows
         | "IdentityRows" >> beam.ParDo(_IdentityTables(plan.revision)).with_output_types(TableBatch),
-        "Actions": acted.actions
-        | "ActionRows" >> GatherRows(ACTIONS, Action, _action_id, rows.action_row, plan.revision, False),
+        "Actions": acted.actions | "ActionRows" >> BatchRows(ACTIONS, rows.action_row, plan.revision, False),
         "Labels": labels | "LabelRows" >> beam.ParDo(_LabelTable(plan.revision)).with_output_types(TableBatch),
         "DeadLetters": dead | "DeadLetterRows" >> _DeadLetterRows(DEAD_LETTERS, plan.revision, expired=False),
         "Expired": dead | "ExpiredRows" >> _DeadLetterRows(EXPIRED_LATE, plan.revision, expired=True),
@@ -133,10 +131,6 @@ def build(pipeline: beam.Pipeline, plan: RunPlan) -> None:
     counts = (read.ledger, validated.ledger, protected.ledger, strands.ledger) | "AllCounts" >> beam.Flatten()
     _ = counts | "Ledger" >> SumLedger(plan.staging)
     _ = acted.ledger | "DecisionLedger" >> SumLedger(plan.staging, DECISIONS_FILE)
-
-
-def _action_id(action: Action) -> str:
-    return action.action_id
 
 
 def _letter_id(letter: DeadLetter) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import apache_beam as beam
+from apache_beam.transforms.window import GlobalWindows
 
 from contracts import coders as _coders  # noqa: F401  # registers the coder of TableBatch
 from contracts.exchange import TableBatch
@@ -15,6 +17,7 @@ from transforms.tables.batches import columns_of, table_batch
 from transforms.tables.rows import Row
 
 SHARDS = 4
+ROWS_A_PART = 20_000
 
 
 class _ToRow(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
@@ -73,3 +76,54 @@ class GatherRows(beam.PTransform):  # type: ignore[misc]
             | "Gather" >> beam.GroupByKey()
             | "ToBatch" >> beam.ParDo(self._to_batch).with_output_types(TableBatch)
         )
+
+
+class _BatchRows(beam.DoFn):  # type: ignore[misc]
+    def __init__(self, table: Table, row: Callable[[Any], Row], revision: int, is_final: bool) -> None:
+        self._table = table
+        self._row = row
+        self._revision = revision
+        self._final = is_final
+        self._place = [table.column_names.index(name) for name in table.key]
+
+    def start_bundle(self) -> None:
+        self._rows: list[Row] = []
+
+    def process(self, element: Any) -> Iterator[TableBatch]:
+        self._rows.append(self._row(element))
+        if len(self._rows) >= ROWS_A_PART:
+            yield from self._drain()
+
+    def finish_bundle(self) -> Iterator[Any]:
+        for batch in self._drain():
+            yield GlobalWindows.windowed_value(batch)
+
+    def _drain(self) -> Iterator[TableBatch]:
+        rows, self._rows = self._rows, []
+        if not rows:
+            return
+        # named by its first key: the same when a bundle is tried again
+        key = "\0".join(str(rows[0][place]) for place in self._place)
+        part = f"b{hashlib.blake2b(key.encode('utf-8', 'surrogatepass'), digest_size=6).hexdigest()}"
+        columns = columns_of(rows, len(self._table.columns))
+        batch = table_batch(self._table, part, columns, revision=self._revision, is_final=self._final)
+        if batch is not None:
+            yield batch
+
+
+class BatchRows(beam.PTransform):  # type: ignore[misc]
+    """Elements to ``TableBatch``es of one table as they come, without a shuffle.
+
+    It is for elements of which no two of a run have one key; ``GatherRows`` is for the others. State: the rows of a
+    batch, within a bundle.
+
+    Args:
+        row: element to row.
+    """
+
+    def __init__(self, table: Table, row: Callable[[Any], Row], revision: int, is_final: bool) -> None:
+        super().__init__()
+        self._fn = _BatchRows(table, row, revision, is_final)
+
+    def expand(self, elements: beam.PCollection) -> beam.PCollection:
+        return elements | "InBatches" >> beam.ParDo(self._fn).with_output_types(TableBatch)
