@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -75,4 +76,11 @@ def dirty_run(make_runs: Callable[[str], Runs], dirty_world: World) -> Runs:
     """The dirty world in one run, never changed by a test."""
     runs = make_runs("dirty-run")
     runs.run_files(dirty_world.events)
+    return runs
+
+
+@pytest.fixture
+def dirty_copy(dirty_run: Runs, runs: Runs) -> Runs:
+    """A copy of it that a test may change."""
+    shutil.copytree(dirty_run.out, runs.out, dirs_exist_ok=True)
     return runs

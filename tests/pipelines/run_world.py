@@ -174,9 +174,9 @@ def assert_same(found: dict[str, list[Row]], expected: dict[str, list[Row]]) -> 
     """Row by row, with the first differing rows in the message."""
     assert found.keys() == expected.keys()
     for name, rows in expected.items():
-        extra = [row for row in found[name] if row not in set(rows)][:2]
-        missing = [row for row in rows if row not in set(found[name])][:2]
-        assert found[name] == rows, f"{name}: {len(found[name])} rows, not {len(rows)}; {extra=} {missing=}"
+        if found[name] != rows:
+            extra, missing = list(set(found[name]) - set(rows))[:2], list(set(rows) - set(found[name]))[:2]
+            raise AssertionError(f"{name}: {len(found[name])} rows, not {len(rows)}; {extra=} {missing=}")
 
 
 def shuffled(records: Sequence[Record], seed: int) -> list[Record]:
