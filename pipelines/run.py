@@ -28,7 +28,7 @@ class RunReport:
     """What a run did.
 
     ``effects`` counts decisions and, by status, the actions they became; ``gained`` new and changed rows by table;
-    ``profile`` microseconds by step.
+    ``profile`` CPU microseconds by stage: ``pipelines.profile``, and ``commit``.
     """
 
     run_id: str
@@ -60,10 +60,12 @@ def run(options: RunOptions, observe: Observe | None = None, definitions: Defini
     with writing(options.out) as folder:
         plan = make_plan(options, definitions, folder, files)
         from pipelines.graph import build
+        from pipelines.profile import profile
 
         with _watched(folder, plan.strand_shards, plan.journey_shards, tell):
             result = _execute(lambda pipeline: build(pipeline, plan), options, files)
         tell("committing", None)
+        before_commit = time.process_time_ns()
         rows = ledger.read(folder.staging)
         run_id = f"run-{plan.revision:06d}"
         report_total = ledger.total(rows)
@@ -71,6 +73,7 @@ def run(options: RunOptions, observe: Observe | None = None, definitions: Defini
         gained = _commit(folder, definitions, plan.revision, run_id, rows)
         _retire(folder, plan.revision)
         shutil.rmtree(folder.staging, ignore_errors=True)
+        committing = (time.process_time_ns() - before_commit) // 1_000
         report = RunReport(
             run_id,
             plan.revision,
@@ -79,7 +82,7 @@ def run(options: RunOptions, observe: Observe | None = None, definitions: Defini
             effects,
             gained,
             time.monotonic() - started,
-            _profile(result),
+            {**profile(result), "commit": committing},
         )
     if report_total.missing:
         raise LedgerError(
@@ -193,8 +196,3 @@ def _watched(folder: OutputFolder, strands: int, journeys: int, tell: Observe) -
     finally:
         stop.set()
         thread.join()
-
-
-def _profile(result: Any) -> dict[str, int]:
-    """Time each step took by the runner's own sampling, in microseconds; empty where a runner does not say."""
-    return {}

@@ -8,11 +8,13 @@ input. The logic stands in ``worker``.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import apache_beam as beam
+from apache_beam.metrics import Metrics
 from apache_beam.pvalue import AsSingleton, TaggedOutput
 
 from contracts import coders as _coders  # noqa: F401  # registers the coders of what goes in and out
@@ -20,9 +22,12 @@ from contracts.exchange import Decision, LearnInput, OnlineFeatures, StrandBatch
 from models.handler import PointBatch, StageModelHandler
 from transforms.collector import relax_collector
 from transforms.identity.ids import person_shard
-from transforms.journey.worker import JourneySettings, JourneyWorker
+from transforms.journey.worker import STEPS, JourneySettings, JourneyWorker
 from transforms.read import typed
 from transforms.stores.effects import EffectStore, open_effects
+
+PROFILE, ELAPSED = "wayline.journey", "elapsed"
+"""Beam counters of this stage: microseconds of CPU by step (``worker.STEPS``), and the time that went by meanwhile."""
 
 DECISIONS, LEARN, ONLINE = "decisions", "learn", "online"
 
@@ -46,6 +51,8 @@ class _JourneyFn(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyp
         self._registry = registry
         self._effects = effects
         self._shards = shards
+        self._elapsed = Metrics.counter(PROFILE, ELAPSED)
+        self._spent = {step: Metrics.counter(PROFILE, step) for step in STEPS}
 
     def setup(self) -> None:
         relax_collector()
@@ -57,13 +64,17 @@ class _JourneyFn(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyp
             return scored.versions, scored.probabilities
 
         self._store = open_effects(Path(self._effects))
-        self._worker = JourneyWorker(self._settings, score if model else None, self._store)
+        self._worker = JourneyWorker(self._settings, score if model else None, self._store, time.thread_time_ns)
 
     def process(
         self, element: tuple[bytes, Iterable[StrandBatch]], horizon: int = 0
     ) -> Iterator[TableBatch | TaggedOutput]:
         shard, batches = element
+        begun = time.perf_counter_ns()
         result = self._worker.fold_shard(f"j{shard.hex()}", batches, horizon)
+        self._elapsed.inc((time.perf_counter_ns() - begun) // 1_000)
+        for step, spent in result.spent.items():
+            self._spent[step].inc(spent // 1_000)
         yield from result.batches
         for decision in result.decisions:
             yield TaggedOutput(DECISIONS, decision)

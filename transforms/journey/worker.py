@@ -53,6 +53,10 @@ Score = Callable[[Any, Any], tuple[Sequence[str | None], Any]]
 """(times, matrix) of points to the version that scored each and its probabilities, NaN where none was in force."""
 
 
+STEPS = ("fold", "score", "stage", "decide", "write")
+"""What a shard goes through: events to points with their features, their scores, stages, decisions, rows."""
+
+
 @dataclass(frozen=True)
 class JourneySettings:
     """What a worker is told once. Durations in microseconds; ``mode`` as in ``transforms.actions``."""
@@ -69,12 +73,13 @@ class JourneySettings:
 
 @dataclass
 class ShardResult:
-    """What one shard gives."""
+    """What one shard gives. ``spent``: nanoseconds of the worker's clock in each of ``STEPS``."""
 
     batches: list[TableBatch] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
     learn: list[LearnInput] = field(default_factory=list)
     online: OnlineFeatures | None = None
+    spent: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -91,28 +96,37 @@ class JourneyWorker:
         settings: what is in force.
         score: the model as a port; None when no model was ever activated.
         store: the effect store.
+        clock: nanoseconds of CPU, growing; read a few times a shard, for the profile of a run.
     """
 
-    def __init__(self, settings: JourneySettings, score: Score | None, store: EffectStore) -> None:
+    def __init__(
+        self, settings: JourneySettings, score: Score | None, store: EffectStore, clock: Callable[[], int]
+    ) -> None:
         functions = FeatureFunctions(FEATURE_NAMES, FeatureState, vector)
         self._settings = settings
         self._fold = JourneyFold(settings.ontology, functions, settings.lateness)
         self._paths = StagePaths(settings.ontology, functions)
         self._score = score
         self._store = store
+        self._clock = clock
 
     def fold_shard(self, shard: str, batches: Iterable[StrandBatch], horizon: int) -> ShardResult:
         """Everything of the persons in one shard. ``shard`` names the parts, so it must be the same on a retry."""
-        traces, strands = self._traces(batches, horizon)
         result = ShardResult()
+        marks = [self._clock()]
+        traces, strands = self._traces(batches, horizon)
         if not traces:
             return result
         times = np.array([point.at for trace in traces for point in trace.points], dtype=np.int64)
         matrix = np.array([point.vector for trace in traces for point in trace.points], dtype=np.float64)
+        marks.append(self._clock())
         versions, probabilities = self._scored(times, matrix)
+        marks.append(self._clock())
         folded = self._staged(traces, strands, versions, probabilities)
-        writer = _Writer(self._settings, shard, horizon)
+        marks.append(self._clock())
         histories = self._decide(folded, horizon, result)
+        marks.append(self._clock())
+        writer = _Writer(self._settings, shard, horizon)
         self._write_points(writer, traces, times, matrix, versions, probabilities)
         writer.journeys(folded)
         writer.effects(histories, result.decisions)
@@ -120,6 +134,8 @@ class JourneyWorker:
         result.online = OnlineFeatures(
             tuple((t.person_id, self._settings.revision, t.points[-1].at, t.points[-1].vector) for t in traces)
         )
+        marks.append(self._clock())
+        result.spent = {step: end - begin for step, begin, end in zip(STEPS, marks, marks[1:], strict=False)}
         return result
 
     def _traces(self, batches: Iterable[StrandBatch], horizon: int) -> tuple[list[Trace], dict[str, tuple[str, ...]]]:
