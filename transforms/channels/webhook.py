@@ -3,9 +3,9 @@
 The body is the message as JSON. ``Idempotency-Key`` is the action id. With a secret, ``Wayline-Signature`` is
 ``sha256=`` and the hex HMAC-SHA256 of the body, so that the receiver knows the sender.
 
-2xx is taken. 408, 425, 429 and 5xx say that the receiver did not act: they may be tried again. But 502 and 504 come
-from a proxy that does not know, so they are uncertain, as is every failure once the request has begun to leave. Any
-other answer is final. Redirects are not followed.
+2xx is taken. 408, 425, 429 and 503 say that the receiver did not act: they may be tried again. Every other 5xx is
+uncertain, since a receiver may fail after it acted and a proxy does not know, and so is every failure once the request
+has begun to leave. Any other answer is final. Redirects are not followed.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ from urllib.parse import urlsplit
 
 from transforms.channels.base import Message, PermanentError, Receipt, TransientError, UncertainError
 
-_UNCERTAIN = frozenset({502, 504})
-_TRANSIENT = frozenset({408, 425, 429})
+_TRANSIENT = frozenset({408, 425, 429, 503})
 _LONGEST_WAIT = 60.0
 
 
@@ -66,10 +65,10 @@ class WebhookChannel:
             connection.close()
         if 200 <= status < 300:
             return Receipt(f"HTTP {status}")
-        if status in _UNCERTAIN:
-            raise UncertainError(f"HTTP {status}")
-        if status in _TRANSIENT or status >= 500:
+        if status in _TRANSIENT:
             raise TransientError(f"HTTP {status}", retry_after)
+        if status >= 500:
+            raise UncertainError(f"HTTP {status}")
         raise PermanentError(f"HTTP {status}")
 
     def _connected(self) -> http.client.HTTPConnection:

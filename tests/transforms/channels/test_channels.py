@@ -184,11 +184,14 @@ def test_two_processes_append_at_once(tmp_path: Path) -> None:
         (401, PermanentError),
         (409, PermanentError),
         (408, TransientError),
+        (425, TransientError),
         (429, TransientError),
-        (500, TransientError),
         (503, TransientError),
+        (500, UncertainError),
+        (501, UncertainError),
         (502, UncertainError),
         (504, UncertainError),
+        (507, UncertainError),
     ],
 )
 def test_an_answer_says_whether_to_try_again(status: int, error: type[Exception], receiver: Receiver) -> None:
@@ -258,7 +261,7 @@ class Time:
 
 
 def test_a_failing_receiver_is_tried_again_with_growing_pauses(receiver: Receiver) -> None:
-    receiver.answers = [500, 503]
+    receiver.answers = [503, 503]
     clock = Time()
     done = clock.delivery(a_webhook(receiver.url)).send([a_message()])
     assert (done.status, done.attempts, receiver.keys) == ("sent", 3, ["a1"] * 3)
@@ -278,10 +281,12 @@ def test_the_receivers_own_wish_is_heard(receiver: Receiver) -> None:
     ("answers", "idempotent", "expected"),
     [
         ([400], False, ("failed", 1)),
-        ([500, 500, 500], False, ("failed", 3)),
+        ([503, 503, 503], False, ("failed", 3)),
+        ([500], False, ("in_doubt", 1)),
+        ([503, 500], False, ("in_doubt", 2)),
         ([504], False, ("in_doubt", 1)),
         ([504, 200], True, ("sent", 2)),
-        ([504, 500, 500], True, ("in_doubt", 3)),
+        ([504, 503, 503], True, ("in_doubt", 3)),
         ([504, 400], True, ("in_doubt", 2)),
     ],
 )
@@ -294,6 +299,19 @@ def test_what_may_have_been_sent_is_in_doubt_and_repeated_only_under_a_key_that_
     receiver.answers = answers
     done = Time().delivery(a_webhook(receiver.url, idempotent=idempotent)).send([a_message()])
     assert (done.status, done.attempts) == expected
+
+
+def test_a_receiver_that_acts_and_then_fails_acts_once(receiver: Receiver) -> None:
+    effects: list[str] = []
+
+    def act_and_fail(handler: BaseHTTPRequestHandler) -> None:
+        effects.append(handler.headers["Idempotency-Key"])
+        handler.send_response(500)
+        handler.end_headers()
+
+    receiver.answers = [act_and_fail] * 5
+    done = Time().delivery(a_webhook(receiver.url), attempts=5).send([a_message()])
+    assert (effects, done.status) == (["a1"], "in_doubt")
 
 
 def test_the_rate_is_kept(receiver: Receiver) -> None:
