@@ -23,7 +23,10 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One table. ``key`` names the columns that identify a row among its revisions; ``order`` those that sort a part.
+    """One table.
+
+    ``key`` names the columns that identify a row among its revisions; ``ties`` those whose least value shows where one
+    revision states a key twice (one event_id sent for two devices, docs/adr/0007), so that no order of files matters.
 
     ``refolded`` tables are a pure function of the events: a run states them whole, and what it no longer states is
     deleted. The others keep what happened (decisions, dead letters): rows are added or revised, never taken back.
@@ -34,6 +37,7 @@ class Table:
     columns: tuple[Column, ...]
     doc: str
     refolded: bool = True
+    ties: tuple[str, ...] = ()
 
     @property
     def column_names(self) -> tuple[str, ...]:
@@ -72,6 +76,7 @@ EVENTS = Table(
         _c("flags", JSON, "What validation noticed without rejecting it, e.g. unknown_name."),
     ),
     "One row an accepted event.",
+    ties=("strand_id",),
 )
 SESSIONS = Table(
     "sessions",
@@ -228,6 +233,7 @@ OUTCOMES = Table(
         _c("value", REAL, "Value of a conversion, in the currency of the source, if stated."),
     ),
     "One row an outcome.",
+    ties=("person_id", "at"),
 )
 LABELS = Table(
     "labels",

@@ -59,6 +59,7 @@ class RunPlan:
     """Everything a bounded run needs, checked. Paths are text, since they travel to workers.
 
     ``as_of`` is the horizon if the user named one; otherwise it is the greatest event time of the run.
+    ``models`` are those in force, each with the event time from which it scores.
     ``unknown_time`` dates dead letters whose event states no time.
     """
 
@@ -84,6 +85,7 @@ class RunPlan:
     act: ActRules
     channels: ChannelsConfig
     tombstones: Mapping[Identifier, int]
+    models: tuple[tuple[str, int], ...] = ()
 
 
 def build(pipeline: beam.Pipeline, plan: RunPlan) -> None:

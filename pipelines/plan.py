@@ -61,7 +61,7 @@ def make_plan(options: RunOptions, definitions: Definitions, folder: OutputFolde
     config, ontology = definitions.config, definitions.ontology
     identity = load_rules(config.identity)
     registry = options.registry or folder.registry
-    load_activated(registry, ontology.stage_names)
+    activated = load_activated(registry, ontology.stage_names)
     if options.actions == "live":
         config.channels.preflight()
     effects = folder.stores / "effects.sqlite"
@@ -120,6 +120,11 @@ def make_plan(options: RunOptions, definitions: Definitions, folder: OutputFolde
         ),
         channels=config.channels,
         tombstones=read_tombstones(folder),
+        models=tuple(
+            (record.version, record.active_from)
+            for record in activated.activations.records
+            if record.version in activated.models and record.version is not None
+        ),
     )
 
 

@@ -10,23 +10,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from contracts.errors import LedgerError, WaylineError
+from contracts.errors import LedgerError, OutputError
 from contracts.tables import RUN_LEDGER
 from pipelines.definitions import Definitions, load_definitions
+from pipelines.engine import engine_options, execute
 from pipelines.plan import RunOptions, default_workers, find_inputs, make_plan
 from transforms import ledger
 from transforms.actions import check_decision_ledger
 from transforms.ledger import LedgerRow
 from transforms.tables.output import OutputFolder, writing
 
-LOCAL = ("DirectRunner", "FnApiRunner")
-"""For bounded input these are one runner; it is named explicitly, so that no other one is chosen behind our back."""
-
 
 @dataclass(frozen=True)
 class RunReport:
     """What a run did.
 
+    ``models`` names the models in force, each with the event time from which it scores; none means rules alone.
     ``effects`` counts decisions and, by status, the actions they became; ``gained`` new and changed rows by table;
     ``profile`` CPU microseconds by stage: ``pipelines.profile``, and ``commit``.
     """
@@ -39,6 +38,7 @@ class RunReport:
     gained: dict[str, int]
     seconds: float
     profile: dict[str, int]
+    models: tuple[tuple[str, int], ...] = ()
 
 
 Observe = Callable[[str, float | None], None]
@@ -57,13 +57,14 @@ def run(options: RunOptions, observe: Observe | None = None, definitions: Defini
     tell("checking", None)
     definitions = definitions or load_definitions(options.config, options.session_by)
     files = find_inputs(options)
+    settings = engine_options(options.runner, options.workers or default_workers(files), options.beam)
     with writing(options.out) as folder:
         plan = make_plan(options, definitions, folder, files)
         from pipelines.graph import build
         from pipelines.profile import profile
 
         with _watched(folder, plan.strand_shards, plan.journey_shards, tell):
-            result = _execute(lambda pipeline: build(pipeline, plan), options, files)
+            result = execute(lambda pipeline: build(pipeline, plan), settings)
         tell("committing", None)
         before_commit = time.process_time_ns()
         rows = ledger.read(folder.staging)
@@ -83,6 +84,7 @@ def run(options: RunOptions, observe: Observe | None = None, definitions: Defini
             gained,
             time.monotonic() - started,
             {**profile(result), "commit": committing},
+            plan.models,
         )
     if report_total.missing:
         raise LedgerError(
@@ -95,45 +97,6 @@ def run(options: RunOptions, observe: Observe | None = None, definitions: Defini
     return report
 
 
-def _execute(build: Callable[[Any], None], options: RunOptions, files: Sequence[str]) -> Any:
-    import apache_beam as beam
-    from apache_beam.options.pipeline_options import PipelineOptions
-
-    flags = list(options.beam)
-    runner = options.runner
-    if runner in LOCAL:
-        runner = "FnApiRunner"
-        workers = options.workers or default_workers(list(files))
-        if workers > 1:
-            flags += ["--direct_running_mode=multi_processing", f"--direct_num_workers={workers}"]
-        else:
-            flags += ["--direct_running_mode=in_memory", "--direct_num_workers=1"]
-    settings = PipelineOptions([f"--runner={runner}", "--no_save_main_session", *flags])
-    pipeline = beam.Pipeline(options=settings)
-    build(pipeline)
-    try:
-        result = pipeline.run()
-        result.wait_until_finish()
-    except WaylineError:
-        raise
-    except RuntimeError as error:
-        found = _cause(error)
-        if found is None:
-            raise
-        raise found from error
-    return result
-
-
-def _cause(error: BaseException) -> WaylineError | None:
-    """The error of ours behind what a runner raised, if one is."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, WaylineError):
-            return seen
-        seen = seen.__cause__ or seen.__context__
-    return None
-
-
 def _commit(
     folder: OutputFolder,
     definitions: Definitions,
@@ -141,6 +104,9 @@ def _commit(
     run_id: str,
     rows: Sequence[LedgerRow],
 ) -> dict[str, int]:
+    import duckdb
+    import pyarrow as pa
+
     from transforms.tables.batches import columns_of, table_batch
     from transforms.tables.commit import commit
     from transforms.tables.parts import write_part
@@ -152,8 +118,14 @@ def _commit(
     batch = table_batch(RUN_LEDGER, "ledger", columns, revision=revision, is_final=True)
     if batch is not None:
         write_part(folder.staging, batch)
-    gained = commit(folder, definitions.tables, revision)
-    create_views(folder, definitions.tables)
+    try:
+        gained = commit(folder, definitions.tables, revision)
+        create_views(folder, definitions.tables)
+    except (OSError, duckdb.Error, pa.ArrowException) as error:
+        raise OutputError(
+            f"{folder.root} cannot be written: {error}",
+            hint="the next run finishes what was begun; make room or mend permissions first",
+        ) from error
     return gained
 
 

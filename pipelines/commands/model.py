@@ -3,36 +3,15 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from pipelines.commands.times import instant, shown
+
 if TYPE_CHECKING:
     from models.dataset import StageDefinitions
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def instant(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
-    """An ISO 8601 date or time as UTC microseconds; without a zone it is UTC. For use as a click callback."""
-    if value is None:
-        return None
-    try:
-        parsed = datetime.fromisoformat(value)
-    except ValueError as error:
-        raise click.BadParameter(
-            f"{value!r} is no ISO 8601 time, such as 2025-03-01 or 2025-03-01T12:00:00Z"
-        ) from error
-    if parsed.tzinfo is None:
-        parsed = parsed.replace(tzinfo=UTC)
-    return (parsed - _EPOCH) // timedelta(microseconds=1)
-
-
-def stamp(time_us: int) -> str:
-    """UTC microseconds for a reader."""
-    return (_EPOCH + timedelta(microseconds=time_us)).strftime("%Y-%m-%d %H:%M:%S.%f").rstrip("0").rstrip(".") + "Z"
 
 
 def stage_definitions(config: Path | None) -> StageDefinitions:
@@ -97,7 +76,7 @@ def list_models(out: Path) -> None:
         table.add_row(
             row.version,
             row.role,
-            stamp(manifest.trained_until)[:10],
+            shown(manifest.trained_until)[:10],
             f"{manifest.rows.get('train', 0):,}",
             f"{metrics.accuracy:.3f}",
             f"{metrics.log_loss:.3f}",
@@ -108,8 +87,8 @@ def list_models(out: Path) -> None:
     for record in registry.activations().records:
         reason = f" ({record.reason})" if record.reason else ""
         console.print(
-            f"events from {stamp(record.active_from)}: {record.version or 'rules alone'}; "
-            f"recorded {stamp(record.at)}{reason}",
+            f"events from {shown(record.active_from)}: {record.version or 'rules alone'}; "
+            f"recorded {shown(record.at)}{reason}",
             highlight=False,
         )
 
@@ -143,7 +122,7 @@ def promote(version: str | None, out: Path, config: Path | None, activate_at: in
         now=time.time_ns() // 1_000,
         compare=lambda candidate, champion: compare_on(out, definitions, TrainingSettings(), candidate, champion),
     )
-    click.echo(f"{chosen} is champion for events from {stamp(active_from)} on")
+    click.echo(f"{chosen} is champion for events from {shown(active_from)} on")
 
 
 @command.command("rollback")
@@ -161,4 +140,4 @@ def rollback(out: Path, activate_at: int | None, reason: str) -> None:
     activations = registry.rollback(
         active_from=active_from, reason=reason or "rolled back by hand", now=time.time_ns() // 1_000
     )
-    click.echo(f"{activations.champion or 'rules alone'}: in force for events from {stamp(active_from)} on")
+    click.echo(f"{activations.champion or 'rules alone'}: in force for events from {shown(active_from)} on")

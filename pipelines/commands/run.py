@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipelines.commands.times import instant
+from pipelines.commands.times import instant, shown
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -130,6 +130,11 @@ def print_report(console: Console, out: Path, report: RunReport) -> None:
     balance = "balances" if not report.total.missing else f"[red]is off by {report.total.missing}[/red]"
     console.print(f"the ledger {balance}; {report.seconds:.1f} s, {rate:,.0f} events/s")
     gained = [f"{name} {count:,}" for name, count in sorted(report.gained.items()) if count]
+    if report.models:
+        for version, active_from in report.models:
+            console.print(f"events from {shown(active_from)} on are scored by {version}", soft_wrap=True)
+    else:
+        console.print("no model is in force: rules alone decide stages (train one: wayline train)")
     effects = [f"{count:,} {status}" for status, count in sorted(report.effects.items()) if count]
     console.print("decisions became: " + (", ".join(effects) or "there were none"))
     console.print("new or changed rows: " + (", ".join(gained) or "none"))

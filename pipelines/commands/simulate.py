@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from pipelines.commands.times import instant
+
 if TYPE_CHECKING:
     from sources.simulator.respond import Pseudonym
     from sources.simulator.world import Progress, SimulationSummary
@@ -17,19 +19,6 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def _instant(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
-    """An ISO 8601 date or time as UTC microseconds; without a zone it is UTC."""
-    if value is None:
-        return None
-    try:
-        parsed = datetime.fromisoformat(value)
-    except ValueError as error:
-        raise click.BadParameter(f"{value!r} is no ISO 8601 time, such as 2025-02-01 or 2025-02-01T12:00Z") from error
-    if parsed.tzinfo is None:
-        parsed = parsed.replace(tzinfo=UTC)
-    return (parsed - _EPOCH) // timedelta(microseconds=1)
 
 
 def _share(name: str, text: str) -> Callable[[F], F]:
@@ -41,9 +30,9 @@ def _share(name: str, text: str) -> Callable[[F], F]:
 @click.option("--customers", type=click.IntRange(1), help="People in the world. Default: 2000.")
 @click.option("--days", type=click.IntRange(1), help="Days to simulate. Default: 60; with --respond-to 14.")
 @click.option("--seed", type=click.IntRange(0), help="Same seed, same bytes. Default: 7.")
-@click.option("--start", callback=_instant, metavar="TIME", help="First day. Default: 2025-01-06.")
+@click.option("--start", callback=instant, metavar="TIME", help="First day. Default: 2025-01-06.")
 @click.option("--activity", type=float, metavar="FACTOR", help="How much people do. Default: 1.")
-@click.option("--drift-at", callback=_instant, metavar="TIME", help="From then on stages show themselves differently.")
+@click.option("--drift-at", callback=instant, metavar="TIME", help="From then on stages show themselves differently.")
 @click.option("--noise", type=click.FloatRange(0, 1), help="How alike stages behave. Default: 0.05.")
 @_share("late", "Events 6 to 40 hours late. Default: 0.01.")
 @_share("expired", "Events 3 to 9 days late. Default: 0.002.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipelines.commands.model import instant
+from pipelines.commands.times import instant, shown
 
 if TYPE_CHECKING:
     from models.training import Trained
@@ -87,22 +87,18 @@ def command(
         certain=definitions.certain,
         compare=lambda candidate, champion: compare_on(out, definitions, settings, candidate, champion),
     )
-    from pipelines.commands.model import stamp
-
-    click.echo(f"{version} is champion for events from {stamp(active_from)} on")
+    click.echo(f"{version} is champion for events from {shown(active_from)} on")
 
 
 def _report(trained: Trained) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from pipelines.commands.model import stamp
-
     manifest, metrics = trained.model.manifest, trained.model.manifest.metrics
     table = Table(title=f"{manifest.version} ({manifest.algorithm})", show_header=False)
     again = " (registered before: the same rows and settings)" if trained.known_already else ""
     table.add_row("rows", ", ".join(f"{name} {count:,}" for name, count in manifest.rows.items()) + again)
-    table.add_row("trained until", stamp(manifest.trained_until))
+    table.add_row("trained until", shown(manifest.trained_until))
     table.add_row("expectations", f"{trained.gate.checked} on the training set, all met")
     table.add_row("accuracy", f"{metrics.accuracy:.3f} (always the commonest stage: {metrics.majority_accuracy:.3f})")
     table.add_row("macro F1", f"{metrics.macro_f1:.3f}")

@@ -141,7 +141,8 @@ def _without_erased(
 def newest_rows(table: Table, source: str) -> str:
     """SQL of the newest row of each key among the parts that ``source`` reads, tombstones included."""
     keys = ", ".join(map(name_sql, table.key))
-    return f"SELECT * FROM {source} QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY revision DESC) = 1"
+    order = ", ".join(["revision DESC", *map(name_sql, table.ties)])
+    return f"SELECT * FROM {source} QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {order}) = 1"
 
 
 def parts_sql(paths: Sequence[Path | str]) -> str:

@@ -157,7 +157,13 @@ def recover(folder: OutputFolder) -> bool:
     """Finish the commit whose journal is there. Returns whether there was one. Safe to repeat."""
     if not folder.journal.exists():
         return False
-    plan = json.loads(folder.journal.read_text(encoding="utf-8"))
+    try:
+        plan = json.loads(folder.journal.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise OutputError(
+            f"{folder.journal}, the list of an interrupted commit, is damaged: {error}",
+            hint="restore it from a backup, or choose a new --out and run the input again",
+        ) from error
     for path in plan["remove"]:
         (folder.root / path).unlink(missing_ok=True)
     for source, target in plan["rename"]:

@@ -128,11 +128,11 @@ def test_a_wait_that_is_no_longer_due_moves_nobody(bench: Any, event: Make, star
 
 
 def test_the_model_speaks_when_it_leads_by_the_margin(bench: Any, event: Make, start: int) -> None:
-    path = scored(bench, [event("home", start)], [(0.2, 0.55, 0.2, 0.05)])
+    path = scored(bench, [event("home", start)], [(0.1, 0.75, 0.1, 0.05)])
     only = path.transitions[0]
     assert (only.to_stage, only.decided_by, only.model_version) == ("consideration", "model", "m1")
-    assert only.confidence == pytest.approx(0.55)
-    assert "m1 gives consideration 0.55" in only.reason
+    assert only.confidence == pytest.approx(0.75)
+    assert "m1 gives consideration 0.75" in only.reason
 
 
 def test_below_the_margin_the_model_abstains_and_rules_speak(bench: Any, event: Make, start: int) -> None:

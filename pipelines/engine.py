@@ -1,0 +1,101 @@
+"""The runner: which one is meant, with which options, and what its failures mean.
+
+``DirectRunner`` is a switch between several runners; for bounded input it means ``FnApiRunner``, so that one is named.
+Raises ``UsageError`` for a runner or an option that does not exist, before anything is built.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from contracts import errors
+from contracts.errors import OutputError, UsageError, WaylineError
+
+LOCAL = ("DirectRunner", "FnApiRunner")
+_OURS = re.compile(r"contracts\.errors\.(\w+): (.*?)(?: \[while running [^\]]*\])?$", re.MULTILINE)
+_DISK = re.compile(r"^OSError: (\[Errno \d+\] .*?)(?: \[while running [^\]]*\])?$", re.MULTILINE)
+
+
+def engine_options(runner: str, workers: int, given: Sequence[str]) -> Any:
+    """Beam's options for a run.
+
+    Args:
+        workers: processes of the local runner.
+        given: further options as the user wrote them, ``--name=value``.
+
+    Raises:
+        UsageError: Beam knows no such runner or option.
+    """
+    from apache_beam.options.pipeline_options import PipelineOptions
+    from apache_beam.runners.runner import create_runner
+
+    known = set(PipelineOptions([]).get_all_options())
+    for option in given:
+        name = option.removeprefix("--").split("=", 1)[0]
+        if name not in known and name.removeprefix("no_") not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            raise UsageError(
+                f"--{name} is an option neither of `wayline run` nor of Beam",
+                hint=f"did you mean --{near[0]}?" if near else "see wayline run --help",
+            )
+    flags = list(given)
+    if runner in LOCAL:
+        runner = "FnApiRunner"
+        mode = "multi_processing" if workers > 1 else "in_memory"
+        flags += [f"--direct_running_mode={mode}", f"--direct_num_workers={workers}"]
+    try:
+        create_runner(runner)
+    except (ValueError, ImportError, AttributeError) as error:
+        raise UsageError(f"there is no Beam runner named {runner!r}", hint="try DirectRunner") from error
+    return PipelineOptions([f"--runner={runner}", "--no_save_main_session", *flags])
+
+
+def execute(build: Callable[[Any], None], options: Any) -> Any:
+    """Build and run a pipeline to its end; returns the runner's result.
+
+    Raises:
+        WaylineError: what a worker raised, also when it ran in another process.
+        OutputError: a worker could not write.
+    """
+    import apache_beam as beam
+
+    pipeline = beam.Pipeline(options=options)
+    build(pipeline)
+    try:
+        result = pipeline.run()
+        result.wait_until_finish()
+    except WaylineError:
+        raise
+    except OSError as error:
+        raise OutputError(f"a worker could not write: {error}") from error
+    except RuntimeError as error:
+        found = cause(error)
+        if found is None:
+            raise
+        raise found from error
+    return result
+
+
+def cause(error: BaseException) -> WaylineError | None:
+    """The error of ours behind what a runner raised.
+
+    In one process it is in the chain of causes; from another process only the text of its traceback comes back.
+    """
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, WaylineError):
+            return seen
+        seen = seen.__cause__ or seen.__context__
+    text = str(error)
+    if named := _OURS.findall(text):
+        name, message = named[-1]
+        kind = getattr(errors, name, WaylineError)
+        found: WaylineError = kind.__new__(kind)
+        WaylineError.__init__(found, message)
+        return found
+    if disk := _DISK.findall(text):
+        return OutputError(f"a worker could not write: {disk[-1]}")
+    return None
