@@ -15,6 +15,7 @@ from contracts import errors
 from contracts.errors import OutputError, UsageError, WaylineError
 
 LOCAL = ("DirectRunner", "FnApiRunner")
+_RUN_OPTIONS = ("input", "out", "as-of", "actions", "config", "registry", "session-by", "workers", "runner")
 _OURS = re.compile(r"contracts\.errors\.(\w+): (.*?)(?: \[while running [^\]]*\])?$", re.MULTILINE)
 _DISK = re.compile(r"^OSError: (\[Errno \d+\] .*?)(?: \[while running [^\]]*\])?$", re.MULTILINE)
 
@@ -36,7 +37,7 @@ def engine_options(runner: str, workers: int, given: Sequence[str]) -> Any:
     for option in given:
         name = option.removeprefix("--").split("=", 1)[0]
         if name not in known and name.removeprefix("no_") not in known:
-            near = difflib.get_close_matches(name, known, n=1)
+            near = difflib.get_close_matches(name, [*_RUN_OPTIONS, *known], n=1)
             raise UsageError(
                 f"--{name} is an option neither of `wayline run` nor of Beam",
                 hint=f"did you mean --{near[0]}?" if near else "see wayline run --help",

@@ -12,7 +12,6 @@ _YOUNG, _MIDDLE, _OLD = 200_000, 20, 100
 
 
 def relax_collector() -> None:
-    """Collect less often in this process; what is loaded by now is not looked at again. Called in a worker's setup."""
+    """Collect less often in this process. Called in a worker's setup."""
     if gc.get_threshold()[0] < _YOUNG:
-        gc.freeze()
         gc.set_threshold(_YOUNG, _MIDDLE, _OLD)
