@@ -11,9 +11,10 @@ import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import NamedTuple
 
-from contracts.event import EMPTY_CONTEXT, HOUR, MINUTE, Event
+from contracts.event import EMPTY_CONTEXT, HOUR, MINUTE, Context, Event
 
 YEAR_2000 = 946_684_800_000_000
 YEAR_2100 = 4_102_444_800_000_000
@@ -32,6 +33,20 @@ FLAGS: dict[str, str] = {
 _MAX_ID, _MAX_NAME, _MAX_IDENTIFIERS, _MAX_PROPERTIES = 512, 200, 64, 1_000
 _FIXED_SIZE = 160
 """What an event takes besides its texts, roughly."""
+
+_context_texts = attrgetter(*(field.name for field in dataclasses.fields(Context)))
+_OPTIONAL = (
+    "tracker_session_id",
+    "action_id",
+    "device_class",
+    "locale",
+    "time_zone",
+    "country",
+    "correlation_id",
+    "traceparent",
+    "mapping_version",
+)
+_optional_texts = attrgetter(*_OPTIONAL)
 
 
 class Verdict(NamedTuple):
@@ -109,24 +124,24 @@ class Validator:
     def _limits(self, event: Event) -> Verdict | None:
         if not event.identifiers:
             return Verdict("no_identifier", "the event names none")
-        size = _FIXED_SIZE + len(event.event_id) + len(event.name) + len(event.source)
+        size = _FIXED_SIZE + len(event.event_id) + len(event.name) + len(event.source) + len(event.channel)
         for namespace, value in event.identifiers:
             size += len(namespace) + len(value)
         if event.context is not EMPTY_CONTEXT:
-            c = event.context
-            for text in (c.url, c.path, c.title, c.referrer, c.campaign_name, c.campaign_source, c.campaign_medium):
+            for text in _context_texts(event.context):
                 if text is not None:
                     size += len(text)
-            size += len(c.campaign_term or "") + len(c.campaign_content or "")
+        for text in _optional_texts(event):
+            if text is not None:
+                size += len(text)
+        for purpose in event.consent:
+            size += len(purpose) + 1
         for name, scalar in event.properties.items():
             size += len(name) + 8
             if type(scalar) is str:
                 size += len(scalar)
             elif type(scalar) is float and not math.isfinite(scalar):
                 return Verdict("out_of_range", "a property is no finite number")
-        for optional in (event.tracker_session_id, event.action_id, event.correlation_id, event.traceparent):
-            if optional is not None:
-                size += len(optional)
         if size > self.rules.max_bytes:
             return Verdict("oversize", f"about {size} bytes, of at most {self.rules.max_bytes}")
         return self._counts(event)

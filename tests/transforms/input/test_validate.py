@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,28 @@ def test_each_rule_at_its_bound(make_event: Maker, changes: dict[str, Any], reas
     verdict = Validator(ValidationRules()).check(make_event(**changes))
     assert verdict.reason == reason
     assert reason is None or reason in REASONS
+
+
+LONG = "y" * 262_144
+IN_CONTEXT = [field.name for field in dataclasses.fields(Context)]
+BESIDES = {"event_time", "received_time", "schema_version", "identifiers", "context", "consent", "properties"}
+"""Fields of an event that are no text; those that hold texts are listed below."""
+LONG_TEXTS: list[dict[str, Any]] = [
+    *({field.name: LONG} for field in dataclasses.fields(Event) if field.name not in BESIDES),
+    *({"context": Context(**{name: LONG})} for name in IN_CONTEXT),
+    {"identifiers": (Identifier("a", LONG),)},
+    {"identifiers": (Identifier(LONG, "a"),)},
+    {"consent": {LONG: True}},
+    {"properties": {LONG: 1}},
+    {"properties": {"a": LONG}},
+    # no field is too long by itself
+    {"locale": LONG[:140_000], "country": LONG[:140_000]},
+]
+
+
+@pytest.mark.parametrize("changes", LONG_TEXTS, ids=lambda changes: ",".join(changes))
+def test_every_text_counts_for_the_size(make_event: Maker, changes: dict[str, Any]) -> None:
+    assert Validator(ValidationRules()).check(make_event(**changes)).reason == "oversize"
 
 
 def test_lateness_is_a_rule_of_the_event_alone(make_event: Maker) -> None:
