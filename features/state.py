@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Mapping
 from functools import lru_cache
 
-from contracts.event import DAY, MINUTE, Event, Scalar
+from contracts.event import DAY, MINUTE, Event
 
 WEEK, MONTH = 7 * DAY, 30 * DAY
 WINDOWS = (DAY, WEEK, MONTH)
@@ -147,7 +146,15 @@ class FeatureState:
         self.clock_x = 0.0
         self.clock_y = 0.0
 
-    def observe(self, event: Event, behaviours: tuple[str, ...], new_session: bool, activity: bool = True) -> None:
+    def observe(
+        self,
+        event: Event,
+        behaviours: tuple[str, ...],
+        new_session: bool,
+        activity: bool = True,
+        *,
+        value: float | None = None,
+    ) -> None:
         """Take in the next event of the journey.
 
         Args:
@@ -156,6 +163,8 @@ class FeatureState:
             new_session: the event opens a session.
             activity: the customer did it. False for what only happened to them (a mail was delivered, a lead was
                 accepted, consent was recorded): such events are touches, but neither activity nor part of a session.
+            value: what a conversion states, read by the ontology: the same number that its facts see. None for no
+                conversion, and for one that states none.
 
         Raises:
             ValueError: the event is older than the one before.
@@ -182,7 +191,8 @@ class FeatureState:
         if conversion:
             self.conversions += 1
             self.last_conversion = time
-            self.conversion_value += _amount(event.properties)
+        if value is not None:
+            self.conversion_value += value
         if known:
             self.known = True
         if trouble:
@@ -243,11 +253,3 @@ class FeatureState:
         del self._times[:gone]
         del self._feeds[:gone]
         self._cursors = [cursor - gone for cursor in self._cursors]
-
-
-def _amount(properties: Mapping[str, Scalar]) -> float:
-    """The stated value of a conversion; 0 when it states none, or no sensible number."""
-    value = properties.get("value")
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        return 0.0
-    return float(value)

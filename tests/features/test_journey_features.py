@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contracts.event import DAY, MINUTE, Event
+from contracts.event import DAY, MINUTE, Event, Scalar
 from contracts.tables import feature_tables
 from features import documentation, state
 from features.journey_features import (
@@ -36,7 +36,7 @@ BEHAVIOURS = sorted({b for group in (state.GROUPS | state.TOTALS).values() for b
 
 
 def event(time: int, channel: str = "web", device: str | None = None, value: float | None = None) -> Event:
-    properties = {} if value is None else {"value": value}
+    properties: dict[str, Scalar] = {} if value is None else {"value": value}
     return Event(f"e{time}", "x", time, time, "s", channel, (), device_class=device, properties=properties)
 
 
@@ -63,10 +63,20 @@ def journey_of(size: int, seed: int) -> list[Seen]:
 journeys = st.builds(journey_of, st.integers(0, 40), st.integers(0, 2**32))
 
 
+def observe(folded: FeatureState, seen: Seen) -> None:
+    """As the journey's fold does it: the value of a conversion comes with it."""
+    folded.observe(*seen, value=stated(seen))
+
+
+def stated(seen: Seen) -> float | None:
+    value = seen[0].properties.get("value")
+    return value if isinstance(value, float) and "conversion" in seen[1] else None
+
+
 def fold(journey: Sequence[Seen]) -> FeatureState:
     folded = FeatureState()
     for seen in journey:
-        folded.observe(*seen)
+        observe(folded, seen)
     return folded
 
 
@@ -123,7 +133,7 @@ def recount(journey: Sequence[Seen], at: int) -> dict[str, float]:
         "hour_regularity": share(math.hypot(sum(map(math.cos, angles)), sum(map(math.sin, angles))), len(active)),
         "known": float(shown(10**6 * DAY, "known") > 0),
         "trouble": shown(10**6 * DAY, "trouble"),
-        "conversion_value": sum(float(e.properties.get("value") or 0.0) for e in conversions),
+        "conversion_value": sum(stated(seen) or 0.0 for seen in journey),
     }
 
 
@@ -141,7 +151,7 @@ def test_asking_changes_nothing(journey: list[Seen], questions: list[int]) -> No
     asked, silent = FeatureState(), FeatureState()
     for seen in journey:
         for state_ in (asked, silent):
-            state_.observe(*seen)
+            observe(state_, seen)
         for ahead in questions:
             at = seen[0].event_time + ahead
             assert vector(asked, at) == vector(fold(journey[: journey.index(seen) + 1]), at)
@@ -187,14 +197,6 @@ def test_what_only_happened_to_the_customer_is_no_activity() -> None:
     assert values["events_1d"] == 0.0
     assert values["email_share_30d"] == 1.0
     assert values["days_since_activity"] == 60.0
-
-
-@pytest.mark.parametrize("value", [True, "12", None, math.nan, math.inf])
-def test_a_conversion_value_that_is_no_number_counts_nothing(value: bool | str | float | None) -> None:
-    folded = FeatureState()
-    bought = Event("e", "x", START, START, "s", "web", (), properties={"value": value})
-    folded.observe(bought, ("conversion",), True)
-    assert named(vector(folded, START))["conversion_value"] == 0.0
 
 
 def test_memory_is_bounded_by_the_events_of_thirty_days() -> None:

@@ -36,7 +36,15 @@ _SPEAK_ALONE = frozenset({"converted", "complained", "unsubscribed"})
 class Features(Protocol):
     """The accumulator that the feature functions use; ``features.state.FeatureState``."""
 
-    def observe(self, event: Event, behaviours: tuple[str, ...], new_session: bool, activity: bool = True) -> None:
+    def observe(
+        self,
+        event: Event,
+        behaviours: tuple[str, ...],
+        new_session: bool,
+        activity: bool = True,
+        *,
+        value: float | None = None,
+    ) -> None:
         """Take in the next event."""
 
 
@@ -50,13 +58,15 @@ class FeatureFunctions:
 
 
 class Step(NamedTuple):
-    """One event in its place: its strand, meaning, session (None for what belongs to none), and whether it began it."""
+    """One event in its place: its strand, meaning, session (None for what belongs to none), whether it began it, and
+    the value that a conversion states."""
 
     event: Event
     strand_id: str
     meaning: Meaning
     session_id: str | None
     began: bool
+    value: float | None
 
 
 class Point(NamedTuple):
@@ -221,10 +231,10 @@ class _Fold:
             if session is not None:
                 session_id = session.session_id
                 place = (session.started_at, session.activities, began)
-        self.steps.append(Step(event, strand_id, meaning, session_id, began))
         value = self._value(event) if meaning.conversion else None
+        self.steps.append(Step(event, strand_id, meaning, session_id, began, value))
         self.facts.observe(event, meaning, value or 0.0, place)
-        self.features.observe(event, meaning.behaviours, began, meaning.activity)
+        self.features.observe(event, meaning.behaviours, began, meaning.activity, value=value)
         self.held = self.host.held(self.facts.values)
         self._feed(index, event.event_time, meaning)
         if event.consent or meaning.revokes:

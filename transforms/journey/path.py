@@ -258,7 +258,8 @@ class _Vectors:
             self._done = 0
         self._upto = at
         for step in self._trace.steps[self._done : last + 1]:
-            self._state.observe(step.event, step.meaning.behaviours, step.began, step.meaning.activity)
+            meaning = step.meaning
+            self._state.observe(step.event, meaning.behaviours, step.began, meaning.activity, value=step.value)
         self._done = max(self._done, last + 1)
         return self._functions.vector(self._state, at)
 

@@ -334,7 +334,7 @@ class _Writer:
 
 def _event_rows(trace: Trace) -> Iterable[rows.Row]:
     person = trace.person_id
-    for event, strand_id, meaning, session_id, _ in trace.steps:
+    for event, strand_id, meaning, session_id, _, _ in trace.steps:
         flags = event.properties.get(FLAGS_PROPERTY)
         yield (
             event.event_id,

@@ -25,7 +25,15 @@ class CountingFeatures:
         self.begun = 0
         self.latest = 0
 
-    def observe(self, event: Event, behaviours: tuple[str, ...], new_session: bool, activity: bool = True) -> None:
+    def observe(
+        self,
+        event: Event,
+        behaviours: tuple[str, ...],
+        new_session: bool,
+        activity: bool = True,
+        *,
+        value: float | None = None,
+    ) -> None:
         assert event.event_time >= self.latest, "features see the events in order"
         self.events += 1
         self.begun += new_session

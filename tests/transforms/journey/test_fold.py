@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from typing import Any
@@ -10,9 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contracts.event import DAY, HOUR, MINUTE, SECOND, Event
+from contracts.event import DAY, HOUR, MINUTE, SECOND, Event, Scalar
+from features.journey_features import FEATURE_NAMES, FeatureState, vector
 from transforms.journey.facts import FACTS, NEVER_DAYS
-from transforms.journey.fold import named_facts
+from transforms.journey.fold import FeatureFunctions, JourneyFold, named_facts
+from transforms.journey.path import StagePaths
 
 Make = Callable[..., Event]
 NAMES = [
@@ -209,6 +212,33 @@ def test_facts_tell_the_journey(bench: Any, event: Make, start: int) -> None:
     assert (late["pricing_views"], late["session_pricing_views"], late["conversions"]) == (2, 1, 1)
     assert (late["first_channel"], late["first_campaign"], late["device"]) == ("ads", "spring", "mobile")
     assert (late["conversion_value"], late["is_known"]) == (20.0, False)
+
+
+@pytest.mark.parametrize(
+    ("properties", "value"),
+    [
+        ({"value": 5.0}, 5.0),
+        ({"revenue": 20}, 20.0),
+        ({"total": 7.5}, 7.5),
+        ({"value": "dear", "revenue": 3}, 3.0),
+        ({"value": True}, 0.0),
+        ({"value": "12"}, 0.0),
+        ({"value": math.nan}, 0.0),
+        ({"value": math.inf}, 0.0),
+        ({}, 0.0),
+    ],
+)
+def test_the_value_of_a_conversion_is_one_number_to_facts_and_features(
+    bench: Any, event: Make, start: int, properties: dict[str, Scalar], value: float
+) -> None:
+    functions = FeatureFunctions(FEATURE_NAMES, FeatureState, vector)
+    events = [event("home", start), event("purchase", start + MINUTE, properties=properties)]
+    trace = JourneyFold(bench.ontology, functions).trace("p", [(item, "s1") for item in events], start + HOUR)
+    paths = StagePaths(bench.ontology, functions)
+    refolded = paths.trigger_function(trace, paths.stage_path(trace))(start + HOUR)
+    place = FEATURE_NAMES.index("conversion_value")
+    assert named_facts(trace.points[-1])["conversion_value"] == value
+    assert trace.points[-1].vector[place] == refolded.features["conversion_value"] == value
 
 
 def test_triggers_are_transitions_and_other_begins_of_sessions(bench: Any, event: Make, start: int) -> None:
