@@ -1,7 +1,7 @@
 """The one place where the telemetry of every library is switched off, before any of them is imported.
 
-Wayline sends nothing over the network that its user did not configure. ``disable()`` runs first in the command line
-and in the start of every worker; it leaves alone what the user set.
+Wayline sends nothing over the network that its user did not configure. ``disable()`` runs first in the command line,
+whose environment local workers inherit; it leaves alone what the user set.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ __all__ = ["DEFAULT_SHARDS", "Strand", "StrandFold", "Strands", "person_shard", 
 DEAD_LETTERS, LEDGER, LOG, PURGES, ERASED = "dead_letters", "ledger", "log", "purges", "erased"
 _LOG_BATCH = 5_000
 _RECORD_EVENTS = 2_000
-"""Events at which a batch of records is closed: the journey stage holds one batch decoded at a time."""
+"""Events at which a batch of records is closed, so that no element of a shuffle grows large."""
 
 
 class Strands(NamedTuple):

@@ -79,7 +79,7 @@ def _clear(out: Path, *folders: Path) -> None:
     from contracts.errors import OutputError
 
     try:
-        if out.exists() and any(p.name not in {"world", "out", "ci"} for p in out.iterdir()):
+        if out.exists() and any(p.name not in {"world", "out"} for p in out.iterdir()):
             raise OutputError(f"{out} holds other things than a demo", hint="choose another --out")
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)

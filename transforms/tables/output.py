@@ -148,7 +148,9 @@ class Moves:
 
 
 def publish(folder: OutputFolder, moves: Moves) -> None:
-    """Make a commit visible: journal, move, forget the journal."""
+    """Make a commit visible: everything to the disk, journal, move, forget the journal."""
+    for source, _ in moves.rename:
+        _to_disk(folder.root / source)
     _write_durably(folder.journal, json.dumps({"rename": moves.rename, "remove": moves.remove}))
     recover(folder)
 
@@ -173,6 +175,8 @@ def recover(folder: OutputFolder) -> bool:
             origin.replace(place)
         elif not place.exists():
             raise OutputError(f"an interrupted commit cannot be finished: {source} is missing from {folder.root}")
+    for place in {(folder.root / target).parent for _, target in plan["rename"]}:
+        _to_disk(place)
     folder.journal.unlink()
     return True
 
@@ -184,6 +188,17 @@ def next_revision(folder: OutputFolder) -> int:
     return 1 + max((int(name[1:].split("-", 1)[0]) for name in names), default=0)
 
 
+def _to_disk(path: Path) -> None:
+    """Wait until a file, or the names in a folder, would survive a loss of power."""
+    if not path.exists():
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _write_durably(path: Path, text: str) -> None:
     temporary = path.with_name(path.name + ".tmp")
     with temporary.open("w", encoding="utf-8") as file:
@@ -191,3 +206,4 @@ def _write_durably(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+    _to_disk(path.parent)
