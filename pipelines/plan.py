@@ -25,7 +25,7 @@ from transforms.journey.worker import JourneySettings
 from transforms.keys import DEAD_LETTER_KEY_VARIABLE, PSEUDONYM_KEY_VARIABLE, load_key
 from transforms.stores.effects import SendCap, open_effects
 from transforms.tables.output import TOMBSTONES, OutputFolder, next_revision
-from transforms.validate import ValidationRules
+from transforms.validate import YEAR_2100, ValidationRules
 
 Mode = Literal["live", "dry-run"]
 
@@ -35,7 +35,9 @@ class RunOptions:
     """What ``wayline run`` was asked, as typed values.
 
     ``as_of`` in microseconds. ``workers``: processes of the local runner; None chooses by the size of the input.
-    ``beam`` holds further Beam options as given.
+    ``beam`` holds further Beam options as given. ``now``: when the run starts, UTC microseconds; ``run`` reads the
+    clock when it is None. A later event, beyond the bound of clock skew, is a dead letter: one broken clock would
+    otherwise carry the horizon of all persons into the future.
     """
 
     inputs: tuple[str, ...]
@@ -50,6 +52,7 @@ class RunOptions:
     workers: int | None = None
     runner: str = "DirectRunner"
     beam: tuple[str, ...] = field(default=())
+    now: int | None = None
 
 
 def make_plan(options: RunOptions, definitions: Definitions, folder: OutputFolder, files: list[str]) -> RunPlan:
@@ -89,6 +92,7 @@ def make_plan(options: RunOptions, definitions: Definitions, folder: OutputFolde
         validation=ValidationRules(
             lateness=config.lateness,
             clock_skew=config.clock_skew,
+            not_after=greatest_time(options.now, config.clock_skew),
             max_bytes=config.max_event_bytes,
             is_known=ontology.is_known,
         ),
@@ -126,6 +130,15 @@ def make_plan(options: RunOptions, definitions: Definitions, folder: OutputFolde
             if record.version in activated.models and record.version is not None
         ),
     )
+
+
+def greatest_time(now: int | None, clock_skew: int) -> int:
+    """The greatest time that an event may state, in microseconds: the start of the run and the bound of clock skew.
+
+    Without a clock it is the end of the range of times. ``as_of`` does not matter: what is later is left for a later
+    run before it is judged.
+    """
+    return YEAR_2100 - 1 if now is None else min(now + clock_skew, YEAR_2100 - 1)
 
 
 def find_inputs(options: RunOptions) -> list[str]:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from contracts.errors import LedgerError, OutputError
@@ -53,6 +53,8 @@ def run(options: RunOptions, observe: Observe | None = None, definitions: Defini
         LedgerError: the ledger does not balance; what was folded is committed all the same, and the ledger with it.
     """
     started = time.monotonic()
+    if options.now is None:
+        options = replace(options, now=time.time_ns() // 1_000)
     tell = observe or (lambda _what, _share: None)
     tell("checking", None)
     definitions = definitions or load_definitions(options.config, options.session_by)
