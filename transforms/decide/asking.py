@@ -28,6 +28,7 @@ SUPPRESSED = "policy.suppressed."
 FROM_STAGE = "policy.from_stage"
 CONFIDENCE = "policy.confidence"
 DECIDED_BY = "policy.decided_by"
+LINEAGE = "policy.lineage"
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,12 +189,13 @@ def choose(
     verdicts: Sequence[Verdict],
     now: Moment,
     past: Mapping[str, bool | int | float | str],
-    person_id: str,
+    lineage: str,
 ) -> Choice:
     """Drop what may not be done, in a fixed order of rules, and choose the highest priority among what is left.
 
     The order: not_eligible, consent, suppressed, cooldown, cap, holdout, outranked. The first that applies is named.
     The propensity is 1, but under a holdout: there, its share for doing nothing and the rest for the chosen one.
+    ``lineage``: see ``decide.decide_journey``.
     """
     if slot.settled is not None:
         return slot.settled
@@ -209,7 +211,7 @@ def choose(
         done = tuple(candidate for candidate in candidates if candidate is not None)
         return Choice(None, done, _nothing_left(done), 1.0)
 
-    held_out = policies.holdout > 0 and is_held_out(policies, person_id)
+    held_out = policies.holdout > 0 and is_held_out(policies, lineage)
     best = max(standing, key=lambda index: (entries[index].rule.priority, -index))
     for index in standing:
         rule = entries[index].rule
@@ -227,9 +229,12 @@ def choose(
     return Choice(winner, done, reason, 1.0 - policies.holdout)
 
 
-def is_held_out(policies: PolicySet, person_id: str) -> bool:
-    """Whether nothing is done for this person, by a sticky hash."""
-    digest = hashlib.blake2b(f"{policies.holdout_salt}\0{person_id}".encode(), digest_size=8).digest()
+def is_held_out(policies: PolicySet, lineage: str) -> bool:
+    """Whether nothing is done for this person, by a sticky hash of the strand the journey began on.
+
+    Not of the person's id: that is another one after the first login, and the person would change sides.
+    """
+    digest = hashlib.blake2b(f"{policies.holdout_salt}\0{lineage}".encode(), digest_size=8).digest()
     return int.from_bytes(digest) < policies.holdout * 2**64
 
 

@@ -43,6 +43,7 @@ class DecideResult:
 def decide_journey(
     policies: PolicySet,
     person_id: str,
+    lineage: str,
     triggers: Sequence[Trigger],
     at: Callable[[int], Trigger],
     stage_changes: Sequence[tuple[int, str]],
@@ -57,6 +58,8 @@ def decide_journey(
     Args:
         policies: the policies in force.
         person_id: whose journey it is.
+        lineage: the strand of the journey's first event. A login gives the person another id, but not another lineage;
+            experiments go by it.
         triggers: all transitions and session starts, ascending by time; also those before the last decided point,
             since plans that run now may have started there.
         at: the journey as of an instant, as a trigger of kind ``step``.
@@ -68,7 +71,7 @@ def decide_journey(
         counted: ids of stored decisions that use up caps and start cooldowns though their action was not sent, since
             it still may be: what a dry run recorded and a live run takes up.
     """
-    walk = _Walk(policies, person_id, at, PlanBook(stage_changes), ontology_version)
+    walk = _Walk(policies, person_id, lineage, at, PlanBook(stage_changes), ontology_version)
     walk.remember(history, outcomes, counted)
     for trigger in sorted(triggers, key=attrgetter("at")):
         if trigger.at > horizon:
@@ -116,7 +119,7 @@ def replay(decision: Decision, policies: PolicySet) -> Decision:
     slot = next((slot for slot in asked.slots if slot.name == decision.slot), None)
     if slot is None:
         raise CheckFailedError(f"policy {policies.version} has no slot {decision.slot!r} at a {decision.trigger}")
-    choice = asking.choose(policies, slot, asked.verdicts(now), now, facts, decision.person_id)
+    choice = asking.choose(policies, slot, asked.verdicts(now), now, facts, str(facts.get(asking.LINEAGE, "")))
     return dataclasses.replace(decision, **_chosen(choice))
 
 
@@ -140,12 +143,14 @@ class _Walk:
         self,
         policies: PolicySet,
         person_id: str,
+        lineage: str,
         at: Callable[[int], Trigger],
         book: PlanBook,
         ontology_version: str,
     ) -> None:
         self.policies = policies
         self.person_id = person_id
+        self.lineage = lineage
         self.at = at
         self.book = book
         self.ontology_version = ontology_version
@@ -250,7 +255,7 @@ class _Walk:
         if made in self._known:
             return
         past = {} if slot.settled else self._past(trigger.at, slot)
-        choice = asking.choose(self.policies, slot, verdicts, now, past, self.person_id)
+        choice = asking.choose(self.policies, slot, verdicts, now, past, self.lineage)
         facts: Facts = {**trigger.facts, **past}
         facts[asking.CONFIDENCE] = trigger.confidence
         facts[asking.DECIDED_BY] = trigger.decided_by
@@ -287,8 +292,9 @@ class _Walk:
         self._last[name] = max(at, self._last.get(name, at))
 
     def _past(self, at: int, slot: Slot) -> Facts:
-        """What the policy's guards look at, as facts: counts of caps, cooldowns that last, suppressions in force."""
-        past: Facts = {}
+        """What the policy's guards look at, as facts: counts of caps, cooldowns that last, suppressions in force,
+        and under a holdout the lineage."""
+        past: Facts = {asking.LINEAGE: self.lineage} if self.policies.holdout else {}
         for cap in self.policies.caps:
             count = 0
             for contact, channel in reversed(self._contacts):

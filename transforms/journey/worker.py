@@ -187,6 +187,7 @@ class JourneyWorker:
             decided = decide_journey(
                 settings.policies,
                 person,
+                f.trace.steps[0].strand_id,
                 self._paths.triggers(f.trace, f.path),
                 self._paths.trigger_function(f.trace, f.path),
                 [(t.at, t.to_stage) for t in f.path.transitions],

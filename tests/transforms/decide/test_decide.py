@@ -88,12 +88,23 @@ class Journey:
         history: History = NOTHING_YET,
         horizon: int = 60 * DAY,
         person: str = "p1",
+        lineage: str = "s1",
         outcomes: Sequence[Outcome] = (),
         counted: Sequence[str] = (),
     ) -> DecideResult:
         changes = [(t.at, t.stage) for t in self.triggers if t.kind == "transition"]
         return decide_journey(
-            policies, person, self.triggers, self.at, changes, history, T0 + horizon, "journey@1", outcomes, counted
+            policies,
+            person,
+            lineage,
+            self.triggers,
+            self.at,
+            changes,
+            history,
+            T0 + horizon,
+            "journey@1",
+            outcomes,
+            counted,
         )
 
 
@@ -200,7 +211,7 @@ def test_the_holdout_is_sticky_and_its_propensities_say_its_share() -> None:
     policies = policy("holdout: {share: 0.3}\n" + SIMPLE)
     held = 0
     for person in range(400):
-        made = decide(policies, trigger(0), trigger(DAY), person=f"p{person}")
+        made = decide(policies, trigger(0), trigger(DAY), lineage=f"s{person}")
         assert made[0].chosen == made[1].chosen
         if made[0].chosen == "nothing":
             held += 1

@@ -54,6 +54,7 @@ def decide(events: Sequence[Event], horizon: int, history: History = History()) 
     return decide_journey(
         POLICIES,
         "p1",
+        "s1",
         PATHS.triggers(trace, path),
         PATHS.trigger_function(trace, path),
         [(move.at, move.to_stage) for move in path.transitions],
