@@ -1,0 +1,73 @@
+"""The runner: what does not exist is refused before a graph is built; what a worker raised comes back as what it was."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from contracts.errors import LockedError, OutputError, UsageError
+from pipelines.commands.run import print_report
+from pipelines.engine import cause, engine_options
+from pipelines.run import RunReport
+from transforms.ledger import LedgerRow
+
+
+def test_the_bounded_direct_runner_is_named() -> None:
+    assert engine_options("DirectRunner", 1, ()).get_all_options()["runner"] == "FnApiRunner"
+
+
+def test_options_go_to_beam_as_they_are() -> None:
+    found = engine_options("DirectRunner", 2, ("--job_name=nightly",)).get_all_options()
+    assert (found["job_name"], found["direct_num_workers"]) == ("nightly", 2)
+
+
+@pytest.mark.parametrize(
+    ("option", "near"), [("--acttions=live", "--actions"), ("--job_nane=x", "--job_name"), ("--worker=4", "--workers")]
+)
+def test_a_misspelt_option_is_refused_with_the_nearest(option: str, near: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        engine_options("DirectRunner", 1, (option,))
+    assert near in caught.value.hint
+
+
+def test_an_unknown_runner_is_refused() -> None:
+    with pytest.raises(UsageError, match="'Bogus'"):
+        engine_options("Bogus", 1, ())
+
+
+def test_an_error_of_ours_is_found_in_the_text_of_another_process() -> None:
+    text = (
+        'Traceback (most recent call last):\n  File "worker.py", line 1, in process\n'
+        "contracts.errors.LockedError: effects.sqlite is locked by another process [while running 'Act/Perform']\n"
+    )
+    found = cause(RuntimeError(text))
+    assert isinstance(found, LockedError)
+    assert found.message == "effects.sqlite is locked by another process"
+
+
+def test_a_full_disk_in_another_process_is_an_output_error() -> None:
+    text = "Traceback:\nOSError: [Errno 28] No space left on device [while running 'Tables/WriteJourneys']\n"
+    assert isinstance(cause(RuntimeError(text)), OutputError)
+
+
+def test_a_defect_is_not_dressed_up() -> None:
+    assert cause(RuntimeError("KeyError: 'x'")) is None
+
+
+def report(models: tuple[tuple[str, int], ...]) -> str:
+    console = Console(file=io.StringIO(), width=100)
+    row = LedgerRow("web", received=1, accepted=1)
+    print_report(console, Path("out"), RunReport("run-000001", 1, (row,), row, {}, {}, 1.0, {}, models))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_a_run_without_a_model_says_that_rules_alone_decide() -> None:
+    assert "rules alone" in report(())
+
+
+def test_a_run_with_a_model_says_which_and_from_when() -> None:
+    assert "events from 1970-01-01 00:00:01Z on are scored by stage-1" in report((("stage-1", 1_000_000),))
