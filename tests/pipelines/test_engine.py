@@ -1,4 +1,4 @@
-"""The runner: what does not exist is refused before a graph is built; what a worker raised comes back as what it was."""
+"""The runner: what does not exist is refused before a graph is built; what a worker raised comes back as it was."""
 
 from __future__ import annotations
 
