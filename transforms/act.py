@@ -108,6 +108,8 @@ class _ActFn(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
     def start_bundle(self) -> None:
         # A bundle that failed may have left some; its retry brings them again.
         self._waiting = []
+        if self._performer is not None:
+            self._performer.start_bundle()
 
     def process(self, element: Decision, horizon: int = 0) -> Iterator[Any]:
         if self._performer is None or horizon != self._rules.horizon:

@@ -165,6 +165,11 @@ class Performer:
             delivery.close()
         self._deliveries.clear()
 
+    def start_bundle(self) -> None:
+        """Believe in every receiver again; one that is down stays so for all batches of a bundle."""
+        for delivery in self._deliveries.values():
+            delivery.reset()
+
     def perform(self, decisions: Sequence[Decision]) -> list[Action]:
         """Carry out a batch; one action for each decision, in the given order."""
         by_action: dict[str, Decision] = {}
@@ -198,8 +203,6 @@ class Performer:
         if delivery is None:
             finished = [replace(a, status=FAILED, reason=f"no channel {channel!r} is configured") for a in actions]
             actions = []
-        else:
-            delivery.reset()
         size = delivery.channel.chunk if delivery else 1
         for start in range(0, len(actions), size):
             chunk = actions[start : start + size]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import threading
+from collections import Counter, deque
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import apache_beam as beam
@@ -12,9 +14,10 @@ from apache_beam.testing.util import assert_that
 from contracts import coders
 from contracts.errors import LockedError
 from contracts.exchange import Action, Decision, Label, LearnInput, LedgerCount, LoggedDecision, Outcome
-from transforms.act import BATCH, Act
+from transforms.act import BATCH, Act, _ActFn
 from transforms.actions import ActRules
-from transforms.channels.config import ChannelsConfig
+from transforms.channels.config import ChannelConfig, ChannelsConfig
+from transforms.channels.delivery import BREAK_AFTER
 from transforms.learn import Learn
 from transforms.stores.effects import open_effects
 
@@ -90,6 +93,36 @@ def test_a_graph_that_runs_twice_sends_once(tmp_path: Path) -> None:
     run(tmp_path, decisions)
     run(tmp_path, decisions)
     assert len((tmp_path / "actions" / "email.jsonl").read_text().splitlines()) == BATCH // 2 + 2
+
+
+def test_a_dead_receiver_is_tried_anew_in_each_bundle_and_not_in_each_batch(tmp_path: Path) -> None:
+    attempts: list[int] = []
+
+    class Dead(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            attempts.append(1)
+            self.send_response(503)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            return
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Dead)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    hook = ChannelConfig("webhook", url=f"http://127.0.0.1:{server.server_port}/", attempts=1)
+    act = _ActFn(tmp_path / "effects.sqlite", tmp_path, ChannelsConfig(default=hook), LIVE, 4, 5.0)
+    act.setup()
+    seen = []
+    for bundle in (0, 1):
+        act.start_bundle()
+        for n in range(2 * BATCH + 20):
+            deque(act.process(a_decision(bundle * 10_000 + n), NOW), maxlen=0)
+        deque(act.finish_bundle(), maxlen=0)
+        seen.append(len(attempts))
+    act.teardown()
+    server.shutdown()
+    server.server_close()
+    assert seen == [BREAK_AFTER, 2 * BREAK_AFTER]
 
 
 def test_a_locked_store_ends_the_run_with_its_own_error(tmp_path: Path) -> None:

@@ -263,6 +263,23 @@ def test_a_dead_channel_leaves_the_rest_to_the_next_run_and_slows_no_other(tmp_p
     assert decision_ledger(perform(tmp_path, decisions, late, channels))["sent"] == 4
 
 
+def test_a_dead_receiver_costs_its_attempts_once_a_bundle(tmp_path: Path, receiver: Receiver) -> None:
+    receiver.status = 503
+    store = open_effects(tmp_path / "effects.sqlite")
+    channels = webhooks(receiver.url, attempts=1)
+    performer = Performer(store, channels, tmp_path, LIVE, now=time.time_ns, clock=time.monotonic, sleep=lambda _: None)
+    batches = [[a_decision(batch * 10 + n) for n in range(BREAK_AFTER + 2)] for batch in (1, 2, 3)]
+    performer.start_bundle()
+    for batch in batches:
+        performer.perform(batch)
+    assert receiver.keys.total() == BREAK_AFTER
+    performer.start_bundle()
+    performer.perform(batches[2])
+    assert receiver.keys.total() == 2 * BREAK_AFTER
+    performer.close()
+    store.close()
+
+
 # --- crashes -----------------------------------------------------------------------------------------------------
 
 _RUN = """

@@ -41,8 +41,8 @@ def visits(number: int, login: bool) -> list[StrandRecord]:
     def record(owner: Identifier | None, *days: int) -> StrandRecord:
         who = (device,) if owner is None else (device, owner)
         events = [
-            Event(f"e{number}-{day}", "home_view", T0 + day * DAY, T0 + day * DAY, "s", "web", who, context=Context("/"))
-            for day in days
+            Event(f"e{number}-{day}", "home_view", at, at, "s", "web", who, context=Context("/"))
+            for day, at in ((day, T0 + day * DAY) for day in days)
         ]
         name = strand_id(device, owner)
         return StrandRecord(name, device, owner, person, int(login), 1, tuple(wire.pack(event) for event in events))
