@@ -21,8 +21,8 @@ from transforms.journey.ontology import SessionRule
 
 
 def session_id_of(strand_id: str, event_id: str) -> str:
-    """The id of the session that this event of this strand begins."""
-    return "s_" + hashlib.blake2b(f"{strand_id}\0{event_id}".encode(), digest_size=10).hexdigest()
+    """The id of the session that this event of this strand begins: ``v_`` (visit) and 20 hex digits."""
+    return "v_" + hashlib.blake2b(f"{strand_id}\0{event_id}".encode(), digest_size=10).hexdigest()
 
 
 class OpenSession:

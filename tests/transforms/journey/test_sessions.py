@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
-from contracts.event import DAY, HOUR, MINUTE, SECOND, Event
+from contracts.event import DAY, HOUR, MINUTE, SECOND, Event, Identifier
 from contracts.exchange import Session
+from transforms.identity.ids import strand_id
 from transforms.journey.ontology_file import parse_ontology
 from transforms.journey.sessions import session_id_of
 
@@ -87,3 +89,9 @@ def test_a_session_is_final_when_no_late_event_can_reach_it(bench: Any, event: M
     events = [event("home", start)]
     assert not sessions(bench, events, start + lateness + 30 * MINUTE - 1)[0].is_final
     assert sessions(bench, events, start + lateness + 30 * MINUTE)[0].is_final
+
+
+def test_a_session_is_not_named_like_a_strand() -> None:
+    session = session_id_of("s1", "e1")
+    assert re.fullmatch("v_[0-9a-f]{20}", session)
+    assert strand_id(Identifier("anonymous_id", "a"), None).startswith("s_")
