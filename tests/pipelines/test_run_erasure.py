@@ -11,6 +11,7 @@ from run_world import DAY, HOUR, MINUTE, NOON, Record, Runs, assert_same, event,
 
 from contracts.event import Identifier
 from features.names import VIEW
+from features.offline import history_file, materialise_history
 from features.online_table import ONLINE_FILE, OnlineTable
 from transforms.identity.ids import canonical_id
 
@@ -38,6 +39,7 @@ def erased(make_runs: Callable[[str], Runs]) -> Runs:
     runs = make_runs("erasure")
     runs.run(LIVES)
     assert runs.person("user_id", "ann") is not None
+    materialise_history(runs.out)
     runs.run([REQUEST, *LIVES])
     return runs
 
@@ -59,6 +61,7 @@ def test_an_erased_person_is_gone_from_every_refolded_table(erased: Runs) -> Non
 
 
 def test_an_erased_person_is_gone_from_the_log_and_from_the_bytes_on_disk(erased: Runs) -> None:
+    assert not history_file(erased.out).exists()
     for folder in ("log", "tables"):
         text = text_of(erased.out / folder)
         assert not [trace for trace in traces(erased) if trace in text], folder

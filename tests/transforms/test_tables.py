@@ -10,6 +10,7 @@ from contracts.errors import LockedError, OutputError
 from contracts.event import Identifier
 from contracts.exchange import StrandEvent
 from contracts.tables import DEAD_LETTERS, PERSONS, SESSIONS, Table
+from features.names import HISTORY_FILE
 from transforms.tables.batches import columns_of, table_batch
 from transforms.tables.commit import commit
 from transforms.tables.log import ERASED, read_log, write_log
@@ -98,6 +99,18 @@ def test_an_erasure_leaves_nothing_of_the_old_parts(tmp_path: Path) -> None:
     parts = sorted(path.name for path in (tmp_path / "o" / "tables" / "persons").glob("r*.parquet"))
     assert parts == ["r000002-p0.parquet"]
     assert seen(tmp_path / "o") == [("a", 10, 2)]
+
+
+def test_an_erasure_leaves_no_history_of_features(tmp_path: Path) -> None:
+    out = tmp_path / "o"
+    run(out, [A, B])
+    (out / "feast").mkdir()
+    for name in (HISTORY_FILE, f"{HISTORY_FILE}.7.tmp", "registry.db"):
+        (out / "feast" / name).write_text("b")
+    run(out, [A, B])
+    assert (out / "feast" / HISTORY_FILE).exists(), "nothing was erased"
+    run(out, [A], erased=[logged("e1")])
+    assert [path.name for path in (out / "feast").iterdir()] == ["registry.db"]
 
 
 def test_tables_that_keep_what_happened_lose_no_row(tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ For each table the staged rows are compared with the newest rows of OUT by key: 
 changed ones become a part of the new revision, and for a table that the run states whole (``Table.refolded``) a key
 that vanished gets a tombstone. On a first run nothing is compared and the staged parts are moved as they are. When
 events of earlier runs were erased, the old parts of refolded tables are replaced whole, and the log, ``decisions`` and
-``actions`` are written anew without what was erased, so that nothing of it stays on disk.
+``actions`` are written anew without what was erased, so that nothing of it stays on disk. The history file of the
+feature store, a copy of a table, is removed: it is made again from the tables when somebody asks.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import duckdb
 import pyarrow.parquet as pq
 
 from contracts.tables import ACTIONS, DECISIONS, META, Table
+from features.names import HISTORY_FILE
 from transforms.tables.batches import arrow_schema
 from transforms.tables.log import ERASED
 from transforms.tables.output import TOMBSTONES, Moves, OutputFolder, publish
@@ -89,6 +91,9 @@ def commit(
             rename.append((_relative(folder, path), f"log/r{revision:06d}-{path.name}"))
         for path in sorted(folder.staging.glob(f"*{TOMBSTONES}")):
             rename.append((_relative(folder, path), f"stores/{path.name}"))
+        if rewrite:
+            # with what a process that was killed while writing it may have left
+            remove.extend(_relative(folder, path) for path in sorted(folder.feast.glob(f"{HISTORY_FILE}*")))
         if erased:
             for path, kept in _without_erased(connection, folder, erased):
                 remove.append(_relative(folder, path))
