@@ -22,7 +22,7 @@ from contracts.exchange import DeadLetter, LedgerCount, Link, Received, ShardInp
 from transforms.dead_letter import RAW_PAYLOAD, DeadLetterBox
 from transforms.identity.evidence import LinkBook
 from transforms.identity.rules import IdentityRules
-from transforms.minimise import FieldFilter
+from transforms.minimise import FieldFilter, scrubbed
 from transforms.protect import Protector, Pseudonymiser, ShardBatcher
 from transforms.read import LEDGER, typed
 from transforms.validate import ValidationRules, Validator, flagged, without_reserved
@@ -154,14 +154,14 @@ class _Protect(_Counting):
             yield self._dead(self._no_identifier(event, element))
             return
         place, strand_event = protected
-        self._links.observe(place.identifiers, event.name, event.event_id, event.event_time, event.received_time)
+        self._links.observe(place.identifiers, event.name, strand_event.event_id, event.event_time, event.received_time)
         if len(self._links) >= _LINKS_IN_MEMORY:
             for link in self._links.drain():
                 yield pvalue.TaggedOutput(LINKS, link)
         yield from self._batches.add(place.shard, strand_event)
 
     def _no_identifier(self, event: Event, element: Received) -> DeadLetter:
-        kinds = ", ".join(sorted({i.namespace[:64] for i in event.identifiers})[:10])
+        kinds = ", ".join(sorted({scrubbed(i.namespace)[:64] for i in event.identifiers})[:10])
         return self._box.reject_event(
             _PROTECT,
             "no_usable_identifier",

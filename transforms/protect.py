@@ -9,8 +9,9 @@ or properties. State: bounded caches, which change no answer. Errors: none.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+import re
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, TypeVar
 
 from contracts import wire
 from contracts.errors import ConfigurationError
@@ -18,10 +19,20 @@ from contracts.event import EMPTY_CONTEXT, Event, Identifier
 from contracts.exchange import ShardInput, StrandEvent
 from transforms.identity.ids import shard_of
 from transforms.identity.rules import IdentityRules
-from transforms.minimise import FieldFilter, scrub_text
+from transforms.minimise import FieldFilter, is_personal, scrub_text, scrubbed
+
+_T = TypeVar("_T")
 
 _PSEUDONYM_BYTES = 16
 _CACHE_LIMIT = 200_000
+_EVENT_ID = "wayline.event_id"
+"""Namespace under which an event_id that holds a personal datum is hashed; no sender's, as it is reserved."""
+
+_COUNTRY = re.compile(r"[A-Za-z]{2,3}")
+_LOCALE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z]{4})?(?:[-_](?:[A-Za-z]{2}|\d{3}))?(?:[-_][A-Za-z]{5,8})?", re.ASCII)
+_TIME_ZONE = re.compile(r"[A-Za-z]{2,12}(?:/[A-Za-z_-]{2,20}){0,2}|Etc/GMT[+-]?\d{1,2}|[A-Z]{3}\d[A-Z]{3}", re.ASCII)
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_PURPOSE = re.compile(r"[A-Za-z][A-Za-z0-9_.:-]{0,63}")
 
 
 class Pseudonymiser:
@@ -82,6 +93,25 @@ class Protected(NamedTuple):
     event: StrandEvent
 
 
+class _Remembered(dict[str, _T]):
+    """What a function says of each text, for texts of which there are few. Bounded."""
+
+    def __init__(self, say: Callable[[str], _T]) -> None:
+        super().__init__()
+        self._say = say
+
+    def __missing__(self, text: str) -> _T:
+        if len(self) >= _CACHE_LIMIT // 4:
+            self.clear()
+        said = self[text] = self._say(text)
+        return said
+
+
+def _of_form(pattern: re.Pattern[str]) -> Callable[[str], bool]:
+    """Whether a text is what its field should hold, and nothing else."""
+    return lambda text: pattern.fullmatch(text) is not None and not is_personal(text)
+
+
 class Protector:
     """Turns valid events into protected ones.
 
@@ -100,6 +130,11 @@ class Protector:
         self._fields = fields or FieldFilter()
         self._shards = shards
         self._places: dict[tuple[Identifier, ...], Place | None] = {}
+        self._texts = _Remembered(scrubbed)
+        self._countries = _Remembered(_of_form(_COUNTRY))
+        self._locales = _Remembered(_of_form(_LOCALE))
+        self._time_zones = _Remembered(_of_form(_TIME_ZONE))
+        self._purposes = _Remembered(_of_form(_PURPOSE))
 
     def place(self, identifiers: tuple[Identifier, ...]) -> Place | None:
         """Normalise, block, pseudonymise and place; None when no identifier that may link is left.
@@ -132,49 +167,65 @@ class Protector:
         place = self.place(event.identifiers)
         if place is None:
             return None
-        encoded = wire.pack(self._fields_of(event, place.identifiers))
+        fields = self._fields_of(event, place.identifiers)
         return Protected(
             place,
             StrandEvent(
-                event.event_id, event.event_time, event.received_time, source, place.primary, place.login, encoded
+                fields["event_id"],
+                event.event_time,
+                event.received_time,
+                self._texts[source],
+                place.primary,
+                place.login,
+                wire.pack(fields),
             ),
         )
+
+    def _event_id(self, event_id: str) -> str:
+        """The event_id; a hash of it, the same in every run, when it holds a personal datum."""
+        if is_personal(event_id):
+            return self._pseudonymiser.pseudonym(Identifier(_EVENT_ID, event_id)).value
+        return event_id
 
     def _fields_of(self, event: Event, identifiers: tuple[Identifier, ...]) -> dict[str, Any]:
         """The event as ``wire`` has it, in the order of its fields; what is at its default is left out.
 
-        A dictionary costs a tenth of an ``Event`` here, and the bytes are the same.
+        A field with a form of its own (country, locale, time zone, trace, purposes of consent) is dropped when it has
+        another one; other texts are scrubbed. A dictionary costs a tenth of an ``Event`` here, and the bytes are the
+        same.
         """
         fields: dict[str, Any] = {
-            "event_id": event.event_id,
-            "name": event.name,
+            "event_id": self._event_id(event.event_id),
+            "name": self._texts[event.name],
             "event_time": event.event_time,
             "received_time": event.received_time,
-            "source": event.source,
-            "channel": event.channel,
+            "source": self._texts[event.source],
+            "channel": self._texts[event.channel],
             "identifiers": identifiers,
         }
         if event.tracker_session_id is not None:
             fields["tracker_session_id"] = scrub_text(event.tracker_session_id)
         if event.action_id is not None:
-            fields["action_id"] = event.action_id
+            fields["action_id"] = scrubbed(event.action_id)
         if event.context is not EMPTY_CONTEXT:
             context = self._fields.context(event.context)
             if context:
                 fields["context"] = context
         if event.device_class is not None:
-            fields["device_class"] = event.device_class
-        if event.locale is not None:
+            fields["device_class"] = self._texts[event.device_class]
+        if event.locale is not None and self._locales[event.locale]:
             fields["locale"] = event.locale
-        if event.time_zone is not None:
+        if event.time_zone is not None and self._time_zones[event.time_zone]:
             fields["time_zone"] = event.time_zone
-        if event.country is not None:
+        if event.country is not None and self._countries[event.country]:
             fields["country"] = event.country
         if event.consent:
-            fields["consent"] = dict(sorted(event.consent.items()))
+            consent = {p: event.consent[p] for p in sorted(event.consent) if self._purposes[p]}
+            if consent:
+                fields["consent"] = consent
         if event.correlation_id is not None:
             fields["correlation_id"] = scrub_text(event.correlation_id)
-        if event.traceparent is not None:
+        if event.traceparent is not None and _TRACEPARENT.fullmatch(event.traceparent):
             fields["traceparent"] = event.traceparent
         if event.properties:
             properties = self._fields.properties(event.properties)
@@ -183,7 +234,7 @@ class Protector:
         if event.schema_version != 1:
             fields["schema_version"] = event.schema_version
         if event.mapping_version is not None:
-            fields["mapping_version"] = event.mapping_version
+            fields["mapping_version"] = self._texts[event.mapping_version]
         return fields
 
 

@@ -23,6 +23,7 @@ from transforms.avro_file import Damage, read_events
 from transforms.collector import relax_collector
 from transforms.decode import newest_decoder
 from transforms.inputs import open_file
+from transforms.minimise import scrubbed
 
 LEDGER = "ledger"
 _MAX_SOURCE = 200
@@ -30,8 +31,12 @@ UNNAMED = "(unnamed)"
 
 
 def ledger_source(event: Event) -> str:
-    """The source under which the ledger counts an event: its own name for it, cut where it is absurdly long."""
-    return event.source[:_MAX_SOURCE] or UNNAMED
+    """The source under which the ledger counts an event: its own name for it, cut where it is absurdly long.
+
+    The ledger and dead letters show it in clear, so no e-mail address or phone number stays in it.
+    """
+    source = scrubbed(event.source[: 10 * _MAX_SOURCE])
+    return (source if len(source) <= _MAX_SOURCE else scrubbed(source[:_MAX_SOURCE])) or UNNAMED
 
 
 def file_label(name: str) -> str:

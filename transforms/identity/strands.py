@@ -205,7 +205,8 @@ def _settle(
 
 
 def _conflict(loser: StrandEvent, winner: StrandEvent, box: Rejects, schema_id: str) -> DeadLetter:
-    detail = f"event_id {loser.event_id!r} came with another payload, which was kept; its source is {winner.source!r}"
+    # the detail is in clear: an event_id is the sender's own text, so it stands in the encrypted payload only
+    detail = f"its event_id came with another payload, which was kept; the source of that one is {winner.source!r}"
     return box.reject(
         STAGE,
         CONFLICTING_PAYLOAD,
