@@ -25,17 +25,26 @@ from contracts.errors import ModelError
 from features.journey_features import FEATURE_NAMES, FEATURE_VERSION
 from models.activations import durable_write
 from models.evaluation import Comparison, Metrics
+from models.skops_import import skops_io
 
 Floats = npt.NDArray[np.float64]
 
 MODEL_FILE, MANIFEST_FILE = "model.skops", "manifest.json"
 TRUSTED_TYPES = (
+    "sklearn.calibration.CalibratedClassifierCV",
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.calibration._SigmoidCalibration",
     "sklearn.calibration._TemperatureScaling",
+    "sklearn.ensemble._hist_gradient_boosting.gradient_boosting.HistGradientBoostingClassifier",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.frozen._frozen.FrozenEstimator",
+    "sklearn.linear_model._logistic.LogisticRegression",
+    "sklearn.pipeline.Pipeline",
+    "sklearn.preprocessing._data.StandardScaler",
+    "sklearn.preprocessing._label.LabelEncoder",
 )
-"""Types beyond skops' own default list that a model may be made of. A file's own claims are never trusted."""
+"""What a model may be made of, besides numbers, arrays and the losses that skops trusts by itself. A file's own claims
+are never trusted."""
 
 _MAX_MODEL_BYTES = 256 * 1024 * 1024
 _TOLERANCE = 1e-6
@@ -203,11 +212,11 @@ def _read_model(path: Path, name: str) -> bytes:
 
 
 def _construct(data: bytes, name: str) -> Any:
-    import skops.io
+    io = skops_io()
     from skops.io.exceptions import UntrustedTypesFoundException
 
     try:
-        return skops.io.loads(data, trusted=list(TRUSTED_TYPES))
+        return io.loads(data, trusted=list(TRUSTED_TYPES))
     except UntrustedTypesFoundException as error:
         raise ModelError(
             f"{name}: {MODEL_FILE} contains types that are not trusted: {error}", hint="do not use this bundle"

@@ -44,6 +44,7 @@ from models.estimator import EstimatorSettings, fit_calibrated
 from models.evaluation import Comparison, Metrics, accuracy, evaluate, log_loss
 from models.gate import TARGET, GateReport, GateRules, require
 from models.registry import ModelRegistry
+from models.skops_import import skops_io
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -243,9 +244,7 @@ def _version(
 
 
 def _dump(estimator: Any) -> bytes:
-    import skops.io
-
-    data: bytes = skops.io.dumps(estimator)
+    data: bytes = skops_io().dumps(estimator)
     return data
 
 
