@@ -10,9 +10,10 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import fastavro
 
@@ -22,8 +23,8 @@ from contracts.event_codec import event_to_record
 from contracts.exchange import DeadLetter
 from sources.importer.mapping import Mapping
 from sources.importer.readers import header, read_rows
-from sources.importer.values import RowError
-from transforms.dead_letter import DeadLetterBox
+from sources.importer.values import Row, RowError
+from transforms.dead_letter import ROW_PAYLOAD, DeadLetterBox
 
 _SYNC_ROWS = 1_000
 
@@ -78,16 +79,11 @@ def import_files(
     summary = ImportSummary()
     schema = fastavro.parse_schema(codec.raw_schema("event"))
     for path, name in zip(paths, _names(paths), strict=True):
-        letters: list[DeadLetter] = []
         target = out / "events" / f"{name}.avro"
-        events = _events(path, mapping, box, letters, summary, on_row)
-        _write(target, schema, events)
+        with _Letters(out / "dead_letters" / f"{name}.avro") as letters:
+            _write(target, schema, _events(path, mapping, box, letters, summary, on_row))
+            letters.keep()
         summary.files.append(target)
-        dead = out / "dead_letters" / f"{name}.avro"
-        if letters:
-            _write(dead, fastavro.parse_schema(codec.raw_schema("dead_letter")), map(asdict, letters))
-        else:
-            dead.unlink(missing_ok=True)
     on_row(summary)
     return summary
 
@@ -96,7 +92,7 @@ def _events(
     path: Path,
     mapping: Mapping,
     box: DeadLetterBox,
-    letters: list[DeadLetter],
+    letters: _Letters,
     summary: ImportSummary,
     on_row: Callable[[ImportSummary], None],
 ) -> Iterator[dict[str, Any]]:
@@ -125,8 +121,7 @@ def _events(
             summary.events += produced
             summary.dead[error.reason] += 1
             summary.examples.setdefault(error.reason, f"{path.name}, row {number}: {error}")
-            payload = b"" if isinstance(row, RowError) else json.dumps(row, default=str).encode()
-            letters.append(
+            letters.add(
                 box.reject(
                     "import",
                     error.reason,
@@ -134,21 +129,75 @@ def _events(
                     path.name,
                     codec.schema_id("event"),
                     0,
-                    "row",
-                    payload or str(number).encode(),
+                    ROW_PAYLOAD,
+                    _payload(error if isinstance(row, RowError) else row),
                 )
             )
+
+
+def _payload(row: Row | RowError) -> bytes:
+    """A row that does not map as JSON; one that could not be read as it stands in the file, to the last byte."""
+    text = (row.raw or "") if isinstance(row, RowError) else json.dumps(row, default=str)
+    return text.encode("utf-8", "surrogatepass")
+
+
+class _Letters:
+    """The dead letters of one input file, written as they come: a file of nothing but bad rows needs no memory.
+
+    The file appears under its name with ``keep``; without any letter an earlier one of that name is removed.
+    """
+
+    def __init__(self, target: Path) -> None:
+        self._target = target
+        self._temporary = target.with_suffix(".tmp")
+        self._file: IO[bytes] | None = None
+        self._writer: Any = None
+
+    def __enter__(self) -> _Letters:
+        return self
+
+    def add(self, letter: DeadLetter) -> None:
+        """Write one letter. Raises OutputError."""
+        with _writing(self._target):
+            if self._file is None:
+                self._target.parent.mkdir(parents=True, exist_ok=True)
+                self._file = self._temporary.open("wb")
+                schema = fastavro.parse_schema(codec.raw_schema("dead_letter"))
+                self._writer = fastavro.write.Writer(self._file, schema, codec="deflate")
+            self._writer.write(asdict(letter))
+
+    def keep(self) -> None:
+        """All letters of the input are written. Raises OutputError."""
+        with _writing(self._target):
+            if self._file is None:
+                self._target.unlink(missing_ok=True)
+            else:
+                self._writer.flush()
+                self._file.close()
+                self._temporary.replace(self._target)
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _writing(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{target} cannot be written: {error.strerror}") from error
 
 
 def _write(target: Path, schema: Any, records: Iterator[dict[str, Any]]) -> None:
     temporary = target.with_suffix(".tmp")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            fastavro.writer(file, schema, records, codec="deflate")
-        temporary.replace(target)
-    except OSError as error:
-        raise OutputError(f"{target} cannot be written: {error.strerror}") from error
+        with _writing(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("wb") as file:
+                fastavro.writer(file, schema, records, codec="deflate")
+            temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -1,7 +1,8 @@
 """Rows out of files: CSV, TSV, JSON lines, JSON and Parquet, plain or gzip, one row at a time.
 
 Output: (row number, row or RowError), numbers from 1 as an editor shows them (the header of a CSV is line 1). Memory is
-bounded by one row, except for JSON documents, which are read whole up to ``MAX_JSON_BYTES``.
+bounded by one row, except for JSON documents, which are read whole up to ``MAX_JSON_BYTES``. A row that cannot be read
+carries its text; of a line that is longer than ``MAX_LINE`` the first ``MAX_LINE`` characters.
 """
 
 from __future__ import annotations
@@ -75,25 +76,35 @@ def _open(path: Path) -> IO[str]:
 
 def _csv(stream: IO[str], mapping: Mapping) -> Iterator[Numbered]:
     csv.field_size_limit(MAX_LINE)
-    reader = csv.reader(stream, delimiter=mapping.delimiter, strict=True)
+    lines: list[str] = []
+    reader = csv.reader(_noted(stream, lines), delimiter=mapping.delimiter, strict=True)
     names = next(reader, None)
     if names is None:
         return
     while True:
         line = reader.line_num + 1
+        lines.clear()
         try:
             cells = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            yield line, RowError("bad_row", f"not valid CSV: {error}")
+            yield line, RowError("bad_row", f"not valid CSV: {error}", "".join(lines))
             continue
         if not cells:
             continue
         if len(cells) != len(names):
-            yield line, RowError("bad_row", f"{len(cells)} columns where the header has {len(names)}")
+            found = f"{len(cells)} columns where the header has {len(names)}"
+            yield line, RowError("bad_row", found, "".join(lines))
         else:
             yield line, dict(zip(names, cells, strict=True))
+
+
+def _noted(stream: IO[str], lines: list[str]) -> Iterator[str]:
+    """The lines of a file, each added to ``lines`` as it is read."""
+    for line in stream:
+        lines.append(line)
+        yield line
 
 
 def _json_lines(stream: IO[str]) -> Iterator[Numbered]:
@@ -103,7 +114,7 @@ def _json_lines(stream: IO[str]) -> Iterator[Numbered]:
         if len(line) == MAX_LINE and not line.endswith("\n"):
             while (rest := stream.readline(MAX_LINE)) and not rest.endswith("\n"):
                 pass
-            yield number, RowError("bad_row", f"the line is longer than {MAX_LINE} characters")
+            yield number, RowError("bad_row", f"the line is longer than {MAX_LINE} characters", line)
         elif line.strip():
             yield number, _object(line)
 
@@ -112,12 +123,12 @@ def _object(text: str) -> Row | RowError:
     try:
         found = json.loads(text)
     except json.JSONDecodeError as error:
-        return RowError("bad_row", f"not JSON: {error.msg} at character {error.pos}")
+        return RowError("bad_row", f"not JSON: {error.msg} at character {error.pos}", text)
     except ValueError:
-        return RowError("bad_row", "a number has too many digits")
+        return RowError("bad_row", "a number has too many digits", text)
     except RecursionError:
-        return RowError("bad_row", "nested too deeply")
-    return found if isinstance(found, dict) else RowError("bad_row", "not a JSON object")
+        return RowError("bad_row", "nested too deeply", text)
+    return found if isinstance(found, dict) else RowError("bad_row", "not a JSON object", text)
 
 
 def _json(stream: IO[str], path: Path) -> Iterator[Numbered]:
@@ -129,7 +140,10 @@ def _json(stream: IO[str], path: Path) -> Iterator[Numbered]:
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is no JSON document: {error}") from error
     for number, item in enumerate(found if isinstance(found, list) else [found], start=1):
-        yield number, item if isinstance(item, dict) else RowError("bad_row", "not a JSON object")
+        if isinstance(item, dict):
+            yield number, item
+        else:
+            yield number, RowError("bad_row", "not a JSON object", json.dumps(item))
 
 
 def _parquet(path: Path) -> Iterator[Numbered]:

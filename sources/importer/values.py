@@ -44,11 +44,15 @@ REASONS = {
 
 
 class RowError(Exception):
-    """A row that does not map. ``reason`` is a key of ``REASONS``; the message holds no value of the row."""
+    """A row that does not map. ``reason`` is a key of ``REASONS``; the message holds no value of the row.
 
-    def __init__(self, reason: str, message: str) -> None:
+    ``raw`` is the text of a row that could not be read, as it stands in the file; None where the row itself is known.
+    """
+
+    def __init__(self, reason: str, message: str, raw: str | None = None) -> None:
         super().__init__(message)
         self.reason = reason
+        self.raw = raw
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import fastavro
 import pyarrow as pa
@@ -18,6 +20,7 @@ from contracts.documents import parse
 from contracts.errors import ConfigurationError, InputError
 from contracts.event import Event
 from pipelines.config import SHIPPED
+from sources.importer import readers
 from sources.importer.convert import ImportSummary, import_files
 from sources.importer.mapping import Mapping, load_mapping, parse_mapping
 from sources.importer.values import REASONS, RowError
@@ -233,7 +236,7 @@ def run(paths: list[Path], m: Mapping, out: Path) -> tuple[ImportSummary, list[d
     records: list[dict[str, object]] = []
     for file in summary.files:
         with file.open("rb") as stream:
-            records += list(fastavro.reader(stream))  # type: ignore[arg-type]
+            records += list(fastavro.reader(stream))
     return summary, records
 
 
@@ -291,6 +294,88 @@ def test_a_dead_row_is_kept_whole_and_encrypted(tmp_path: Path) -> None:
         (letter,) = list(fastavro.reader(stream))
     opened = DeadLetterBox(b"k" * 32).open(letter["dead_letter_id"], letter["payload"])
     assert json.loads(opened)["user"] == "secret@example.org"
+
+
+def letters_of(out: Path) -> list[tuple[str, bytes]]:
+    """(reason, payload in clear) of the dead letters of ``in``."""
+    with (out / "dead_letters" / "in.avro").open("rb") as stream:
+        letters: list[dict[str, Any]] = list(fastavro.reader(stream))
+    box = DeadLetterBox(b"k" * 32)
+    return [(letter["reason"], box.open(letter["dead_letter_id"], letter["payload"])) for letter in letters]
+
+
+GOOD_CSV = b"view,2024-03-01T10:00:00,w,u1\r\n"
+GOOD_JSON = json.dumps(ROW).encode() + b"\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "good", "bad"),
+    [
+        ("csv", GOOD_CSV, b"short, \xc3\xa9t\xc3\xa9 \r\n"),
+        ("csv", GOOD_CSV, b'view,"two\r\nlines",w,u1,too many\n'),
+        ("csv", GOOD_CSV, b'view,"quoted" and on,w,u1\n'),
+        ("jsonl", GOOD_JSON, b'  {"what": "caf\xc3\xa9", broken\r\n'),
+        ("jsonl", GOOD_JSON, b'["no", "object"]\n'),
+        ("jsonl", GOOD_JSON, b'{"n": ' + b"9" * 5_000 + b"}\n"),
+        ("jsonl", GOOD_JSON, b"[" * 100_000 + b"\n"),
+    ],
+    ids=["columns", "two lines", "quotes", "no JSON", "no object", "digits", "deep"],
+)
+def test_the_letter_of_a_row_that_cannot_be_read_holds_its_bytes(
+    tmp_path: Path, kind: str, good: bytes, bad: bytes
+) -> None:
+    path = tmp_path / "in.data"
+    path.write_bytes((b"what,at,where,user\r\n" if kind == "csv" else b"") + good + bad + good)
+    summary, records = run([path], mapping(format=kind), tmp_path / "out")
+    assert (len(records), summary.rows) == (2, 3)
+    assert letters_of(tmp_path / "out") == [("bad_row", bad)]
+
+
+def test_the_letter_of_an_item_of_a_document_holds_the_item(tmp_path: Path) -> None:
+    path = tmp_path / "in.json"
+    path.write_text(json.dumps([ROW, ["é", 5]]))
+    run([path], mapping(format="json"), tmp_path / "out")
+    ((_, payload),) = letters_of(tmp_path / "out")
+    assert json.loads(payload) == ["é", 5]
+
+
+def test_of_a_line_that_is_too_long_the_beginning_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readers, "MAX_LINE", 200)
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(GOOD_JSON + b"x" * 450 + b"\n" + GOOD_JSON)
+    summary, _ = run([path], mapping(), tmp_path / "out")
+    assert summary.events == 2
+    assert letters_of(tmp_path / "out") == [("bad_row", b"x" * 200)]
+
+
+def test_many_bad_rows_need_no_memory(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    with path.open("wb") as file:
+        for number in range(1_000):
+            file.write(b"%d" % number + b"x" * 10_000 + b"\n")
+    tracemalloc.start()
+    try:
+        run([path], mapping(), tmp_path / "out")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(letters_of(tmp_path / "out")) == 1_000
+    assert peak < path.stat().st_size / 4
+
+
+def test_a_broken_import_leaves_no_half_file_and_a_mended_one_no_old_letters(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(b"broken\n" + GOOD_JSON)
+    run([path], mapping(), tmp_path / "out")
+    before = letters_of(tmp_path / "out")
+    path.write_bytes(b"another\n" + GOOD_JSON * 3_000 + b"\xff\n")
+    with pytest.raises(InputError, match="not UTF-8"):
+        run([path], mapping(), tmp_path / "out")
+    assert letters_of(tmp_path / "out") == before
+    assert not list(tmp_path.rglob("*.tmp"))
+    path.write_bytes(GOOD_JSON)
+    run([path], mapping(), tmp_path / "out")
+    assert not (tmp_path / "out" / "dead_letters" / "in.avro").exists()
 
 
 def test_a_missing_column_is_found_before_the_first_row(tmp_path: Path) -> None:
