@@ -132,7 +132,8 @@ def build(pipeline: beam.Pipeline, plan: RunPlan) -> None:
     _ = resolved.rows | "Tombstones" >> beam.ParDo(_WriteTombstones(plan.staging))
     counts = (read.ledger, validated.ledger, protected.ledger, strands.ledger) | "AllCounts" >> beam.Flatten()
     _ = counts | "Ledger" >> SumLedger(plan.staging)
-    _ = acted.ledger | "DecisionLedger" >> SumLedger(plan.staging, DECISIONS_FILE)
+    effects = (journeys.ledger, acted.ledger) | "AllEffects" >> beam.Flatten()
+    _ = effects | "DecisionLedger" >> SumLedger(plan.staging, DECISIONS_FILE)
 
 
 def _letter_id(letter: DeadLetter) -> str:

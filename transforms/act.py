@@ -19,6 +19,7 @@ from transforms.actions import ActRules, Performer, decision_ledger
 from transforms.channels.config import ChannelsConfig
 from transforms.identity.ids import DEFAULT_SHARDS, person_shard
 from transforms.labels import done_by_person
+from transforms.ledger import DECISIONS
 from transforms.read import typed
 from transforms.stores.effects import EffectStore, open_effects
 from transforms.stores.sqlite import DEFAULT_TIMEOUT
@@ -27,15 +28,13 @@ BATCH = 500
 """Decisions a transaction: enough to make its commit cheap, few enough to let other writers in."""
 
 LEDGER, LEARN = "ledger", "learn"
-LEDGER_SOURCE = "decisions"
-"""The source of the counts of this stage; their kinds are ``decisions`` and the statuses of an action."""
 
 
 class Acted(NamedTuple):
     """What the act stage gives.
 
-    One action a decision; the counts of its ledger, one set a bundle; and by person shard what was really done, for the
-    learn stage.
+    One action a decision; the counts of actions by status, one set a batch, for the decision ledger, to which the
+    journey stage gives the number of decisions; and by person shard what was really done, for the learn stage.
     """
 
     actions: beam.PCollection[Action]
@@ -153,10 +152,9 @@ class _ActFn(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
         yield from actions
         for done in done_by_person(waiting, actions, self._rules.horizon):
             yield beam.pvalue.TaggedOutput(LEARN, (person_shard(done.person_id, self._shards), done))
-        counts = {"decisions": len(waiting), **decision_ledger(actions)}
-        for kind, n in counts.items():
+        for status, n in decision_ledger(actions).items():
             if n:
-                yield beam.pvalue.TaggedOutput(LEDGER, LedgerCount(LEDGER_SOURCE, kind, n))
+                yield beam.pvalue.TaggedOutput(LEDGER, LedgerCount(DECISIONS, status, n))
 
 
 def _globally(value: Any) -> WindowedValue:

@@ -21,6 +21,8 @@ KINDS = ("received", "accepted", "duplicate", "dead_lettered", "expired_late", "
 FATES = KINDS[1:6]
 FILE = "ledger.json"
 DECISIONS_FILE = "decisions.json"
+DECISIONS = "decisions"
+"""Source of the counts in ``DECISIONS_FILE``, and their kind from the journey stage; the act stage adds statuses."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def read(staging: Path) -> tuple[LedgerRow, ...]:
 
 
 def read_decisions(staging: Path) -> dict[str, int]:
-    """Status to number of actions, and ``decisions`` to that of decisions, as the act stage counted them."""
+    """Status to number of actions, as the act stage counted them; ``decisions`` to how many the journey stage made."""
     return {kind: n for _, kind, n in json.loads((staging / DECISIONS_FILE).read_text(encoding="utf-8"))}
 
 

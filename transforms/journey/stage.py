@@ -1,9 +1,9 @@
 """The journey stage, bounded host: strand records of a shard in, everything that follows from them out.
 
-Contract: ``(person shard, StrandBatch)`` in; table batches, decisions, ``LearnInput``s and online features out.
-Key: person shard, a hash chunk of persons; a ``GroupByKey`` brings all strands of a person together. State: none in
-the graph; what was decided before stands in the effect store. Time domain: event time, up to ``horizon``, a side
-input. The logic stands in ``worker``.
+Contract: ``(person shard, StrandBatch)`` in; table batches, decisions and their number, ``LearnInput``s and online
+features out. Key: person shard, a hash chunk of persons; a ``GroupByKey`` brings all strands of a person together.
+State: none in the graph; what was decided before stands in the effect store. Time domain: event time, up to
+``horizon``, a side input. The logic stands in ``worker``.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from apache_beam.metrics import Metrics
 from apache_beam.pvalue import AsSingleton, TaggedOutput
 
 from contracts import coders as _coders  # noqa: F401  # registers the coders of what goes in and out
-from contracts.exchange import Decision, LearnInput, OnlineFeatures, StrandBatch, TableBatch
+from contracts.exchange import Decision, LearnInput, LedgerCount, OnlineFeatures, StrandBatch, TableBatch
 from models.handler import PointBatch, StageModelHandler
+from transforms import ledger
 from transforms.collector import relax_collector
 from transforms.identity.ids import person_shard
 from transforms.journey.worker import STEPS, JourneySettings, JourneyWorker
@@ -29,16 +30,20 @@ from transforms.stores.effects import EffectStore, open_effects
 PROFILE, ELAPSED = "wayline.journey", "elapsed"
 """Beam counters of this stage: microseconds of CPU by step (``worker.STEPS``), and the time that went by meanwhile."""
 
-DECISIONS, LEARN, ONLINE = "decisions", "learn", "online"
+DECISIONS, LEARN, ONLINE, LEDGER = "decisions", "learn", "online", "ledger"
 
 
 class JourneyOutputs(NamedTuple):
-    """What the journey stage gives; ``learn`` is keyed by person shard."""
+    """What the journey stage gives; ``learn`` is keyed by person shard.
+
+    ``ledger`` says how many decisions left, once a shard: the act stage must account for each of them.
+    """
 
     tables: beam.PCollection[TableBatch]
     decisions: beam.PCollection[Decision]
     learn: beam.PCollection[tuple[bytes, LearnInput]]
     online: beam.PCollection[OnlineFeatures]
+    ledger: beam.PCollection[LedgerCount]
 
 
 class _JourneyFn(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
@@ -78,6 +83,8 @@ class _JourneyFn(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyp
         yield from result.batches
         for decision in result.decisions:
             yield TaggedOutput(DECISIONS, decision)
+        if result.decisions:
+            yield TaggedOutput(LEDGER, LedgerCount(ledger.DECISIONS, ledger.DECISIONS, len(result.decisions)))
         for item in result.learn:
             yield TaggedOutput(LEARN, (person_shard(item.person_id, self._shards), item))
         if result.online is not None:
@@ -113,11 +120,12 @@ class Journey(beam.PTransform):  # type: ignore[misc]
             | "FoldJourneys"
             >> beam.ParDo(self._fn, horizon=AsSingleton(self._horizon))
             .with_output_types(TableBatch)
-            .with_outputs(DECISIONS, LEARN, ONLINE, main="tables")
+            .with_outputs(DECISIONS, LEARN, ONLINE, LEDGER, main="tables")
         )
         return JourneyOutputs(
             outputs["tables"],
             typed(outputs[DECISIONS], Decision),
             typed(outputs[LEARN], tuple[bytes, LearnInput]),
             typed(outputs[ONLINE], OnlineFeatures),
+            typed(outputs[LEDGER], LedgerCount),
         )
