@@ -66,7 +66,7 @@ def dirty_world(tmp_path_factory: pytest.TempPathFactory) -> World:
         dirty_share=0.03,
         kiosk_share=0.05,
         shared_share=0.4,
-        erasure_share=0.0,
+        erasure_share=0.15,
     )
     return World(tmp_path_factory.mktemp("dirty"), config)
 

@@ -179,6 +179,11 @@ def assert_same(found: dict[str, list[Row]], expected: dict[str, list[Row]]) -> 
             raise AssertionError(f"{name}: {len(found[name])} rows, not {len(rows)}; {extra=} {missing=}")
 
 
+def letters_of(runs: Runs) -> set[Row]:
+    """Dead letters and expired events. Of batches there may be more: those of who asks for erasure only later."""
+    return {row for rows in runs.views(["dead_letters", "expired_late"]).values() for row in rows}
+
+
 def shuffled(records: Sequence[Record], seed: int) -> list[Record]:
     """A copy in another order."""
     copy = list(records)

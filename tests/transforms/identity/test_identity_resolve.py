@@ -333,13 +333,19 @@ def test_kept_apart_and_public_devices_are_not_covered_by_one_persons_request() 
     assert erased(resolved(*events, rules=world.rules("first_known"))) == {"user:1": 5, "cookie:a": 5}
 
 
-def test_tombstones_erase_again_and_reach_no_further() -> None:
+def test_tombstones_erase_again_and_reach_what_arrives_late_but_is_older_than_the_request() -> None:
     rules = world.rules()
-    events = [Seen(1, "cookie:a user:1"), Seen(2, "user:1 email:e"), Seen(3, "cookie:a user:2"), Seen(9, "user:1")]
+    older = [Seen(1, "cookie:a user:1"), Seen(2, "user:1 email:e"), Seen(3, "cookie:a user:2")]
+    events = [*older, Seen(8, "user:1 crm:q"), Seen(9, "user:1")]
     resolution = resolve(links_of(events, rules), rules, {ident("cookie:a"): 5, ident("user:1"): 5, ident("crm:z"): 5})
-    assert erased(resolution) == {"cookie:a": 5, "user:1": 5, "crm:z": 5}
-    assert person(resolution, "email:e") == of("email:e")
-    assert {row.value for row in resolution.identifiers()} == {"1", "2", "a"}
+    assert erased(resolution) == {"cookie:a": 5, "user:1": 5, "crm:z": 5, "email:e": 5}
+    assert {row.value for row in resolution.identifiers()} == {"1", "2", "a", "q"}
+
+
+def test_the_tombstone_of_a_device_does_not_reach_who_was_seen_with_it() -> None:
+    rules = world.rules()
+    resolution = resolve(links_of([Seen(3, "cookie:a user:2")], rules), rules, {ident("cookie:a"): 5})
+    assert erased(resolution) == {"cookie:a": 5}
 
 
 @settings(max_examples=60, deadline=None)
