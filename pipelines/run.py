@@ -154,7 +154,7 @@ def _watched(folder: OutputFolder, strands: int, journeys: int, tell: Observe) -
 
     def look() -> None:
         while not stop.wait(0.3):
-            folded = len(list(folder.staging.glob("journeys/*.parquet")))
+            folded = len({path.name.split("-")[0] for path in folder.staging.glob("journeys/*.parquet")})
             logged = len({path.name.split("-")[0] for path in folder.staging.glob("log/*.parquet")})
             if folded:
                 tell("folding journeys", min(1.0, folded / journeys))

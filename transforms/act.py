@@ -24,7 +24,7 @@ from transforms.read import typed
 from transforms.stores.effects import EffectStore, open_effects
 from transforms.stores.sqlite import DEFAULT_TIMEOUT
 
-BATCH = 500
+BATCH = 2_000
 """Decisions a transaction: enough to make its commit cheap, few enough to let other writers in."""
 
 LEDGER, LEARN = "ledger", "learn"

@@ -76,19 +76,20 @@ class _JourneyFn(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyp
     ) -> Iterator[TableBatch | TaggedOutput]:
         shard, batches = element
         begun = time.perf_counter_ns()
-        result = self._worker.fold_shard(f"j{shard.hex()}", batches, horizon)
-        self._elapsed.inc((time.perf_counter_ns() - begun) // 1_000)
-        for step, spent in result.spent.items():
-            self._spent[step].inc(spent // 1_000)
-        yield from result.batches
-        for decision in result.decisions:
-            yield TaggedOutput(DECISIONS, decision)
-        if result.decisions:
-            yield TaggedOutput(LEDGER, LedgerCount(ledger.DECISIONS, ledger.DECISIONS, len(result.decisions)))
-        for item in result.learn:
-            yield TaggedOutput(LEARN, (person_shard(item.person_id, self._shards), item))
-        if result.online is not None:
-            yield TaggedOutput(ONLINE, result.online)
+        for result in self._worker.fold_shard(f"j{shard.hex()}", batches, horizon):
+            self._elapsed.inc((time.perf_counter_ns() - begun) // 1_000)
+            for step, spent in result.spent.items():
+                self._spent[step].inc(spent // 1_000)
+            yield from result.batches
+            for decision in result.decisions:
+                yield TaggedOutput(DECISIONS, decision)
+            if result.decisions:
+                yield TaggedOutput(LEDGER, LedgerCount(ledger.DECISIONS, ledger.DECISIONS, len(result.decisions)))
+            for item in result.learn:
+                yield TaggedOutput(LEARN, (person_shard(item.person_id, self._shards), item))
+            if result.online is not None:
+                yield TaggedOutput(ONLINE, result.online)
+            begun = time.perf_counter_ns()
 
     def teardown(self) -> None:
         if hasattr(self, "_store"):

@@ -9,7 +9,7 @@ a journey itself cannot fail. State: none between shards.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -53,6 +53,9 @@ Score = Callable[[Any, Any], tuple[Sequence[str | None], Any]]
 """(times, matrix) of points to the version that scored each and its probabilities, NaN where none was in force."""
 
 
+_EVENTS_AT_ONCE = 6_000
+"""Persons are folded together until they have so many events: enough for the model and the store to work in bulk."""
+
 STEPS = ("fold", "score", "stage", "decide", "write")
 """What a shard goes through: events to points with their features, their scores, stages, decisions, rows."""
 
@@ -73,7 +76,7 @@ class JourneySettings:
 
 @dataclass
 class ShardResult:
-    """What one shard gives. ``spent``: nanoseconds of the worker's clock in each of ``STEPS``."""
+    """What some persons of a shard give. ``spent``: nanoseconds of the worker's clock in each of ``STEPS``."""
 
     batches: list[TableBatch] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
@@ -110,13 +113,26 @@ class JourneyWorker:
         self._store = store
         self._clock = clock
 
-    def fold_shard(self, shard: str, batches: Iterable[StrandBatch], horizon: int) -> ShardResult:
-        """Everything of the persons in one shard. ``shard`` names the parts, so it must be the same on a retry."""
+    def fold_shard(self, shard: str, batches: Iterable[StrandBatch], horizon: int) -> Iterator[ShardResult]:
+        """Everything of the persons in one shard, some persons at a time, so that memory does not grow with the shard.
+
+        ``shard`` names the parts, so it must be the same on a retry.
+        """
+        events: dict[str, list[tuple[bytes, str]]] = defaultdict(list)
+        for batch in batches:
+            for record in batch.records:
+                events[record.person_id].extend((packed, record.strand_id) for packed in record.events)
+        for number, persons in enumerate(_in_groups(events)):
+            yield self._fold_persons(f"{shard}-{number}", {person: events.pop(person) for person in persons}, horizon)
+
+    def _fold_persons(self, part: str, events: Mapping[str, list[tuple[bytes, str]]], horizon: int) -> ShardResult:
         result = ShardResult()
         marks = [self._clock()]
-        traces, strands = self._traces(batches, horizon)
-        if not traces:
-            return result
+        traces = [
+            self._fold.trace(person, [(wire.unpack(Event, event), strand) for event, strand in packed], horizon)
+            for person, packed in events.items()
+        ]
+        strands = {person: tuple(sorted({strand for _, strand in packed})) for person, packed in events.items()}
         times = np.array([point.at for trace in traces for point in trace.points], dtype=np.int64)
         matrix = np.array([point.vector for trace in traces for point in trace.points], dtype=np.float64)
         marks.append(self._clock())
@@ -126,7 +142,7 @@ class JourneyWorker:
         marks.append(self._clock())
         histories = self._decide(folded, horizon, result)
         marks.append(self._clock())
-        writer = _Writer(self._settings, shard, horizon)
+        writer = _Writer(self._settings, part, horizon)
         self._write_points(writer, traces, times, matrix, versions, probabilities)
         writer.journeys(folded)
         writer.effects(histories, result.decisions)
@@ -137,18 +153,6 @@ class JourneyWorker:
         marks.append(self._clock())
         result.spent = {step: end - begin for step, begin, end in zip(STEPS, marks, marks[1:], strict=False)}
         return result
-
-    def _traces(self, batches: Iterable[StrandBatch], horizon: int) -> tuple[list[Trace], dict[str, tuple[str, ...]]]:
-        events: dict[str, list[tuple[Event, str]]] = defaultdict(list)
-        strands: dict[str, set[str]] = defaultdict(set)
-        for batch in batches:
-            for record in batch.records:
-                strands[record.person_id].add(record.strand_id)
-                events[record.person_id].extend(
-                    (wire.unpack(Event, packed), record.strand_id) for packed in record.events
-                )
-        traces = [self._fold.trace(person, events[person], horizon) for person in sorted(events) if events[person]]
-        return traces, {person: tuple(sorted(found)) for person, found in strands.items()}
 
     def _scored(self, times: Any, matrix: Any) -> tuple[Sequence[str | None], Any]:
         if self._score is None:
@@ -260,8 +264,23 @@ class JourneyWorker:
             )
 
 
+def _in_groups(events: Mapping[str, Sequence[object]]) -> list[list[str]]:
+    """Persons in order, in groups of about ``_EVENTS_AT_ONCE`` events; those without events in none."""
+    groups: list[list[str]] = []
+    size = _EVENTS_AT_ONCE
+    for person in sorted(events):
+        if not events[person]:
+            continue
+        if size >= _EVENTS_AT_ONCE:
+            groups.append([])
+            size = 0
+        groups[-1].append(person)
+        size += len(events[person])
+    return groups
+
+
 class _Writer:
-    """Turns one shard's results into table batches."""
+    """Turns one group's results into table batches."""
 
     def __init__(self, settings: JourneySettings, shard: str, horizon: int) -> None:
         self.batches: list[TableBatch] = []

@@ -104,7 +104,7 @@ class Database:
 
     def _prepare(self, schema: Schema) -> None:
         connection = self._connection
-        connection.execute("PRAGMA cache_size = -65536")
+        connection.execute("PRAGMA cache_size = -32768")
         connection.execute("PRAGMA temp_store = MEMORY")
         # what is erased must not stay in free pages
         connection.execute("PRAGMA secure_delete = ON")

@@ -57,7 +57,8 @@ def decisions(out: Path, *, login: bool) -> list[Decision]:
     records = tuple(record for number in range(PEOPLE) for record in visits(number, login))
     try:
         worker = JourneyWorker(settings, None, store, lambda: 0)
-        return worker.fold_shard("j", [StrandBatch(records)], T0 + 3 * DAY).decisions
+        results = worker.fold_shard("j", [StrandBatch(records)], T0 + 3 * DAY)
+        return [decision for result in results for decision in result.decisions]
     finally:
         store.close()
 
