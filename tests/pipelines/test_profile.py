@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipelines.profile import STAGES, profile
 
-BOOKKEEPING = {"AllCounts", "AllDeadLetters", "DecisionLedger", "Ledger", "Purge", "Tombstones"}
+BOOKKEEPING = {"AllCounts", "AllDeadLetters", "AllEffects", "DecisionLedger", "Ledger", "Purge", "Tombstones"}
 
 
 def test_every_transform_is_counted_with_a_stage_or_is_bookkeeping() -> None:
