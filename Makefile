@@ -8,7 +8,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO_OUT ?= demo-out
-DEMO_CUSTOMERS ?= 400
+DEMO_CUSTOMERS ?= 150
 BENCH_EVENTS ?= 100000,1000000
 
 .PHONY: help demo test lint types unit schemas bench lock clean

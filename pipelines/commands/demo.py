@@ -20,7 +20,7 @@ DAYS, KNOWN_DAYS, ANSWER_DAYS = 30, 20, 8
 
 @click.command("demo")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the world and its tables.")
-@click.option("--customers", type=click.IntRange(100, 100_000), default=400, show_default=True, help="People.")
+@click.option("--customers", type=click.IntRange(100, 100_000), default=150, show_default=True, help="People.")
 @click.option("--seed", type=click.IntRange(0), default=7, show_default=True, help="Same seed, same world.")
 def command(out: Path, customers: int, seed: int) -> None:
     """Simulate a world, run, train, run with the model and live actions, let people answer, run again.
