@@ -150,11 +150,16 @@ class StageRules:
         folded = [0.0] * len(self.stages)
         for number, probability in enumerate(probabilities):
             folded[self._homes[number]] += probability
+        top = second = 0
+        first, next_best = -1.0, -1.0
         # Ties go to the earlier stage: a claim needs the stronger case.
-        top = max(range(len(folded)), key=folded.__getitem__)
-        rest = [number for number in range(len(folded)) if number != top]
-        second = max(rest, key=folded.__getitem__)
-        return Opinion(at, version, tuple(folded), top, second, folded[top] - folded[second] >= self._margin)
+        for number, probability in enumerate(folded):
+            if probability > first:
+                second, next_best = top, first
+                top, first = number, probability
+            elif probability > next_best:
+                second, next_best = number, probability
+        return Opinion(at, version, tuple(folded), top, second, first - next_best >= self._margin)
 
     def holds(self, number: int, point: StagePoint, at: int, keeping: bool) -> bool:
         """Whether a stage's rule holds at ``at``: its entry, or with ``keeping`` what keeps a person in it."""
