@@ -14,6 +14,7 @@ from contracts.errors import LedgerError, OutputError
 from contracts.tables import RUN_LEDGER
 from pipelines.definitions import Definitions, load_definitions
 from pipelines.engine import engine_options, execute
+from pipelines.memory import share_memory
 from pipelines.plan import RunOptions, default_workers, find_inputs, make_plan
 from transforms import ledger
 from transforms.actions import check_decision_ledger
@@ -53,6 +54,7 @@ def run(options: RunOptions, observe: Observe | None = None, definitions: Defini
         LedgerError: the ledger does not balance; what was folded is committed all the same, and the ledger with it.
     """
     started = time.monotonic()
+    share_memory()
     if options.now is None:
         options = replace(options, now=time.time_ns() // 1_000)
     tell = observe or (lambda _what, _share: None)

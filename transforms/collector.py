@@ -12,6 +12,7 @@ _YOUNG, _MIDDLE, _OLD = 200_000, 20, 100
 
 
 def relax_collector() -> None:
-    """Collect less often in this process. Called in a worker's setup."""
+    """Collect now, and less often from now on. Called in a worker's setup."""
+    gc.collect()
     if gc.get_threshold()[0] < _YOUNG:
         gc.set_threshold(_YOUNG, _MIDDLE, _OLD)

@@ -30,6 +30,7 @@ from transforms.validate import ValidationRules, Validator, flagged, without_res
 DEAD, LINKS = "dead_letters", "links"
 _VALIDATE, _PROTECT, _READ = "validate", "protect", "read"
 _LINKS_IN_MEMORY = 50_000
+_MANY = 10_000
 _NO_SUCH_EVENT = ("undecodable", "neither an event nor a reason")
 
 
@@ -145,6 +146,7 @@ class _Protect(_Counting):
         super().start_bundle()
         self._batches = ShardBatcher()
         self._links = LinkBook(self._rules)
+        self._known = self._protector.remembered
 
     def process(self, element: Received) -> Iterator[tuple[bytes, ShardInput] | pvalue.TaggedOutput]:
         event = element.event
@@ -177,6 +179,10 @@ class _Protect(_Counting):
         for link in self._links.drain():
             yield _in_global_window(LINKS, link)
         yield from self._tell()
+        self._links = LinkBook(self._rules)
+        if self._protector.remembered - self._known > _MANY:
+            # so long a bundle is a worker's whole share of a bounded run: later stages need the memory
+            self._protector.forget()
 
 
 class ProtectOutputs(NamedTuple):

@@ -55,6 +55,10 @@ class Pseudonymiser:
     def __reduce__(self) -> tuple[type[Pseudonymiser], tuple[bytes]]:
         return (Pseudonymiser, (self._key,))
 
+    def forget(self) -> None:
+        """Give the cache's memory back."""
+        self._cache.clear()
+
     def pseudonym(self, identifier: Identifier) -> Identifier:
         """The pseudonymised identifier, in the same namespace."""
         known = self._cache.get(identifier)
@@ -135,6 +139,16 @@ class Protector:
         self._locales = _Remembered(_of_form(_LOCALE))
         self._time_zones = _Remembered(_of_form(_TIME_ZONE))
         self._purposes = _Remembered(_of_form(_PURPOSE))
+
+    @property
+    def remembered(self) -> int:
+        """Answers kept for events that come with the same identifiers."""
+        return len(self._places)
+
+    def forget(self) -> None:
+        """Give the memory of what is remembered back; no answer changes."""
+        self._places.clear()
+        self._pseudonymiser.forget()
 
     def place(self, identifiers: tuple[Identifier, ...]) -> Place | None:
         """Normalise, block, pseudonymise and place; None when no identifier that may link is left.
