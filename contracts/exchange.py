@@ -70,14 +70,21 @@ class LedgerCount:
 # --- link and strand ---------------------------------------------------------------------------------------------
 
 
+SEEN, ALIAS, MERGE, UNLINK, LOGOUT = "seen", "alias", "merge", "unlink", "logout"
+LINK_KINDS = (SEEN, ALIAS, MERGE, UNLINK, LOGOUT)
+"""What an event says of two identifiers: it shows both; one is another name of the other; they are one person whatever
+the evidence; they are not, until a merge says so; the login left the device (which stands alone if none was named)."""
+
+
 @fast_init
 @dataclass(frozen=True, slots=True)
 class Link:
     """Two identifiers seen on one event, or one seen alone (``right`` is None), with its evidence.
 
     ``left`` is the login if the event names one, otherwise the primary identifier. The first evidence is the least
-    (event_time, event_id), the last the greatest; two links of the same ends merge by taking both. ``erase_before`` is
-    set on the link of an erasure request: events of the person up to that time must go.
+    (event_time, event_id), the last the greatest; two links of the same ends and kind merge by taking both.
+    ``erase_before`` is set on the link of an erasure request: events of the person up to that time must go. ``kind`` is
+    one of ``LINK_KINDS``.
     """
 
     left: Identifier
@@ -88,6 +95,7 @@ class Link:
     last_event_id: str
     received_time: int
     erase_before: int | None = None
+    kind: str = SEEN
 
 
 @fast_init
@@ -96,7 +104,9 @@ class Assignment:
     """To which person a strand belongs: a step function of event time.
 
     ``steps`` holds (from_time, person_id), ascending, the first from ``MIN_TIME``. ``sequence`` orders assignments of
-    one strand. Events at or before ``erased_before`` are to be erased.
+    one strand. Events at or before ``erased_before`` are to be erased. ``carry``, of a login-less strand: its events
+    belong to the login most recently seen on the device, which only the strand stage knows; ``steps`` then names who
+    has what no login claims.
     """
 
     primary: Identifier
@@ -104,9 +114,11 @@ class Assignment:
     sequence: int
     steps: tuple[tuple[int, str], ...]
     erased_before: int | None = None
+    carry: bool = False
 
 
 MIN_TIME = -(2**62)
+MAX_TIME = 2**62
 
 
 @fast_init
@@ -115,7 +127,7 @@ class StrandEvent:
     """An event on its way to its strand: the fields the strand stage needs, and the event itself still encoded.
 
     ``event`` is ``contracts.wire.pack(Event)``. ``stored`` marks an event read back from the log of an earlier run,
-    which the ledger of this run does not count again.
+    which the ledger of this run does not count again. ``logout``: it ends the login on its device.
     """
 
     event_id: str
@@ -126,6 +138,7 @@ class StrandEvent:
     login: Identifier | None
     event: bytes
     stored: bool = False
+    logout: bool = False
 
 
 @fast_init
@@ -143,6 +156,8 @@ class StrandRecord:
     """A strand's part in one person's journey, deduplicated and in order. Schema: ``strand_record``.
 
     Messages about a strand are ordered by (sequence, version). ``events`` holds ``contracts.wire.pack(Event)``.
+    ``spans`` holds the stretches of event time (from, before) in which the strand is the person's, ascending; empty
+    when all of it is, which is the rule.
     """
 
     strand_id: str
@@ -152,6 +167,7 @@ class StrandRecord:
     sequence: int
     version: int
     events: tuple[bytes, ...]
+    spans: tuple[tuple[int, int], ...] = ()
 
 
 @fast_init
@@ -168,14 +184,14 @@ class IdentityRows:
     """What resolution says, in batches.
 
     ``identifiers``: (namespace, value, person_id, first_seen, last_seen). ``persons``: (person_id, first_seen,
-    last_seen, is_current, merged_into). ``edges``: (left namespace, left value, right namespace, right value, accepted,
-    rule, first_time, first_event_id, last_time, last_event_id, received_time, rules version). ``erasures``: (namespace,
-    value, erased_before): keep them, and give them to the next resolution.
+    last_seen, is_current, merged_into). ``edges``: (left namespace, left value, right namespace, right value, kind,
+    accepted, status, rule, conflict, first_time, first_event_id, last_time, last_event_id, received_time, rules
+    version). ``erasures``: (namespace, value, erased_before): keep them, and give them to the next resolution.
     """
 
     identifiers: tuple[tuple[str, str, str, int, int], ...] = ()
     persons: tuple[tuple[str, int, int, bool, str | None], ...] = ()
-    edges: tuple[tuple[str, str, str, str, bool, str, int, str, int, str, int, str], ...] = ()
+    edges: tuple[tuple[str, str, str, str, str, bool, str, str, str | None, int, str, int, str, int, str], ...] = ()
     erasures: tuple[tuple[str, str, int], ...] = ()
 
 

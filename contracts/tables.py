@@ -25,8 +25,9 @@ class Column:
 class Table:
     """One table.
 
-    ``key`` names the columns that identify a row among its revisions; ``ties`` those whose least value shows where one
-    revision states a key twice (one event_id sent for two devices, docs/adr/0007), so that no order of files matters.
+    ``key`` names the columns that identify a row among its revisions; ``ties`` those whose least value (of a column
+    named with a minus, whose greatest) shows where one revision states a key twice (one event_id sent for two devices,
+    docs/adr/0007), so that no order of files matters.
 
     ``refolded`` tables are a pure function of the events: a run states them whole, and what it no longer states is
     deleted. The others keep what happened (decisions, dead letters): rows are added or revised, never taken back.
@@ -108,6 +109,8 @@ PERSONS = Table(
         _c("merged_into", TEXT, "The person an alias stands for; null for a current person."),
     ),
     "One row a person and one an alias; an id ever shown resolves here.",
+    # a device that is carried forward is an alias, unless events between two logins make it a person too
+    ties=("-is_current",),
 )
 IDENTIFIERS = Table(
     "identifiers",
@@ -123,14 +126,17 @@ IDENTIFIERS = Table(
 )
 EDGES = Table(
     "edges",
-    ("left_namespace", "left_value", "right_namespace", "right_value"),
+    ("left_namespace", "left_value", "right_namespace", "right_value", "kind"),
     (
         _c("left_namespace", TEXT, "Kind of the login, or of the primary identifier."),
         _c("left_value", TEXT, "Its pseudonym."),
         _c("right_namespace", TEXT, "Kind of the other identifier."),
         _c("right_value", TEXT, "Its pseudonym."),
+        _c("kind", TEXT, "What its events say: seen (together), alias, merge or unlink."),
         _c("accepted", BOOL, "Whether the edge holds its ends together."),
+        _c("status", TEXT, "accepted, refused, removed (by an unlink) or barred (would join an unlinked pair)."),
         _c("rule", TEXT, "Rule that accepted or refused it."),
+        _c("conflict", TEXT, "Identifier that stood against it, as namespace:pseudonym, if one did."),
         _c("first_time", TIME, "First event that shows both."),
         _c("first_event_id", TEXT, "That event."),
         _c("last_time", TIME, "Last event that shows both."),
@@ -138,7 +144,7 @@ EDGES = Table(
         _c("received_time", TIME, "When the first evidence was received."),
         _c("rules_version", TEXT, "Identity rules in force."),
     ),
-    "One row a pair of identifiers seen together: the evidence of identity.",
+    "One row a pair of identifiers and what its events say of it: the ledger of identity.",
 )
 JOURNEYS = Table(
     "journeys",

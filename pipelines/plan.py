@@ -19,7 +19,7 @@ from models.scoring import load_activated
 from pipelines.definitions import Definitions
 from pipelines.graph import RunPlan
 from transforms.actions import ActRules
-from transforms.identity.rules import load_rules
+from transforms.identity.rules_file import load_rules
 from transforms.inputs import list_inputs
 from transforms.journey.worker import JourneySettings
 from transforms.keys import DEAD_LETTER_KEY_VARIABLE, PSEUDONYM_KEY_VARIABLE, load_key

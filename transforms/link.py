@@ -112,8 +112,11 @@ def batch_rows(resolution: Resolution) -> Iterator[IdentityRows]:
         (
             *edge.left,
             *edge.right,
+            edge.kind,
             edge.accepted,
+            edge.status,
             edge.rule,
+            None if edge.conflict is None else ":".join(edge.conflict),
             edge.first_time,
             edge.first_event_id,
             edge.last_time,

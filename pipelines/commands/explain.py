@@ -72,7 +72,7 @@ def _person(
     from reports.explain import explain_person
     from reports.tell_person import tell_person
     from reports.who import find_person
-    from transforms.identity.rules import load_rules
+    from transforms.identity.rules_file import load_rules
     from transforms.keys import PSEUDONYM_KEY_VARIABLE, load_key
     from transforms.protect import Pseudonymiser
 

@@ -110,7 +110,7 @@ def pseudonym_of(run_folder: Path, key_file: Path | None, identity: Path | None)
     """The run's own way from a raw identifier to its pseudonym."""
     from contracts.event import Identifier
     from pipelines.config import SHIPPED
-    from transforms.identity.rules import load_rules
+    from transforms.identity.rules_file import load_rules
     from transforms.keys import PSEUDONYM_KEY_VARIABLE, load_key
     from transforms.protect import Pseudonymiser
 

@@ -18,7 +18,8 @@ from contracts.event_codec import event_to_record
 from pipelines.definitions import Definitions, load_definitions
 from pipelines.plan import RunOptions
 from pipelines.run import RunReport, run
-from transforms.identity.rules import IdentityRules, load_rules
+from transforms.identity.rules import IdentityRules
+from transforms.identity.rules_file import load_rules
 from transforms.keys import parse_key
 from transforms.protect import Pseudonymiser
 from transforms.tables.views import open_views

@@ -14,7 +14,7 @@ from contracts.event import Event, Identifier
 from contracts.exchange import IdentityRows, LedgerCount, Link, ShardInput, StrandBatch, StrandEvent
 from transforms.dead_letter import DeadLetterBox
 from transforms.identity.ids import canonical_id
-from transforms.identity.rules import load_rules
+from transforms.identity.rules_file import load_rules
 from transforms.link import ResolveIdentity
 from transforms.strand import Strand, shard_of
 

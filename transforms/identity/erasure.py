@@ -7,19 +7,24 @@ links that come later neither widen it nor take it back:
   as login, and what those persons' devices did without a login up to T.
 - A device that was seen with several persons up to T is covered when the request comes from its first
   (``first_known``) or from any of them (``last_known``: who was last before T is not kept, and to return what was
-  erased would be worse than to erase too much), and never when it is public or ``keep_apart``. Strands of other logins
-  are never covered.
+  erased would be worse than to erase too much), and never when it is demoted or ``keep_apart``. Under
+  ``carry_forward`` the strand stage erases what was carried to the covered logins. Strands of other logins are never
+  covered.
 - A request that names only devices covers what they did without a login, and their person if they had exactly one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 
 from contracts.event import Identifier
-from transforms.identity.graph import NO_END, Links, Union, column
+from contracts.exchange import LINK_KINDS, Link
+from transforms.identity.demotion import demoted
+from transforms.identity.graph import NO_END, Column, Links, column
+from transforms.identity.neighbourhood import neighbourhood
+from transforms.identity.partition import partition
 from transforms.identity.rules import FIRST_KNOWN, LAST_KNOWN, IdentityRules
 
 
@@ -34,107 +39,144 @@ def erased_before(links: Links, rules: IdentityRules, tombstones: Mapping[Identi
             is erased, and whoever it was seen with since did not ask.
     """
     erased: dict[int, int] = {}
-    requests = [(until, links.left[edge]) for edge, until in links.erase.items()]
+    requests = {(until, links.left[edge]) for edge, until in links.erase.items()}
     for identifier, until in tombstones.items():
         index = links.index[identifier]
         _cover(erased, (index,), until)
         if links.known[index]:
-            requests.append((until, index))
+            requests.add((until, index))
     if requests:
-        _Requests(links, rules, erased).serve(sorted(requests))
+        adjacency = _Adjacency(links)
+        for until, requester in sorted(requests):
+            covered = _Request(adjacency.until(until, rules), rules, links.identifiers[requester]).covered()
+            _cover(erased, (links.index[identifier] for identifier in covered), until)
     return erased
-
-
-class _Requests:
-    """One walk through the links in order; requests are served in between, with the union as of their time."""
-
-    def __init__(self, links: Links, rules: IdentityRules, erased: dict[int, int]) -> None:
-        self._links = links
-        self._rules = rules
-        self._erased = erased
-        self._union = Union(links, rules)
-        self._by_known: dict[int, list[int]] = {}
-        self._by_device: dict[int, list[int]] = {}
-
-    def serve(self, requests: Sequence[tuple[int, int]]) -> None:
-        links = self._links
-        # only what some link holds together with a requester can matter
-        label = links.components()
-        touched = np.isin(label, label[[requester for _, requester in requests]])
-        order = links.order()
-        order = order[touched[column(links.left)[order]]]
-        times = column(links.first_time)[order]
-        position = 0
-        for until, requester in requests:
-            reached = int(np.searchsorted(times, until, side="right"))
-            for edge in order[position:reached].tolist():
-                self._take(edge)
-            position = max(position, reached)
-            self._serve_one(until, requester)
-
-    def _take(self, edge: int) -> None:
-        left, right = self._links.left[edge], self._links.right[edge]
-        if right == NO_END:
-            return
-        known = self._links.known
-        if known[left] == known[right]:
-            self._union.unite(left, right)
-            return
-        login, device = (left, right) if known[left] else (right, left)
-        # lists grow in the order of first evidence
-        self._by_known.setdefault(login, []).append(device)
-        self._by_device.setdefault(device, []).append(edge)
-
-    def _serve_one(self, until: int, requester: int) -> None:
-        if self._links.known[requester]:
-            self._cover_person(self._union.find(requester), until)
-            return
-        group = self._union.circle(requester)
-        _cover(self._erased, group, until)
-        persons = self._persons_seen(group, 1)
-        if len(persons) == 1:
-            self._cover_person(next(iter(persons)), until)
-
-    def _cover_person(self, person: int, until: int) -> None:
-        members = self._union.circle(person)
-        _cover(self._erased, members, until)
-        groups = {self._union.find(device): None for member in members for device in self._by_known.get(member, ())}
-        for root in groups:
-            group = self._union.circle(root)
-            if self._may_cover(group, person):
-                _cover(self._erased, group, until)
-
-    def _may_cover(self, group: list[int], person: int) -> bool:
-        links = self._links
-        most_device_like = links.most_device_like(self._union, group[0])
-        namespace = self._rules.namespaces[links.identifiers[most_device_like].namespace]
-        public_after = namespace.public_after
-        persons = self._persons_seen(group, public_after)
-        if len(persons) == 1:
-            return True
-        if public_after is not None and len(persons) > public_after:
-            return False
-        if namespace.owner == FIRST_KNOWN:
-            edges = (self._by_device[device][0] for device in group if device in self._by_device)
-            return self._person(min(edges, key=links.sort_key)) == person
-        return namespace.owner == LAST_KNOWN
-
-    def _persons_seen(self, group: list[int], at_most: int | None) -> set[int]:
-        """The persons a device group was seen with so far; one more than ``at_most`` is enough to know."""
-        persons: set[int] = set()
-        for device in group:
-            for edge in self._by_device.get(device, ()):
-                persons.add(self._person(edge))
-                if at_most is not None and len(persons) > at_most:
-                    return persons
-        return persons
-
-    def _person(self, edge: int) -> int:
-        left = self._links.left[edge]
-        return self._union.find(left if self._links.known[left] else self._links.right[edge])
 
 
 def _cover(erased: dict[int, int], indices: Iterable[int], until: int) -> None:
     for index in indices:
         if until > erased.get(index, until - 1):
             erased[index] = until
+
+
+class _Request:
+    """What one request covers, from the links up to its time."""
+
+    def __init__(self, source: _Until, rules: IdentityRules, requester: Identifier) -> None:
+        near = neighbourhood((requester,), source, rules)
+        self._links = Links(rules)
+        self._requester = self._links.intern(requester)
+        self._links.add_all(near.links)
+        self._rules = rules
+        out = {self._links.index[i]: why for i, why in near.demoted.items() if i in self._links.index}
+        self._demoted = out
+        self._union = partition(self._links, rules, out).union
+        self._seen: dict[int, list[tuple[int, int]]] = {}
+        """Group to (known identifier, edge) in the order of links."""
+        known = self._links.known
+        for edge in self._links.order().tolist():
+            left, right = self._links.left[edge], self._links.right[edge]
+            if right == NO_END or known[left] == known[right] or left in out or right in out:
+                continue
+            login, device = (left, right) if known[left] else (right, left)
+            self._seen.setdefault(self._union.find(device), []).append((login, edge))
+
+    def covered(self) -> set[Identifier]:
+        requester = self._requester
+        found = set(self._union.circle(requester))
+        if self._links.known[requester]:
+            found |= self._devices_of(requester)
+        else:
+            persons = self._persons_seen(requester)
+            if len(persons) == 1:
+                person = next(iter(persons))
+                found |= set(self._union.circle(person)) | self._devices_of(person)
+        return {self._links.identifiers[index] for index in found}
+
+    def _devices_of(self, person: int) -> set[int]:
+        root = self._union.find(person)
+        return {
+            device
+            for group, seen in self._seen.items()
+            if any(self._union.find(login) == root for login, _ in seen) and self._may_cover(group, root)
+            for device in self._union.circle(group)
+        }
+
+    def _may_cover(self, group: int, person: int) -> bool:
+        if len(self._persons_seen(group)) == 1:
+            return True
+        identifiers, priority = self._links.identifiers, self._rules.priority
+        first = min(self._union.circle(group), key=lambda i: (priority(identifiers[i].namespace), identifiers[i]))
+        policy = self._rules.namespaces[identifiers[first].namespace].owner
+        if policy == FIRST_KNOWN:
+            return self._union.find(self._seen[group][0][0]) == person
+        return policy == LAST_KNOWN
+
+    def _persons_seen(self, device: int) -> set[int]:
+        return {self._union.find(login) for login, _ in self._seen.get(self._union.find(device), ())}
+
+
+class _Adjacency:
+    """The links of each identifier, found without a dictionary of all of them."""
+
+    def __init__(self, links: Links) -> None:
+        self.links = links
+        left, right = column(links.left), column(links.right)
+        edges = np.arange(len(left))
+        paired = right != NO_END
+        ends = np.concatenate((left, right[paired]))
+        order = np.argsort(ends, kind="stable")
+        self._ends: Column = ends[order]
+        self._edges: Column = np.concatenate((edges, edges[paired]))[order]
+
+    def edges_of(self, index: int) -> Column:
+        start, end = np.searchsorted(self._ends, (index, index + 1))
+        return self._edges[start:end]
+
+    def until(self, until: int, rules: IdentityRules) -> _Until:
+        return _Until(self, until, rules)
+
+
+class _Until:
+    """``neighbourhood.LinkSource`` of the links whose first evidence is at or before a time."""
+
+    def __init__(self, adjacency: _Adjacency, until: int, rules: IdentityRules) -> None:
+        self._adjacency, self._until, self._rules = adjacency, until, rules
+
+    def links_of(self, identifiers: Collection[Identifier]) -> Iterable[Link]:
+        links = self._adjacency.links
+        for identifier in identifiers:
+            for edge in self._edges(identifier):
+                right = links.right[edge]
+                yield Link(
+                    links.identifiers[links.left[edge]],
+                    None if right == NO_END else links.identifiers[right],
+                    links.first_time[edge],
+                    links.first_id[edge],
+                    links.last_time[edge],
+                    links.last_id[edge],
+                    links.received[edge],
+                    None,
+                    LINK_KINDS[links.kind[edge]],
+                )
+
+    def demoted(self, identifiers: Collection[Identifier]) -> Mapping[Identifier, str]:
+        found: dict[Identifier, str] = {}
+        for identifier in identifiers:
+            edges = self._edges(identifier)
+            bound = self._rules.namespaces[identifier.namespace].demote_after
+            if len(edges) > min(self._rules.crowd, bound.values if bound else self._rules.crowd):
+                own = Links(self._rules)
+                own.add_all(self.links_of((identifier,)))
+                why = demoted(own, self._rules).get(own.index[identifier])
+                if why is not None:
+                    found[identifier] = why
+        return found
+
+    def erased(self, identifiers: Collection[Identifier]) -> Mapping[Identifier, int]:
+        return {}
+
+    def _edges(self, identifier: Identifier) -> list[int]:
+        links = self._adjacency.links
+        edges = self._adjacency.edges_of(links.index[identifier])
+        return [int(edge) for edge in edges.tolist() if links.first_time[edge] <= self._until]

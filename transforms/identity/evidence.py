@@ -1,7 +1,7 @@
 """Evidence of links: many sightings of one pair are one link, whatever order they come in.
 
-Pure. ``LinkBook`` merges sightings and links per pair; merging is commutative, associative and idempotent. State: one
-entry a pair until ``drain``.
+Pure. ``LinkBook`` merges sightings and links per pair and kind; merging is commutative, associative and idempotent.
+State: one entry a pair and kind until ``drain``.
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ from collections.abc import Iterable, Sequence
 
 from contracts.event import Identifier
 from contracts.exchange import Link
-from transforms.identity.rules import IdentityRules
+from transforms.identity.rules import IdentityRules, Pair
 
-_Pair = tuple[Identifier, Identifier | None]
 _FIRST_TIME, _FIRST_ID, _LAST_TIME, _LAST_ID, _RECEIVED, _ERASE = range(6)
 _PAIRS_LIMIT = 100_000
 
@@ -22,8 +21,8 @@ class LinkBook:
 
     def __init__(self, rules: IdentityRules) -> None:
         self._rules = rules
-        self._evidence: dict[_Pair, list[int | str | None]] = {}
-        self._pairs: dict[tuple[Identifier, ...], tuple[_Pair, ...]] = {}
+        self._evidence: dict[Pair, list[int | str | None]] = {}
+        self._pairs: dict[tuple[tuple[Identifier, ...], str], tuple[Pair, ...]] = {}
 
     def __len__(self) -> int:
         return len(self._evidence)
@@ -32,12 +31,12 @@ class LinkBook:
         self, identifiers: Sequence[Identifier], name: str, event_id: str, event_time: int, received_time: int
     ) -> None:
         """Take the evidence of one event; the same as adding each of ``IdentityRules.links``, without building them."""
-        key = tuple(identifiers)
+        key = (tuple(identifiers), name if name in self._rules.kinds else "")
         pairs = self._pairs.get(key)
         if pairs is None:
             if len(self._pairs) >= _PAIRS_LIMIT:
                 self._pairs.clear()
-            pairs = self._pairs[key] = self._rules.pairs(key)
+            pairs = self._pairs[key] = self._rules.pairs(*key)
         erase = event_time if name in self._rules.erase_events else None
         for pair in pairs:
             self._merge(pair, event_time, event_id, event_time, event_id, received_time, erase)
@@ -45,7 +44,7 @@ class LinkBook:
     def add(self, link: Link) -> None:
         """Take the evidence of a link."""
         self._merge(
-            (link.left, link.right),
+            (link.left, link.right, link.kind),
             link.first_time,
             link.first_event_id,
             link.last_time,
@@ -56,13 +55,16 @@ class LinkBook:
 
     def drain(self) -> list[Link]:
         """The merged links, in no promised order; the book is empty afterwards."""
-        merged = [Link(left, right, *entry) for (left, right), entry in self._evidence.items()]  # type: ignore[arg-type]
+        merged = [
+            Link(left, right, *entry, kind=kind)  # type: ignore[arg-type, misc]
+            for (left, right, kind), entry in self._evidence.items()
+        ]
         self._evidence.clear()
         return merged
 
     def _merge(
         self,
-        pair: _Pair,
+        pair: Pair,
         first_time: int,
         first_id: str,
         last_time: int,

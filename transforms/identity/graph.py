@@ -1,4 +1,4 @@
-"""The graph under resolution: links as columns of numbers, and a union-find that may refuse.
+"""The graph under resolution: links as columns of numbers.
 
 Pure. Columns and not objects, since a run has millions of links and all of them are in memory at once; whole columns
 are worked on by numpy, single links by Python.
@@ -15,12 +15,16 @@ import numpy as np
 import numpy.typing as npt
 
 from contracts.event import Identifier
-from contracts.exchange import Link
+from contracts.exchange import LINK_KINDS, Link
 from transforms.identity.rules import IdentityRules
 
 NO_END = -1
 """The right end of a link that is one identifier alone."""
+NEVER = np.iinfo(np.int64).max
+"""The first time of what was never seen."""
 _SHIFT = 32
+_KIND_BITS = 3
+_CODES = {kind: code for code, kind in enumerate(LINK_KINDS)}
 
 Column = npt.NDArray[np.int64]
 
@@ -35,7 +39,7 @@ def _packed(values: npt.NDArray[Any]) -> array[int]:
 
 
 class Links:
-    """Links merged by their ends. A link's number is its edge, an identifier's number its index.
+    """Links merged by their ends and kind. A link's number is its edge, an identifier's number its index.
 
     Links of namespaces that may not link are left out: the rules may have changed since they were made.
     """
@@ -49,6 +53,7 @@ class Links:
         self.known = bytearray()
         self.left = array("q")
         self.right = array("q")
+        self.kind = bytearray()
         self.first_time = array("q")
         self.first_id: list[str] = []
         self.last_time = array("q")
@@ -71,7 +76,7 @@ class Links:
         return number
 
     def add_all(self, links: Iterable[Link]) -> None:
-        """Take links; evidence of the same ends is merged."""
+        """Take links; evidence of the same ends and kind is merged."""
         index, edges, first_ids, last_ids = self.index, self._edges, self.first_id, self.last_id
         first_times, last_times, received = self.first_time, self.last_time, self.received
         self._order = None
@@ -86,12 +91,14 @@ class Links:
                 right = self.intern(link.right) if found is None else found
                 if right == NO_END:
                     continue
-            key = (left << _SHIFT) | (right + 1)
+            code = _CODES[link.kind]
+            key = (((left << _SHIFT) | (right + 1)) << _KIND_BITS) | code
             edge = edges.get(key)
             if edge is None:
                 edge = edges[key] = len(first_ids)
                 self.left.append(left)
                 self.right.append(right)
+                self.kind.append(code)
                 first_times.append(link.first_time)
                 first_ids.append(link.first_event_id)
                 last_times.append(link.last_time)
@@ -111,11 +118,24 @@ class Links:
         """Which identifiers are known ones, by index."""
         return np.frombuffer(bytes(self.known), dtype=np.bool_)
 
-    def sort_key(self, edge: int) -> tuple[int, str, Identifier, Identifier]:
-        """The order of links: first evidence, then ends."""
+    def kind_column(self) -> npt.NDArray[np.uint8]:
+        """The kind of each link, as its place among ``LINK_KINDS``."""
+        return np.frombuffer(bytes(self.kind), dtype=np.uint8)
+
+    def sort_key(self, edge: int) -> tuple[int, str, Identifier, Identifier, int]:
+        """The order of links: first evidence, then ends, then kind."""
         left, right = self.left[edge], self.right[edge]
         other = self.identifiers[right if right != NO_END else left]
-        return (self.first_time[edge], self.first_id[edge], self.identifiers[left], other)
+        return (self.first_time[edge], self.first_id[edge], self.identifiers[left], other, self.kind[edge])
+
+    def first_times(self) -> Column:
+        """When each identifier was first seen; ``NEVER`` for one that no link is left of."""
+        first = np.full(len(self.identifiers), NEVER)
+        times, left, right = column(self.first_time), column(self.left), column(self.right)
+        paired = right != NO_END
+        np.minimum.at(first, left, times)
+        np.minimum.at(first, right[paired], times[paired])
+        return first
 
     def order(self) -> Column:
         """The edges in their order."""
@@ -146,6 +166,7 @@ class Links:
         kept = Links(self._rules)
         kept.index, kept.identifiers, kept.known = self.index, self.identifiers, self.known
         kept.left, kept.right = _packed(left[keep]), _packed(column(self.right)[keep])
+        kept.kind = bytearray(self.kind_column()[keep].tobytes())
         kept.first_time = _packed(np.where(restart, last_time[keep], first_time[keep]))
         kept.last_time, kept.received = _packed(last_time[keep]), _packed(column(self.received)[keep])
         edges = keep.tolist()
@@ -173,69 +194,3 @@ class Links:
     def ends(self, edge: int) -> tuple[Identifier, Identifier]:
         """Both ends of a link that has two."""
         return (self.identifiers[self.left[edge]], self.identifiers[self.right[edge]])
-
-    def most_device_like(self, union: Union, index: int) -> int:
-        """The most device-like member of an identifier's set, the least where several are."""
-        priority = self._rules.priority
-        return min(union.circle(index), key=lambda i: (priority(self.identifiers[i].namespace), self.identifiers[i]))
-
-
-class Union:
-    """Union-find over identifiers with limits: a union that would break one is refused.
-
-    ``size`` is right at roots. Members of a set are a ring, so that they can be listed without a search.
-    """
-
-    def __init__(self, links: Links, rules: IdentityRules) -> None:
-        count = len(links.identifiers)
-        self.size = [1] * count
-        self._parent = list(range(count))
-        self._next = list(range(count))
-        self._component_size = rules.component_size
-        limited = [n for n in rules.namespaces.values() if n.limit is not None and n.target == n.name]
-        self._limited: list[tuple[str, int, array[int]]] = []
-        for namespace in limited:
-            held = array("q", (identifier.namespace == namespace.name for identifier in links.identifiers))
-            self._limited.append((namespace.name, namespace.limit or 0, held))
-
-    def find(self, index: int) -> int:
-        parent = self._parent
-        while parent[index] != index:
-            parent[index] = parent[parent[index]]
-            index = parent[index]
-        return index
-
-    def unite(self, one: int, other: int) -> str | None:
-        """Unite the sets of two identifiers; the rule that refuses it, or None."""
-        a, b = self.find(one), self.find(other)
-        if a == b:
-            return None
-        if self.size[a] + self.size[b] > self._component_size:
-            return "component_size"
-        for namespace, limit, held in self._limited:
-            if held[b] and held[a] + held[b] > limit and held[a]:
-                return f"limit:{namespace}"
-        if self.size[a] < self.size[b]:
-            a, b = b, a
-        self._parent[b] = a
-        self.size[a] += self.size[b]
-        self._next[a], self._next[b] = self._next[b], self._next[a]
-        for _, _, held in self._limited:
-            held[a] += held[b]
-        return None
-
-    def roots(self) -> Column:
-        """The root of each identifier."""
-        parent = column(self._parent)
-        while not np.array_equal(parent, shorter := parent[parent]):
-            parent = shorter
-        return parent
-
-    def circle(self, index: int) -> list[int]:
-        """All members of the set of an identifier."""
-        members = [index]
-        follow = self._next[index]
-        while follow != index:
-            members.append(follow)
-            follow = self._next[follow]
-        return members

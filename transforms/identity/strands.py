@@ -3,6 +3,8 @@
 Pure: no Beam. Input: everything that reaches one strand shard. Output: ``ShardResult``. Times are UTC microseconds of
 event time. Errors: none; conflicting payloads become dead letters. State: none beyond the call.
 
+A login-less strand whose assignment says ``carry`` follows the logins seen on its device: ``identity.carry``.
+
 The answer is the same for any order and any split of the input. Two copies are the same event when event_id and primary
 identifier are: the number of shards does not matter.
 """
@@ -10,6 +12,7 @@ identifier are: the number of shards does not matter.
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,6 +24,7 @@ from contracts import wire
 from contracts.event import Event, Identifier
 from contracts.event_codec import encode_event
 from contracts.exchange import Assignment, DeadLetter, Purge, ShardInput, StrandEvent, StrandRecord
+from transforms.identity.carry import Step, carried_steps, hands, spans_of
 from transforms.identity.ids import canonical_id, strand_id
 
 STAGE = "strand"
@@ -79,9 +83,10 @@ def fold_shard(inputs: Iterable[ShardInput], box: Rejects, schema_id: str = "", 
     """Fold one strand shard.
 
     Each event of this run meets one fate. An event of a strand whose person asked for erasure, at or before the
-    request, is ``erased``. Of several events with one id and one primary identifier the payload with the lowest hash is
-    ``accepted``, unless it is in the log already; each other payload is one dead letter, unless it is in the log; all
-    further copies are ``duplicate``. Of equal payloads the earliest received counts.
+    request, is ``erased``; so is what was carried to such a strand's login. Of several events with one id and one
+    primary identifier the payload with the lowest hash is ``accepted``, unless it is in the log already; each other
+    payload is one dead letter, unless it is in the log; all further copies are ``duplicate``. Of equal payloads the
+    earliest received counts.
 
     Args:
         inputs: all events and assignments of the shard; of several assignments of a strand the greatest sequence
@@ -107,8 +112,9 @@ def fold_shard(inputs: Iterable[ShardInput], box: Rejects, schema_id: str = "", 
             else:
                 clashes.setdefault((event.primary, event.event_id), [first]).append(event)
     result = ShardResult()
+    erasing = _Erasing(assignments, events, clashes)
     for (primary, event_id), copies in clashes.items():
-        winner = _settle(copies, assignments, box, schema_id, result)
+        winner = _settle(copies, erasing, box, schema_id, result)
         if winner is None:
             del events[primary][event_id]
         else:
@@ -119,11 +125,15 @@ def fold_shard(inputs: Iterable[ShardInput], box: Rejects, schema_id: str = "", 
         strands: dict[Identifier | None, list[StrandEvent]] = {}
         for event in by_id.values():
             strands.setdefault(event.login, []).append(event)
+        for login, strand in strands.items():
+            if erasing.concerns(primary, login):
+                strand = _without_erased(strand, erasing, result)
+            strand.sort(key=_order)
+            strands[login] = strand
         for login, strand in sorted(strands.items(), key=_by_login):
             held = assignments.get((primary, login))
-            if held is not None and held.erased_before is not None:
-                strand = _without_erased(strand, held.erased_before, result)
-            strand.sort(key=_order)
+            if held is not None and held.carry:
+                held = _carried(held, strands, assignments)
             for event in strand:
                 if not event.stored:
                     result.log.append(event)
@@ -161,14 +171,71 @@ def _by_login(item: tuple[Identifier | None, list[StrandEvent]]) -> tuple[bool, 
     return (login is not None, login or Identifier("", ""))
 
 
-def _is_erased(event: StrandEvent, assignments: Mapping[StrandName, Assignment]) -> bool:
-    held = assignments.get((event.primary, event.login))
-    return held is not None and held.erased_before is not None and event.event_time <= held.erased_before
+class _Erasing:
+    """Which events go: those of an erased strand, and what was carried to the login of one.
+
+    In whose hands a device was before the erasure is told by all that is there, copies and conflicts included.
+    """
+
+    def __init__(
+        self,
+        assignments: Mapping[StrandName, Assignment],
+        events: Mapping[Identifier, Mapping[str, StrandEvent]],
+        clashes: Mapping[tuple[Identifier, str], Sequence[StrandEvent]],
+    ) -> None:
+        self._until = {name: a.erased_before for name, a in assignments.items() if a.erased_before is not None}
+        concerned = {primary for primary, _ in self._until}
+        carried = {primary for primary in concerned if (a := assignments.get((primary, None))) is not None and a.carry}
+        copies: dict[Identifier, list[StrandEvent]] = {p: list(events.get(p, {}).values()) for p in carried}
+        for (primary, _), found in clashes.items():
+            if primary in carried:
+                copies[primary].extend(found)
+        self._hands: dict[Identifier, list[Step]] = {
+            primary: hands(sorted(found, key=_marks)) for primary, found in copies.items()
+        }
+
+    def concerns(self, primary: Identifier, login: Identifier | None) -> bool:
+        return (primary, login) in self._until or (login is None and primary in self._hands)
+
+    def is_erased(self, event: StrandEvent) -> bool:
+        until = self._until.get((event.primary, event.login))
+        if until is not None and event.event_time <= until:
+            return True
+        steps = self._hands.get(event.primary) if event.login is None else None
+        if steps is None:
+            return False
+        login = steps[bisect_right(steps, event.event_time, key=_step_time) - 1].login
+        until = self._until.get((event.primary, login)) if login is not None else None
+        return until is not None and event.event_time <= until
+
+
+def _step_time(step: Step) -> int:
+    return step.at
+
+
+def _marks(event: StrandEvent) -> tuple[int, str, bool, Identifier, bool]:
+    return (*_order(event), event.login is not None, event.login or event.primary, event.logout)
+
+
+def _carried(
+    held: Assignment,
+    strands: Mapping[Identifier | None, Sequence[StrandEvent]],
+    assignments: Mapping[StrandName, Assignment],
+) -> Assignment:
+    """The assignment of a login-less strand that follows the logins seen on its device."""
+    primary = held.primary
+    seen = hands(sorted((event for strand in strands.values() for event in strand), key=_order))
+
+    def person_of(login: Identifier) -> str:
+        of_login = assignments.get((primary, login))
+        return canonical_id(login) if of_login is None else of_login.steps[0][1]
+
+    return replace(held, steps=carried_steps(seen, person_of, held.steps[0][1]))
 
 
 def _settle(
     copies: Sequence[StrandEvent],
-    assignments: Mapping[StrandName, Assignment],
+    erasing: _Erasing,
     box: Rejects,
     schema_id: str,
     result: ShardResult,
@@ -188,7 +255,7 @@ def _settle(
         new = [copy for copy in same if not copy.stored]
         was_stored = len(new) < len(same)
         best = same[0]
-        if _is_erased(best, assignments):
+        if erasing.is_erased(best):
             fate = ERASED
             result.erased.extend(copy for copy in same if copy.stored)
         elif winner is None:
@@ -219,10 +286,10 @@ def _conflict(loser: StrandEvent, winner: StrandEvent, box: Rejects, schema_id: 
     )
 
 
-def _without_erased(strand: list[StrandEvent], until: int, result: ShardResult) -> list[StrandEvent]:
+def _without_erased(strand: list[StrandEvent], erasing: _Erasing, result: ShardResult) -> list[StrandEvent]:
     kept: list[StrandEvent] = []
     for event in strand:
-        if event.event_time > until:
+        if not erasing.is_erased(event):
             kept.append(event)
         elif event.stored:
             result.erased.append(event)
@@ -253,7 +320,8 @@ def _records(
         while step + 1 < len(steps) and steps[step + 1][0] <= event.event_time:
             step += 1
         by_person.setdefault(steps[step][1], []).append(event.event)
+    spans = spans_of(steps)
     return [
-        StrandRecord(name, primary, login, person, sequence, version, tuple(events))
+        StrandRecord(name, primary, login, person, sequence, version, tuple(events), spans[person])
         for person, events in sorted(by_person.items())
     ]

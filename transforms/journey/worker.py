@@ -41,6 +41,7 @@ from features.state import FeatureState
 from transforms.decide.decide import decide_journey
 from transforms.decide.rules import PolicySet
 from transforms.journey.fold import FeatureFunctions, JourneyFold, Trace
+from transforms.journey.holdings import Holdings, apart
 from transforms.journey.ontology import Ontology
 from transforms.journey.path import StagePath, StagePaths
 from transforms.labels import logged_decisions
@@ -89,7 +90,7 @@ class ShardResult:
 class _Folded:
     trace: Trace
     path: StagePath
-    strands: tuple[str, ...]
+    holdings: Holdings
 
 
 class JourneyWorker:
@@ -119,26 +120,34 @@ class JourneyWorker:
         ``shard`` names the parts, so it must be the same on a retry.
         """
         events: dict[str, list[tuple[bytes, str]]] = defaultdict(list)
+        holdings: dict[str, Holdings] = defaultdict(Holdings)
         for batch in batches:
             for record in batch.records:
                 events[record.person_id].extend((packed, record.strand_id) for packed in record.events)
+                holdings[record.person_id].add(record)
         for number, persons in enumerate(_in_groups(events)):
-            yield self._fold_persons(f"{shard}-{number}", {person: events.pop(person) for person in persons}, horizon)
+            group = {person: events.pop(person) for person in persons}
+            yield self._fold_persons(f"{shard}-{number}", group, holdings, horizon)
 
-    def _fold_persons(self, part: str, events: Mapping[str, list[tuple[bytes, str]]], horizon: int) -> ShardResult:
+    def _fold_persons(
+        self,
+        part: str,
+        events: Mapping[str, list[tuple[bytes, str]]],
+        holdings: Mapping[str, Holdings],
+        horizon: int,
+    ) -> ShardResult:
         result = ShardResult()
         marks = [self._clock()]
         traces = [
             self._fold.trace(person, [(wire.unpack(Event, event), strand) for event, strand in packed], horizon)
             for person, packed in events.items()
         ]
-        strands = {person: tuple(sorted({strand for _, strand in packed})) for person, packed in events.items()}
         times = np.array([point.at for trace in traces for point in trace.points], dtype=np.int64)
         matrix = np.array([point.vector for trace in traces for point in trace.points], dtype=np.float64)
         marks.append(self._clock())
         versions, probabilities = self._scored(times, matrix)
         marks.append(self._clock())
-        folded = self._staged(traces, strands, versions, probabilities)
+        folded = self._staged(traces, holdings, versions, probabilities)
         marks.append(self._clock())
         histories = self._decide(folded, horizon, result)
         marks.append(self._clock())
@@ -160,7 +169,7 @@ class JourneyWorker:
         return self._score(times, matrix)
 
     def _staged(
-        self, traces: list[Trace], strands: Mapping[str, tuple[str, ...]], versions: Sequence[str | None], found: Any
+        self, traces: list[Trace], holdings: Mapping[str, Holdings], versions: Sequence[str | None], found: Any
     ) -> list[_Folded]:
         folded = []
         start = 0
@@ -170,7 +179,7 @@ class JourneyWorker:
             path = self._paths.stage_path(
                 trace, found[start:end] if scored else None, versions[start:end] if scored else None
             )
-            folded.append(_Folded(trace, path, strands[trace.person_id]))
+            folded.append(_Folded(trace, path, holdings[trace.person_id]))
             start = end
         return folded
 
@@ -179,10 +188,15 @@ class JourneyWorker:
     def _decide(self, folded: list[_Folded], horizon: int, result: ShardResult) -> dict[str, History]:
         settings = self._settings
         self._store.note_persons(
-            Standing(f.trace.person_id, f.strands, horizon, f.trace.points[-1].consent) for f in folded
+            Standing(f.trace.person_id, f.holdings.current, horizon, f.trace.points[-1].consent) for f in folded
         )
         self._store.put_outcomes([outcome for f in folded for outcome in f.trace.outcomes])
-        histories = self._store.histories({f.trace.person_id: f.strands for f in folded})
+        histories: dict[str, History] = {}
+        for group in apart({f.trace.person_id: f.holdings for f in folded}):
+            histories.update(self._store.histories(group))
+        for f in folded:
+            if f.holdings.partial and (history := histories.get(f.trace.person_id)) is not None:
+                histories[f.trace.person_id] = f.holdings.own(history)
         made: list[Decision] = []
         for f in folded:
             person = f.trace.person_id

@@ -146,7 +146,8 @@ def _without_erased(
 def newest_rows(table: Table, source: str) -> str:
     """SQL of the newest row of each key among the parts that ``source`` reads, tombstones included."""
     keys = ", ".join(map(name_sql, table.key))
-    order = ", ".join(["revision DESC", *map(name_sql, table.ties)])
+    ties = (f"{name_sql(tie[1:])} DESC" if tie.startswith("-") else name_sql(tie) for tie in table.ties)
+    order = ", ".join(["revision DESC", *ties])
     return f"SELECT * FROM {source} QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {order}) = 1"
 
 

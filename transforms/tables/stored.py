@@ -7,6 +7,7 @@ protected when they first came, and the ledger does not count them again. State:
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from apache_beam import pvalue
 
 from contracts import wire
 from contracts.event import Event
-from contracts.exchange import Link, ShardInput
+from contracts.exchange import LOGOUT, Link, ShardInput
 from transforms.identity.evidence import LinkBook
 from transforms.identity.ids import shard_of
 from transforms.identity.rules import IdentityRules
@@ -48,17 +49,9 @@ class _ReadLog(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
             if key is None:
                 continue
             book.observe(event.identifiers, event.name, event.event_id, event.event_time, event.received_time)
-            if key != (stored.primary, stored.login):
-                stored = type(stored)(
-                    stored.event_id,
-                    stored.event_time,
-                    stored.received_time,
-                    stored.source,
-                    key.primary,
-                    key.login,
-                    stored.event,
-                    stored=True,
-                )
+            logout = self._rules.kinds.get(event.name) == LOGOUT
+            if key != (stored.primary, stored.login) or logout:
+                stored = replace(stored, primary=key.primary, login=key.login, logout=logout)
             yield from batches.add(shard_of(key.primary, self._shards), stored)
         yield from batches.drain()
         for link in book.drain():

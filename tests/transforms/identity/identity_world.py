@@ -12,7 +12,8 @@ from contracts import documents
 from contracts.event import Identifier
 from contracts.exchange import Link
 from transforms.identity.resolve import Resolution
-from transforms.identity.rules import IdentityRules, load_rules, parse_rules
+from transforms.identity.rules import IdentityRules
+from transforms.identity.rules_file import load_rules, parse_rules
 
 DEFAULT_FILE = Path(__file__).parents[3] / "ontology" / "identity.yaml"
 
@@ -24,19 +25,34 @@ namespaces:
   network: {{kind: device, priority: 3, links: false}}
   email: {{kind: known, priority: 4}}
   crm: {{kind: known, priority: 5}}
-  user: {{kind: known, priority: 6, unique: {unique}}}
+  user: {{kind: known, priority: 6, {limit}}}
 owner: {owner}
-{public}
+{demote}
 component_size: {size}
-events: {{erase: [erase]}}
+{crowd}
+alias_overrides: {overrides}
+events: {{erase: [erase], alias: [alias], merge: [merge], unlink: [unlink], logout: [logout]}}
 """
 
 
 def rules(
-    owner: str = "last_known", unique: bool = True, size: int = 1000, public_after: int | None = None
+    owner: str = "last_known",
+    unique: bool = True,
+    size: int = 1000,
+    demote_after: str | None = None,
+    *,
+    limit: str | None = None,
+    crowd: int | None = None,
+    overrides: bool = False,
 ) -> IdentityRules:
-    public = f"public_after: {public_after}" if public_after else ""
-    text = TEXT.format(owner=owner, unique=str(unique).lower(), size=size, public=public)
+    text = TEXT.format(
+        owner=owner,
+        limit=f"limit: {limit}" if limit else f"unique: {str(unique).lower()}",
+        size=size,
+        demote=f"demote_after: {demote_after}" if demote_after else "",
+        crowd=f"crowd: {crowd}" if crowd else "",
+        overrides=str(overrides).lower(),
+    )
     return parse_rules(documents.parse(text, "identity.yaml"))
 
 
@@ -76,12 +92,13 @@ def everything(resolution: Resolution) -> dict[str, list[tuple[object, ...]]]:
     """All that a resolution says, comparable."""
     return {
         "assignments": sorted(
-            (a.primary, a.login or ("", ""), a.sequence, a.steps, a.erased_before or -1)
+            (a.primary, a.login or ("", ""), a.sequence, a.steps, a.erased_before or -1, a.carry)
             for a in resolution.assignments()
         ),
         "identifiers": sorted(map(tuple, resolution.identifiers())),
         "persons": sorted((p[0], p[1], p[2], p[3], p[4] or "") for p in resolution.persons()),
-        "edges": sorted(map(tuple, resolution.edges())),
+        "edges": sorted((tuple(edge) for edge in resolution.edges()), key=repr),
+        "demoted": sorted(resolution.demoted()),
         "erasures": sorted(resolution.erasures()),
     }
 
@@ -100,8 +117,8 @@ _knowns = st.sampled_from(["", "", "user:1", "user:2", "user:3", "email:p", "crm
 @st.composite
 def seen(draw: st.DrawFn, *, erasing: bool = True) -> Seen:
     names = f"{draw(_devices)} {draw(_knowns)}".strip() or "cookie:a"
-    erase = erasing and draw(st.integers(0, 9)) == 0
-    return Seen(draw(st.integers(0, 12)), names, name="erase" if erase else "view")
+    names_of_events = ["view"] * 8 + ["merge", "unlink", "alias", "logout"] + ["erase"] * erasing
+    return Seen(draw(st.integers(0, 12)), names, name=draw(st.sampled_from(names_of_events)))
 
 
 def worlds(*, erasing: bool = True, max_size: int = 14) -> st.SearchStrategy[list[Seen]]:
@@ -110,8 +127,11 @@ def worlds(*, erasing: bool = True, max_size: int = 14) -> st.SearchStrategy[lis
 
 any_rules = st.builds(
     rules,
-    owner=st.sampled_from(["last_known", "first_known", "keep_apart"]),
+    owner=st.sampled_from(["last_known", "first_known", "keep_apart", "carry_forward"]),
     unique=st.booleans(),
     size=st.sampled_from([2, 3, 5, 1000]),
-    public_after=st.sampled_from([None, 1, 2]),
+    demote_after=st.sampled_from([None, None, "1", "2", "{logins: 1, within: 3us}"]),
+    limit=st.sampled_from([None, None, "2", "{values: 1, within: 4us}"]),
+    crowd=st.sampled_from([None, None, 1000]),
+    overrides=st.booleans(),
 )

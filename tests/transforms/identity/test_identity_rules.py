@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from contracts import documents
 from contracts.errors import ConfigurationError
 from contracts.event import Identifier
-from transforms.identity.rules import IdentityRules, StrandKey, parse_rules
+from transforms.identity.rules import IdentityRules, StrandKey
+from transforms.identity.rules_file import parse_rules
 
 RULES = world.default_rules()
 
@@ -107,7 +108,7 @@ def test_strand_is_the_most_device_like_identifier_under_the_best_known_one(
 
 def test_carried_namespace_alone_is_no_usable_identifier() -> None:
     assert world.rules().strand_key([world.ident("network:n")]) is None
-    assert world.rules().pairs([world.ident("network:n")]) == ()
+    assert world.rules().pairs([world.ident("network:n")], "view") == ()
 
 
 def test_links_go_from_the_login_to_each_other_identifier_and_never_to_a_carried_one() -> None:
@@ -150,7 +151,9 @@ def test_short_file_has_documented_defaults() -> None:
     rules = parsed(GOOD)
     assert rules.component_size == 1000
     assert rules.namespaces["cookie"].owner == "last_known"
-    assert rules.namespaces["cookie"].public_after is None
+    assert rules.crowd == 10_000
+    assert rules.namespaces["cookie"].demote_after is None
+    assert rules.kinds == {}
     assert rules.erase_events == frozenset()
 
 
@@ -172,10 +175,15 @@ def test_short_file_has_documented_defaults() -> None:
         ("priority: 2", "priority: 2\n    as: cookie", 6, "becomes a device one"),
         ("priority: 2", "priority: 2\n    block: {patterns: ['(']}", 9, "no regular expression"),
         ("  cookie:", "  Cookie-1:", 3, "is no namespace"),
-        ("name: n", "name: n\nowner: carry_forward", 2, "not available in this version"),
+        ("name: n", "name: n\npublic_after: 8", 2, "no key any more"),
+        ("name: n", "name: n\ndemote_after: {logins: 8, in: 3d}", 2, "unknown key 'in'"),
+        ("name: n", "name: n\ndemote_after: 0", 2, "at least 1"),
+        ("name: n", "name: n\ncrowd: 10", 2, "below component_size"),
+        ("priority: 2", "priority: 2\n    limit: {values: 2, within: soon}", 9, "is no duration"),
         ("name: n", "name: n\nowner: last", 2, "none of last_known"),
         ("name: n", "name: n\ncomponent_size: 1", 2, "at least 2"),
-        ("name: n", "name: n\nevents: {merge: [x]}", 2, "unknown key 'merge'"),
+        ("name: n", "name: n\nevents: {merge: [x], split: [y]}", 2, "unknown key 'split'"),
+        ("name: n", "name: n\nevents: {merge: [x], unlink: [x]}", 2, "stands under merge already"),
         ("name: n", "name: n\nowners: x", 2, "did you mean 'owner'"),
     ],
 )  # fmt: skip

@@ -16,7 +16,7 @@ from contracts.event import DAY, HOUR, Event, Identifier
 from contracts.event_codec import decode_event
 from contracts.exchange import DeadLetter, LedgerCount, Link, Received, ShardInput
 from transforms.dead_letter import DeadLetterBox
-from transforms.identity.rules import load_rules
+from transforms.identity.rules_file import load_rules
 from transforms.inputs import list_inputs
 from transforms.intake import Protect, Validate
 from transforms.protect import Pseudonymiser

@@ -18,7 +18,7 @@ from contracts.errors import ConfigurationError
 from contracts.event import Context, Event, Identifier, Scalar
 from contracts.exchange import ShardInput, StrandEvent
 from transforms.identity.ids import shard_of
-from transforms.identity.rules import load_rules
+from transforms.identity.rules_file import load_rules
 from transforms.minimise import FieldFilter, is_personal, scrub_text, scrub_url
 from transforms.protect import Protector, Pseudonymiser, ShardBatcher
 from transforms.read import ledger_source

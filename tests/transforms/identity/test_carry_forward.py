@@ -1,0 +1,108 @@
+"""Carry forward: an event without a login belongs to the login most recently seen on its device."""
+
+from __future__ import annotations
+
+import random
+
+import identity_world as world
+import strand_world
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from identity_world import Seen, ident
+
+from contracts.exchange import MAX_TIME, MIN_TIME
+from transforms.identity.carry import carried_steps, spans_of
+from transforms.identity.ids import canonical_id
+from transforms.identity.rules import IdentityRules
+
+RULES = world.rules("carry_forward")
+
+
+def owners(*events: Seen, rules: IdentityRules = RULES) -> dict[int, str]:
+    """The person of each event by its time."""
+    names = {canonical_id(ident(n)): n for e in events for n in e.names.split()}
+    return {time: names[p] for time, p in strand_world.persons_of(events, rules).items()}
+
+
+def test_an_anonymous_event_belongs_to_the_login_before_it_and_the_first_one_to_the_login_after_it() -> None:
+    found = owners(
+        Seen(1, "cookie:a"),
+        Seen(2, "cookie:a user:ann"),
+        Seen(3, "cookie:a"),
+        Seen(4, "cookie:a user:bob"),
+        Seen(5, "cookie:a"),
+        Seen(6, "cookie:a user:ann"),
+        Seen(7, "cookie:a"),
+    )
+    ann, bob = "user:ann", "user:bob"
+    assert found == {1: ann, 2: ann, 3: ann, 4: bob, 5: bob, 6: ann, 7: ann}
+
+
+def test_a_logout_ends_it_until_the_next_login() -> None:
+    found = owners(
+        Seen(2, "cookie:a user:ann"),
+        Seen(3, "cookie:a user:ann", name="logout"),
+        Seen(4, "cookie:a"),
+        Seen(5, "cookie:a user:ann"),
+        Seen(6, "cookie:a"),
+    )
+    assert found == {2: "user:ann", 3: "user:ann", 4: "cookie:a", 5: "user:ann", 6: "user:ann"}
+
+
+def test_a_logout_without_a_login_still_belongs_to_who_was_there() -> None:
+    found = owners(Seen(2, "cookie:a user:ann"), Seen(3, "cookie:a", name="logout"), Seen(9, "cookie:a"))
+    assert found == {2: "user:ann", 3: "user:ann", 9: "cookie:a"}
+
+
+def test_a_login_in_the_instant_of_a_logout_counts() -> None:
+    found = owners(
+        Seen(2, "cookie:a user:ann"),
+        Seen(3, "cookie:a user:ann", "e1", name="logout"),
+        Seen(3, "cookie:a user:ann", "e2"),
+        Seen(4, "cookie:a"),
+    )
+    assert found[4] == "user:ann"
+
+
+def test_logins_of_one_person_are_one_step() -> None:
+    steps = [(1, "x"), (5, "y")]
+    assert carried_steps(
+        [strand_world.step(MIN_TIME, "user:1"), strand_world.step(5, "user:2"), strand_world.step(9, None)],
+        lambda login: "p",
+        "own",
+    ) == ((MIN_TIME, "p"), (9, "own"))
+    assert spans_of(tuple(steps)) == {"x": ((1, 5),), "y": ((5, MAX_TIME),)}
+
+
+@settings(max_examples=150, deadline=None)
+@given(world.worlds(erasing=False), st.randoms(use_true_random=False))
+def test_every_event_goes_where_looking_back_on_its_device_says(events: list[Seen], rnd: random.Random) -> None:
+    """An oracle that looks at each event by itself."""
+    events = list({e.id: e for e in events}.values())
+    found = strand_world.persons_by_event(rnd.sample(events, len(events)), RULES)
+    resolution = strand_world.resolution_of(events, RULES)
+    carried = {a.primary for a in resolution.assignments() if a.carry}
+    ordered = sorted(events, key=lambda e: (e.time, e.id))
+    for event in ordered:
+        key = RULES.strand_key(event.identifiers)
+        assert key is not None
+        if key.login is not None:
+            assert found[event.id] == resolution.person_of(key.login)
+        elif key.primary in carried:
+            login = strand_world.hand_at(event, ordered, key.primary, RULES)
+            assert found[event.id] == (canonical_id(key.primary) if login is None else resolution.person_of(login)) or (
+                # devices seen together are one person of their own, named after one of them
+                login is None and found[event.id] in {canonical_id(a) for a in carried}
+            )
+
+
+def test_erasure_takes_what_was_carried_to_the_login_and_nothing_of_others() -> None:
+    kept = owners(
+        Seen(1, "cookie:a user:ann"),
+        Seen(2, "cookie:a"),
+        Seen(3, "cookie:a user:bob"),
+        Seen(4, "cookie:a"),
+        Seen(5, "user:ann", name="erase"),
+        Seen(6, "cookie:a user:bob"),
+    )
+    assert kept == {3: "user:bob", 4: "user:bob", 6: "user:bob"}

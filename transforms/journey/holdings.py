@@ -1,0 +1,62 @@
+"""Holdings: which strands a person holds, and when, where a strand belongs to several persons in turn.
+
+Pure. A strand of a device that is carried forward is one person's in some stretches of event time and another's in
+others (``StrandRecord.spans``). What was decided under it follows the stretch it was decided in. Times: UTC
+microseconds of event time, stretches without their end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from contracts.exchange import MAX_TIME, History, StrandRecord
+
+Spans = tuple[tuple[int, int], ...]
+
+
+@dataclass(slots=True)
+class Holdings:
+    """The strands of one person; ``partial`` has the stretches of those that are not wholly the person's."""
+
+    strands: set[str] = field(default_factory=set)
+    partial: dict[str, Spans] = field(default_factory=dict)
+
+    def add(self, record: StrandRecord) -> None:
+        self.strands.add(record.strand_id)
+        if record.spans:
+            self.partial[record.strand_id] = record.spans
+
+    @property
+    def current(self) -> tuple[str, ...]:
+        """The strands whose next event would be the person's."""
+        return tuple(sorted(s for s in self.strands if s not in self.partial or self.partial[s][-1][1] == MAX_TIME))
+
+    def own(self, history: History) -> History:
+        """The part of a history of these strands that lies in the person's stretches."""
+        if not self.partial:
+            return history
+        decisions = tuple(d for d in history.decisions if self._holds(d.anchor_strand, d.at))
+        kept = {d.decision_id for d in decisions}
+        actions = tuple(a for a in history.actions if a.anchor_strand not in self.partial or a.decision_id in kept)
+        return History(max((d.at for d in decisions), default=None), decisions, actions)
+
+    def _holds(self, strand: str, at: int) -> bool:
+        spans = self.partial.get(strand)
+        return spans is None or any(start <= at < before for start, before in spans)
+
+
+def apart(holdings: Mapping[str, Holdings]) -> Iterable[dict[str, set[str]]]:
+    """The strands of persons, in groups in which no strand is held twice; usually one group."""
+    groups: list[dict[str, set[str]]] = [{}]
+    taken: list[set[str]] = [set()]
+    for person, held in holdings.items():
+        for group, strands in zip(groups, taken, strict=True):
+            if not held.partial or strands.isdisjoint(held.strands):
+                group[person] = held.strands
+                strands |= held.strands
+                break
+        else:
+            groups.append({person: held.strands})
+            taken.append(set(held.strands))
+    return groups
