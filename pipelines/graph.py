@@ -214,22 +214,23 @@ class _IdentityTables(beam.DoFn):  # type: ignore[misc]
         self._revision = revision
 
     def start_bundle(self) -> None:
-        # resolution is one element under one key, so numbering its batches is stable under a retry
-        self._parts: dict[str, int] = {}
+        # a part is resolved at once, so numbering its batches is stable under a retry
+        self._parts: dict[tuple[bytes, str], int] = {}
 
-    def process(self, element: IdentityRows) -> Iterator[TableBatch]:
-        aliases = tuple(row for row in element.persons if not row[3])
-        for table, found in ((IDENTIFIERS, element.identifiers), (PERSONS, aliases), (EDGES, element.edges)):
-            number = self._parts.get(table.name, 0)
+    def process(self, element: tuple[bytes, IdentityRows]) -> Iterator[TableBatch]:
+        part, rows = element
+        aliases = tuple(row for row in rows.persons if not row[3])
+        for table, found in ((IDENTIFIERS, rows.identifiers), (PERSONS, aliases), (EDGES, rows.edges)):
+            number = self._parts.get((part, table.name), 0)
             batch = table_batch(
                 table,
-                f"i{number:04d}",
+                f"i{part.hex()}-{number:04d}",
                 columns_of(found, len(table.columns)),
                 revision=self._revision,
                 is_final=False,
             )
             if batch is not None:
-                self._parts[table.name] = number + 1
+                self._parts[part, table.name] = number + 1
                 yield batch
 
 
@@ -301,8 +302,9 @@ class _WriteTombstones(beam.DoFn):  # type: ignore[misc]
     def __init__(self, staging: str) -> None:
         self._staging = Path(staging)
 
-    def process(self, element: IdentityRows) -> None:
-        if element.erasures:
-            digest = hashlib.blake2b(repr(element.erasures).encode(), digest_size=6).hexdigest()
+    def process(self, element: tuple[bytes, IdentityRows]) -> None:
+        erasures = element[1].erasures
+        if erasures:
+            digest = hashlib.blake2b(repr(erasures).encode(), digest_size=6).hexdigest()
             target = self._staging / f"{digest}-{TOMBSTONES}"
-            target.write_text(json.dumps(element.erasures), encoding="utf-8")
+            target.write_text(json.dumps(erasures), encoding="utf-8")

@@ -1,8 +1,12 @@
-"""Link: all links of a run, resolved at once, to assignments and identity rows. The bounded host.
+"""Link: all links of a run to assignments and identity rows. The bounded host.
 
-Contract: ``Link`` in; (strand shard, ``ShardInput`` of assignments) and ``IdentityRows`` out. Resolution itself is
-``transforms.identity.resolve``, which knows no Beam. Links are merged per pair where they arise, so that one worker
-holds one link a pair, not one an event. State: none outside a bundle. Time: microseconds of event time.
+Contract: ``Link`` in; (strand shard, ``ShardInput`` of assignments) and (part, ``IdentityRows``) out. Resolution itself
+is ``transforms.identity.resolve``, which knows no Beam. State: none outside a bundle. Time: microseconds of event time.
+
+No worker holds all links. They are merged per pair where they arise and kept by the hash of their left end; one worker
+sees all pairs as two numbers each and says which identifiers belong together (``transforms.identity.components``), in
+about 140 bytes a pair; the links then go to the part of their component, and each part is resolved by itself.
+docs/adr/0011 says what that means at ten million and at a billion identifiers.
 """
 
 from __future__ import annotations
@@ -16,16 +20,19 @@ from apache_beam import pvalue, typehints
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
-from contracts import coders
+from contracts import coders, wire
 from contracts.event import Identifier
-from contracts.exchange import Assignment, IdentityRows, Link, LinkBatch, ShardInput
+from contracts.exchange import ERASED, SEEN, Assignment, IdentityRows, Link, LinkBatch, ShardInput
+from transforms.identity.components import Placement, hash_of, pack_pairs, pairs_of, place, unpack
 from transforms.identity.evidence import LinkBook
 from transforms.identity.graph import Links
 from transforms.identity.ids import DEFAULT_SHARDS, shard_of
 from transforms.identity.resolve import Resolution, resolve_collected
 from transforms.identity.rules import IdentityRules
 
-ROWS = "rows"
+ROWS, PAIRS, CROWD, REQUESTS = "rows", "pairs", "crowd", "requests"
+_LINKS, _PLACEMENT = b"L", b"P"
+"""What comes together for a shard, told apart by its first byte: both are bytes, so that nothing is pickled."""
 _BOOK_LIMIT = 50_000
 _LINK_BATCH = 5_000
 _ROW_BATCH = 10_000
@@ -34,63 +41,169 @@ _ONE_KEY = b""
 
 
 class Resolved(NamedTuple):
-    """What the stage gives: ``assignments`` are (strand shard, ShardInput)."""
+    """What the stage gives: ``assignments`` are (strand shard, ShardInput), ``rows`` are (part, IdentityRows)."""
 
     assignments: beam.PCollection[tuple[bytes, ShardInput]]
-    rows: beam.PCollection[IdentityRows]
+    rows: beam.PCollection[tuple[bytes, IdentityRows]]
+
+
+def _key(number: int) -> bytes:
+    return number.to_bytes(4, "big")
 
 
 class MergeLinks(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
-    """Links to (one key, LinkBatch), merged per pair within a bundle, in a bounded book."""
+    """Links to (shard of the left end, packed LinkBatch), merged per pair within a bundle.
 
-    def __init__(self, rules: IdentityRules) -> None:
+    Tag ``pairs``: the hashes of their ends. Tag ``requests``: those that ask for erasure.
+    """
+
+    def __init__(self, rules: IdentityRules, shards: int) -> None:
         self._rules = rules
+        self._shards = shards
 
     def start_bundle(self) -> None:
         self._book = LinkBook(self._rules)
 
-    def process(self, link: Link) -> Iterator[tuple[bytes, LinkBatch]]:
+    def process(self, link: Link) -> Iterator[Any]:
         self._book.add(link)
         if len(self._book) >= _BOOK_LIMIT:
             yield from self._drain()
 
-    def finish_bundle(self) -> Iterator[WindowedValue]:
+    def finish_bundle(self) -> Iterator[Any]:
         window = GlobalWindow()
-        for batch in self._drain():
-            yield WindowedValue(batch, window.max_timestamp(), [window])
+        for made in self._drain():
+            if isinstance(made, pvalue.TaggedOutput):
+                value = WindowedValue(made.value, window.max_timestamp(), [window])
+                yield pvalue.TaggedOutput(made.tag, value)
+            else:
+                yield WindowedValue(made, window.max_timestamp(), [window])
 
-    def _drain(self) -> Iterator[tuple[bytes, LinkBatch]]:
-        links = iter(self._book.drain())
-        while some := tuple(islice(links, _LINK_BATCH)):
-            yield _ONE_KEY, LinkBatch(some)
+    def _drain(self) -> Iterator[Any]:
+        by_shard: dict[int, list[Link]] = {}
+        left, right = [], []
+        for link in self._book.drain():
+            if link.erase_before is not None:
+                yield pvalue.TaggedOutput(REQUESTS, link)
+            hashed = hash_of(link.left)
+            by_shard.setdefault(hashed % self._shards, []).append(link)
+            if link.right is not None:
+                left.append(hashed)
+                right.append(hash_of(link.right))
+        yield pvalue.TaggedOutput(PAIRS, (_ONE_KEY, pack_pairs(left, right)))
+        for shard, links in sorted(by_shard.items()):
+            for batch in _batches(links):
+                yield _key(shard), _LINKS + wire.pack_compressed(batch)
+
+
+class FindComponents(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
+    """All pairs of hashes to (shard of left ends, packed placement), one for every shard.
+
+    Tag ``crowd``: who is crowded, as a placement of nothing else.
+    """
+
+    def __init__(self, rules: IdentityRules, shards: int) -> None:
+        self._crowd = rules.crowd
+        self._shards = shards
+
+    def process(self, element: tuple[bytes, Iterable[bytes]]) -> Iterator[tuple[bytes, bytes] | pvalue.TaggedOutput]:
+        placements = place(pairs_of(element[1]), self._crowd, self._shards, self._shards)
+        yield pvalue.TaggedOutput(CROWD, placements[0].crowd_alone().pack())
+        for number, placement in enumerate(placements):
+            yield _key(number), _PLACEMENT + placement.pack()
+
+
+class RouteLinks(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
+    """Links and the placement of a shard to (part, LinkBatch). What a crowded end did goes to its home as well."""
+
+    def process(self, element: tuple[bytes, Iterable[bytes]]) -> Iterator[tuple[bytes, LinkBatch]]:
+        batches: list[bytes] = []
+        placement: Placement | None = None
+        for content in element[1]:
+            if content.startswith(_PLACEMENT):
+                placement = unpack(content[len(_PLACEMENT) :])
+            else:
+                batches.append(content)
+        assert placement is not None  # there is one for every shard
+        by_part: dict[int, list[Link]] = {}
+        for batch in batches:
+            for link in wire.unpack_compressed(LinkBatch, batch[len(_LINKS) :]).links:
+                for part, sent in route(link, placement):
+                    by_part.setdefault(part, []).append(sent)
+        for part, links in sorted(by_part.items()):
+            for some in _batches(links):
+                yield _key(part), some
+
+
+def route(link: Link, placement: Placement) -> Iterator[tuple[int, Link]]:
+    """Where a link is needed: in the part of its component, and at home for what it says of a crowded end alone."""
+    left = hash_of(link.left)
+    if not len(placement.crowded) or link.right is None:
+        yield placement.part_of(left), link
+        return
+    right = hash_of(link.right)
+    crowded_left, crowded_right = placement.is_crowded(left), placement.is_crowded(right)
+    yield placement.part_of(right if crowded_left and not crowded_right else left), link
+    for end, hashed, crowded in ((link.left, left, crowded_left), (link.right, right, crowded_right)):
+        if crowded:
+            yield hashed % placement.parts, alone(link, end)
+
+
+def alone(link: Link, end: Identifier) -> Link:
+    """What a link says of one of its ends."""
+    return Link(
+        end,
+        None,
+        link.first_time,
+        link.first_event_id,
+        link.last_time,
+        link.last_event_id,
+        link.received_time,
+        link.erase_before if end == link.left else None,
+        ERASED if link.kind == ERASED else SEEN,
+    )
 
 
 class ResolveLinks(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
-    """All link batches to assignments (main output) and rows (tag ``rows``)."""
+    """The links of a part to assignments (main output) and rows (tag ``rows``).
 
-    def __init__(
-        self,
-        rules: IdentityRules,
-        shards: int,
-        sequence: int,
-        tombstones: Mapping[Identifier, int],
-    ) -> None:
+    Side inputs: who is crowded, and the requests of erasure: those of a crowded identifier concern each part that has a
+    strand of it.
+    """
+
+    def __init__(self, rules: IdentityRules, shards: int, sequence: int) -> None:
         self._rules = rules
         self._shards = shards
         self._sequence = sequence
-        self._tombstones = dict(tombstones)
 
     def process(
-        self, element: tuple[bytes, Iterable[LinkBatch]]
+        self, element: tuple[bytes, Iterable[LinkBatch]], crowd: bytes, requests: list[Link]
     ) -> Iterator[tuple[bytes, ShardInput] | pvalue.TaggedOutput]:
-        _, batches = element
+        part, batches = element
         links = Links(self._rules)
         for batch in batches:
             links.add_all(batch.links)
-        resolution = resolve_collected(links, self._rules, self._tombstones)
+        crowded = self._crowded(links, crowd, int.from_bytes(part, "big"))
+        if crowded:
+            links.add_all(alone(request, request.left) for request in requests if crowded.get(request.left) is False)
+        resolution = resolve_collected(links, self._rules, crowded=crowded)
         yield from batch_assignments(resolution.assignments(self._sequence), self._shards)
         for rows in batch_rows(resolution):
-            yield pvalue.TaggedOutput(ROWS, rows)
+            yield pvalue.TaggedOutput(ROWS, (part, rows))
+
+    @staticmethod
+    def _crowded(links: Links, packed: bytes, part: int) -> dict[Identifier, bool]:
+        """The crowded identifiers among the links, and whether this part is their home."""
+        placement = unpack(packed)
+        if not len(placement.crowded):
+            return {}
+        hashes = ((identifier, hash_of(identifier)) for identifier in links.identifiers)
+        return {i: hashed % placement.parts == part for i, hashed in hashes if placement.is_crowded(hashed)}
+
+
+def _batches(links: Iterable[Link]) -> Iterator[LinkBatch]:
+    source = iter(links)
+    while some := tuple(islice(source, _LINK_BATCH)):
+        yield LinkBatch(some)
 
 
 def batch_assignments(assignments: Iterable[Assignment], shards: int) -> Iterator[tuple[bytes, ShardInput]]:
@@ -157,18 +270,49 @@ class ResolveIdentity(beam.PTransform):  # type: ignore[misc]  # Beam's base cla
         tombstones: Mapping[Identifier, int] | None = None,
     ) -> None:
         super().__init__()
-        self._merge = MergeLinks(rules)
-        self._resolve = ResolveLinks(rules, shards, sequence, tombstones or {})
+        self._rules = rules
+        self._shards = shards
+        self._sequence = sequence
+        self._tombstones = [
+            Link(identifier, None, until, "", until, "", until, until, ERASED)
+            for identifier, until in sorted((tombstones or {}).items())
+        ]
 
     def expand(self, links: beam.PCollection[Link]) -> Resolved:
         coders.register()
-        merged = links | "MergeLinks" >> beam.ParDo(self._merge)
-        merged.element_type = typehints.KV[bytes, LinkBatch]
+        tombstones = links.pipeline | "Erasures" >> beam.Create(self._tombstones, reshuffle=False).with_output_types(
+            Link
+        )
+        merged = (
+            (links, tombstones)
+            | "WithErasures" >> beam.Flatten()
+            | "MergeLinks"
+            >> beam.ParDo(MergeLinks(self._rules, self._shards)).with_outputs(PAIRS, REQUESTS, main="links")
+        )
+        merged.links.element_type = typehints.KV[bytes, bytes]
+        merged[PAIRS].element_type = typehints.KV[bytes, bytes]
+        merged[REQUESTS].element_type = Link
+        placements = (
+            merged[PAIRS]
+            | "AllPairs" >> beam.GroupByKey()
+            | "FindComponents"
+            >> beam.ParDo(FindComponents(self._rules, self._shards)).with_outputs(CROWD, main="placements")
+        )
+        placements.placements.element_type = typehints.KV[bytes, bytes]
+        placements[CROWD].element_type = bytes
+        placed = (merged.links, placements.placements) | "WithPlaces" >> beam.Flatten()
+        routed = placed | "ByLeftEnd" >> beam.GroupByKey() | "RouteLinks" >> beam.ParDo(RouteLinks())
+        routed.element_type = typehints.KV[bytes, LinkBatch]
         resolved = (
-            merged
-            | "AllLinks" >> beam.GroupByKey()
-            | "Resolve" >> beam.ParDo(self._resolve).with_outputs(ROWS, main="assignments")
+            routed
+            | "ByPart" >> beam.GroupByKey()
+            | "Resolve"
+            >> beam.ParDo(
+                ResolveLinks(self._rules, self._shards, self._sequence),
+                pvalue.AsSingleton(placements[CROWD]),
+                pvalue.AsList(merged[REQUESTS]),
+            ).with_outputs(ROWS, main="assignments")
         )
         resolved.assignments.element_type = typehints.KV[bytes, ShardInput]
-        resolved[ROWS].element_type = IdentityRows
+        resolved[ROWS].element_type = typehints.KV[bytes, IdentityRows]
         return Resolved(resolved.assignments, resolved[ROWS])

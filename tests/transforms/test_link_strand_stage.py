@@ -69,7 +69,8 @@ def fates(counts: list[LedgerCount]) -> None:
     assert total == {"accepted": 5, "duplicate": 1, "erased": 2}, total
 
 
-def erased_rows(rows: list[IdentityRows]) -> None:
+def erased_rows(parts: list[tuple[bytes, IdentityRows]]) -> None:
+    rows = [rows for _, rows in parts]
     assert sorted(row for batch in rows for row in batch.erasures) == [("anonymous_id", "d", 6), ("user_id", "2", 6)]
     persons = {row[0]: row[4] for batch in rows for row in batch.persons}
     assert persons[canonical_id(Identifier("anonymous_id", "a"))] == canonical_id(Identifier("user_id", "1"))

@@ -22,42 +22,39 @@ DEMOTED, CROWDED = "demoted", "crowded"
 _UNLINK = LINK_KINDS.index(UNLINK)
 
 
-def demoted(links: Links, rules: IdentityRules) -> dict[int, str]:
-    """The identifiers (by number) that link nothing, and why: ``DEMOTED`` or ``CROWDED``.
+def crowded(links: Links, rules: IdentityRules) -> set[int]:
+    """The identifiers (by number) that were seen with a crowd of others.
+
+    Args:
+        links: all links of every identifier in question, erased ones included: what a crowd shared stays no evidence.
+        rules: the rules in force.
+    """
+    edges = _pairs(links)
+    ends = np.concatenate((column(links.left)[edges], column(links.right)[edges]))
+    return set(np.flatnonzero(np.bincount(ends, minlength=len(links.identifiers)) > rules.crowd).tolist())
+
+
+def demoted(links: Links, rules: IdentityRules) -> set[int]:
+    """The identifiers (by number) that were seen with too many logins.
 
     Args:
         links: all links of every identifier in question.
         rules: the rules in force.
     """
-    edges = np.flatnonzero((column(links.right) != NO_END) & (links.kind_column() != _UNLINK))
-    if not len(edges):
-        return {}
-    edges = edges[np.argsort(column(links.first_time)[edges], kind="stable")]
-    left, right = column(links.left)[edges], column(links.right)[edges]
-    # a pair counts once, whatever its events say of it, at its first evidence
-    _, once = np.unique((left << 32) | right, return_index=True)
-    found = _demoted(links, rules, edges[once])
-    degree = np.bincount(np.concatenate((left[once], right[once])), minlength=len(links.identifiers))
-    found.update((int(index), CROWDED) for index in np.flatnonzero(degree > rules.crowd))
-    return found
-
-
-def _demoted(links: Links, rules: IdentityRules, edges: Column) -> dict[int, str]:
     bounds = [rules.namespaces[i.namespace].demote_after for i in links.identifiers]
     least = min((bound.values for bound in bounds if bound is not None), default=None)
     if least is None:
-        return {}
+        return set()
+    edges = _pairs(links)
     left, right = column(links.left)[edges], column(links.right)[edges]
     logins = links.known_column()[left]
-    seen = np.bincount(right[logins], minlength=len(bounds))
-    found: dict[int, str] = {}
-    candidates = np.flatnonzero(seen > least)
+    candidates = np.flatnonzero(np.bincount(right[logins], minlength=len(bounds)) > least)
     if not len(candidates):
-        return found
-    of_candidates = np.isin(right, candidates) & logins
+        return set()
     by_identifier: dict[int, list[int]] = {}
-    for edge in edges[of_candidates].tolist():
+    for edge in edges[np.isin(right, candidates) & logins].tolist():
         by_identifier.setdefault(links.right[edge], []).append(edge)
+    found: set[int] = set()
     for index, sightings in by_identifier.items():
         bound = bounds[index]
         if bound is not None and is_demoted(
@@ -66,8 +63,16 @@ def _demoted(links: Links, rules: IdentityRules, edges: Column) -> dict[int, str
             bound,
             [(links.identifiers[links.left[edge]].namespace, links.first_time[edge]) for edge in sightings],
         ):
-            found[index] = DEMOTED
+            found.add(index)
     return found
+
+
+def _pairs(links: Links) -> Column:
+    """The links of two ends, one a pair whatever their events say of it, each at its first evidence."""
+    edges = np.flatnonzero((column(links.right) != NO_END) & (links.kind_column() != _UNLINK))
+    edges = edges[np.argsort(column(links.first_time)[edges], kind="stable")]
+    _, once = np.unique((column(links.left)[edges] << 32) | column(links.right)[edges], return_index=True)
+    return edges[once]
 
 
 def is_demoted(rules: IdentityRules, identifier: Identifier, bound: Bound, logins: Sequence[tuple[str, int]]) -> bool:

@@ -21,32 +21,31 @@ import numpy as np
 
 from contracts.event import Identifier
 from contracts.exchange import LINK_KINDS, Link
-from transforms.identity.demotion import demoted
+from transforms.identity.demotion import CROWDED, DEMOTED, demoted
 from transforms.identity.graph import NO_END, Column, Links, column
 from transforms.identity.neighbourhood import neighbourhood
 from transforms.identity.partition import partition
 from transforms.identity.rules import FIRST_KNOWN, LAST_KNOWN, IdentityRules
 
 
-def erased_before(links: Links, rules: IdentityRules, tombstones: Mapping[Identifier, int]) -> dict[int, int]:
+def erased_before(links: Links, rules: IdentityRules, crowded: Collection[int] = ()) -> dict[int, int]:
     """For each covered identifier (by index) the time at or before which its events must go.
 
     Args:
-        links: all links.
+        links: all links. A known identifier among their tombstones asks again, so that links that arrive later but are
+            older than the request still widen it. A device is taken as it is: the link that covered it is erased, and
+            whoever it was seen with since did not ask.
         rules: the rules in force.
-        tombstones: what earlier runs erased. A known identifier among them asks again, so that links that arrive
-            later but are older than the request still widen it. A device is taken as it is: the link that covered it
-            is erased, and whoever it was seen with since did not ask.
+        crowded: identifiers that link nothing at any time: a crowd is not looked at again for each request.
     """
     erased: dict[int, int] = {}
     requests = {(until, links.left[edge]) for edge, until in links.erase.items()}
-    for identifier, until in tombstones.items():
-        index = links.index[identifier]
+    for index, until in links.tombstones.items():
         _cover(erased, (index,), until)
         if links.known[index]:
             requests.add((until, index))
     if requests:
-        adjacency = _Adjacency(links)
+        adjacency = _Adjacency(links, frozenset(crowded))
         for until, requester in sorted(requests):
             covered = _Request(adjacency.until(until, rules), rules, links.identifiers[requester]).covered()
             _cover(erased, (links.index[identifier] for identifier in covered), until)
@@ -119,8 +118,9 @@ class _Request:
 class _Adjacency:
     """The links of each identifier, found without a dictionary of all of them."""
 
-    def __init__(self, links: Links) -> None:
+    def __init__(self, links: Links, crowded: frozenset[int]) -> None:
         self.links = links
+        self.crowded = crowded
         left, right = column(links.left), column(links.right)
         edges = np.arange(len(left))
         paired = right != NO_END
@@ -163,14 +163,15 @@ class _Until:
     def demoted(self, identifiers: Collection[Identifier]) -> Mapping[Identifier, str]:
         found: dict[Identifier, str] = {}
         for identifier in identifiers:
-            edges = self._edges(identifier)
+            if self._adjacency.links.index[identifier] in self._adjacency.crowded:
+                found[identifier] = CROWDED
+                continue
             bound = self._rules.namespaces[identifier.namespace].demote_after
-            if len(edges) > min(self._rules.crowd, bound.values if bound else self._rules.crowd):
+            if bound is not None and len(self._edges(identifier)) > bound.values:
                 own = Links(self._rules)
                 own.add_all(self.links_of((identifier,)))
-                why = demoted(own, self._rules).get(own.index[identifier])
-                if why is not None:
-                    found[identifier] = why
+                if own.index[identifier] in demoted(own, self._rules):
+                    found[identifier] = DEMOTED
         return found
 
     def erased(self, identifiers: Collection[Identifier]) -> Mapping[Identifier, int]:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from contracts.event import Identifier
-from contracts.exchange import LINK_KINDS, Link
+from contracts.exchange import ERASED, LINK_KINDS, Link
 from transforms.identity.rules import IdentityRules
 
 NO_END = -1
@@ -25,6 +25,7 @@ NEVER = np.iinfo(np.int64).max
 _SHIFT = 32
 _KIND_BITS = 3
 _CODES = {kind: code for code, kind in enumerate(LINK_KINDS)}
+_TOMBSTONE = _CODES[ERASED]
 
 Column = npt.NDArray[np.int64]
 
@@ -60,6 +61,7 @@ class Links:
         self.last_id: list[str] = []
         self.received = array("q")
         self.erase: dict[int, int] = {}
+        self.tombstones: dict[int, int] = {}
 
     def intern(self, identifier: Identifier) -> int:
         """The index of an identifier, new or known; ``NO_END`` for one that may not link."""
@@ -92,6 +94,9 @@ class Links:
                 if right == NO_END:
                     continue
             code = _CODES[link.kind]
+            if code == _TOMBSTONE:
+                self.tombstone(left, link.erase_before)
+                continue
             key = (((left << _SHIFT) | (right + 1)) << _KIND_BITS) | code
             edge = edges.get(key)
             if edge is None:
@@ -113,6 +118,11 @@ class Links:
                     received[edge] = link.received_time
             if link.erase_before is not None:
                 self.erase[edge] = max(link.erase_before, self.erase.get(edge, link.erase_before))
+
+    def tombstone(self, index: int, until: int | None) -> None:
+        """Events of an identifier up to a time were erased before."""
+        if until is not None:
+            self.tombstones[index] = max(until, self.tombstones.get(index, until))
 
     def known_column(self) -> npt.NDArray[np.bool_]:
         """Which identifiers are known ones, by index."""
@@ -175,21 +185,6 @@ class Links:
         for position in np.flatnonzero(restart).tolist():
             kept.first_id[position] = kept.last_id[position]
         return kept
-
-    def components(self) -> Column:
-        """A label for each identifier, equal for all that any links hold together, whether they may or not."""
-        label = np.arange(len(self.identifiers))
-        both = column(self.right) != NO_END
-        left, right = column(self.left)[both], column(self.right)[both]
-        while True:
-            a, b = label[left], label[right]
-            if np.array_equal(a, b):
-                return label
-            least = np.minimum(a, b)
-            np.minimum.at(label, a, least)
-            np.minimum.at(label, b, least)
-            while not np.array_equal(label, shorter := label[label]):
-                label = shorter
 
     def ends(self, edge: int) -> tuple[Identifier, Identifier]:
         """Both ends of a link that has two."""

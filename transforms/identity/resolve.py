@@ -27,6 +27,8 @@ import numpy as np
 
 from contracts.event import Identifier
 from contracts.exchange import LINK_KINDS, LOGOUT, MIN_TIME, UNLINK, Assignment, Link
+from transforms.identity.demotion import CROWDED, DEMOTED
+from transforms.identity.demotion import crowded as find_crowded
 from transforms.identity.demotion import demoted as find_demoted
 from transforms.identity.erasure import erased_before
 from transforms.identity.graph import NO_END, Column, Links, column
@@ -95,6 +97,7 @@ class Resolution:
         found: Partition,
         demoted: Mapping[int, str],
         erased: Mapping[int, int],
+        elsewhere: frozenset[int] = frozenset(),
     ) -> None:
         self._rules = rules
         self._all = all_links
@@ -103,6 +106,7 @@ class Resolution:
         self._persons = found.persons
         self._demoted = demoted
         self._erased = erased
+        self._elsewhere = elsewhere
         self._ids: dict[int, str] = {}
         first, last = _first_and_last(links)
         self._anchors = _anchors(rules, links, found.persons, first)
@@ -124,6 +128,8 @@ class Resolution:
         identifiers, known, erased = self._all.identifiers, self._all.known, self._erased
         carried = self._found.carried.keys() | self._carried_before_erasure()
         for index, identifier in enumerate(identifiers):
+            if index in self._elsewhere:
+                continue
             steps = ((MIN_TIME, self._person_id(index)),)
             yield Assignment(identifier, None, sequence, steps, erased.get(index), index in carried)
         # a pair has several links where its events say several things
@@ -158,7 +164,7 @@ class Resolution:
         """The rows of the ``identifiers`` table. What was erased and not seen again has none."""
         for index, (namespace, value) in enumerate(self._links.identifiers):
             first = self._first[index]
-            if first != NO_END:
+            if first != NO_END and index not in self._elsewhere:
                 yield IdentifierRow(
                     namespace, value, self._holder_id(index), self._links.first_time[first], self._last[index]
                 )
@@ -181,7 +187,7 @@ class Resolution:
                 lasts[person] = last_time
         for index, identifier in enumerate(links.identifiers):
             edge = self._first[index]
-            if edge == NO_END:
+            if edge == NO_END or index in self._elsewhere:
                 continue
             person, person_id = persons[index], self._person_id(index)
             first, last = links.first_time[edge], self._last[index]
@@ -225,12 +231,12 @@ class Resolution:
 
     def erasures(self) -> Iterator[tuple[Identifier, int]]:
         """Identifiers whose events at or before the time must go; keep them and give them to the next ``resolve``."""
-        for index in sorted(self._erased):
+        for index in sorted(self._erased.keys() - self._elsewhere):
             yield self._all.identifiers[index], self._erased[index]
 
     def demoted(self) -> Iterator[tuple[Identifier, str]]:
         """Identifiers that link nothing, and why."""
-        for index in sorted(self._demoted):
+        for index in sorted(self._demoted.keys() - self._elsewhere):
             yield self._links.identifiers[index], self._demoted[index]
 
     def _holder_id(self, index: int) -> str:
@@ -265,21 +271,28 @@ def resolve_collected(
     rules: IdentityRules,
     tombstones: Mapping[Identifier, int] | None = None,
     demoted: Mapping[Identifier, str] | None = None,
+    crowded: Mapping[Identifier, bool] | None = None,
 ) -> Resolution:
     """``resolve`` for links that are collected already.
 
     Args:
         demoted: identifiers that link nothing, known to a caller who holds a part of the links only; None finds them.
+        crowded: where ``demoted`` is None, those that a caller knows to be crowded, whose links are elsewhere too, and
+            whether their rows are to be written here.
     """
-    for identifier in tombstones or ():
-        everything.intern(identifier)
-    erased = erased_before(everything, rules, tombstones or {})
-    links = everything.surviving(erased) if erased else everything
+    for identifier, until in (tombstones or {}).items():
+        if (index := everything.intern(identifier)) != NO_END:
+            everything.tombstone(index, until)
+    known_out = {everything.index[i]: why for i, why in (demoted or {}).items() if i in everything.index}
+    crowd = {index for index, why in known_out.items() if why == CROWDED}
     if demoted is None:
-        out = find_demoted(links, rules)
-    else:
-        out = {links.index[identifier]: why for identifier, why in demoted.items() if identifier in links.index}
-    return Resolution(rules, everything, links, partition(links, rules, out), out, erased)
+        crowd = find_crowded(everything, rules) | {everything.index[identifier] for identifier in crowded or ()}
+    erased = erased_before(everything, rules, crowd)
+    links = everything.surviving(erased) if erased else everything
+    out = known_out if demoted is not None else dict.fromkeys(find_demoted(links, rules), DEMOTED)
+    out.update(dict.fromkeys(crowd, CROWDED))
+    elsewhere = frozenset(links.index[identifier] for identifier, here in (crowded or {}).items() if not here)
+    return Resolution(rules, everything, links, partition(links, rules, out), out, erased, elsewhere)
 
 
 def _first_and_last(links: Links) -> tuple[Column, Column]:

@@ -46,11 +46,16 @@ class InMemory:
         return {}
 
 
-def assignments(resolution: Resolution, targets: Collection[Identifier]) -> dict[Any, Any]:
+def assignments(
+    resolution: Resolution, targets: Collection[Identifier], everything: Resolution, changed: Iterable[Link] = ()
+) -> dict[Any, Any]:
+    """Those of the targets. A demoted login keeps its strands as they are, but for new ones."""
+    demoted = {identifier for identifier, _ in everything.demoted()}
+    new = {(link.right, link.left) for link in changed}
     return {
         (a.primary, a.login): (a.steps, a.erased_before, a.carry)
         for a in resolution.assignments()
-        if (a.login or a.primary) in targets
+        if (a.login or a.primary) in targets and (a.login not in demoted or (a.primary, a.login) in new)
     }
 
 
@@ -76,9 +81,7 @@ def test_what_is_resolved_nearby_is_what_resolving_everything_says(
     touched = rnd.sample(every, min(len(every), 2))
     resolution, targets = near(source, touched, rules)
     assert set(touched) <= targets
-    # a demoted login keeps its strands as they are, and nobody asks for all of them
-    settled = targets - source.demoted(targets).keys()
-    assert assignments(resolution, settled) == assignments(everything, settled)
+    assert assignments(resolution, targets, everything) == assignments(everything, targets, everything)
     persons = {i: everything.person_of(i) for i in targets}
     assert {i: resolution.person_of(i) for i in targets} == persons
 
@@ -96,10 +99,9 @@ def test_a_change_moves_nobody_outside_its_neighbourhood(events: list[Seen], rul
     }
     touched = {end for link in new for end in (link.left, link.right) if end} | flipped | beside
     resolution, targets = near(source, touched, rules, new)
-    settled = targets - source.demoted(targets - {link.left for link in new}).keys()
-    assert assignments(resolution, settled) == assignments(after, settled)
+    assert assignments(resolution, targets, after, new) == assignments(after, targets, after, new)
     left = {i for link in source.all for i in (link.left, link.right) if i} - targets
-    assert assignments(before, left) == assignments(after, left)
+    assert assignments(before, left, after) == assignments(after, left, after)
 
 
 def test_a_person_is_resolved_without_the_rest_of_the_world() -> None:
