@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from contracts import codec
 from contracts.event import Event, Identifier
 from contracts.event_codec import event_to_record
+from pipelines.config import SHIPPED
 from pipelines.definitions import Definitions, load_definitions
 from pipelines.plan import RunOptions
 from pipelines.run import RunReport, run
@@ -32,6 +33,7 @@ NOON = 1_736_164_800_000_000
 SECOND, MINUTE, HOUR, DAY = 1_000_000, 60_000_000, 3_600_000_000, 86_400_000_000
 KEY = "0b" * 32
 
+SHIPPED_IDENTITY = SHIPPED / "identity.yaml"
 FEW_SHARDS = "shards: {strand: 4, journey: 4}\n"
 """Most tests do not need 64 parts a table."""
 
