@@ -160,7 +160,12 @@ class PostgresDatabase:
 
     @staticmethod
     def _is_ours(tx: Transaction) -> bool:
-        return tx.one("SELECT obj_description(to_regclass('migrations'), 'pg_class')") == (_MARK,)
+        # The catalogue as a query sees it: names that a session has looked up in vain before may stay unknown to it.
+        return tx.one(
+            "SELECT description FROM pg_description JOIN pg_class ON pg_class.oid = objoid"
+            " JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE classoid = 'pg_class'::regclass"
+            " AND objsubid = 0 AND relname = 'migrations' AND nspname = current_schema()"
+        ) == (_MARK,)
 
     def _refuse_foreign(self, tx: Transaction) -> None:
         found = tx.one(

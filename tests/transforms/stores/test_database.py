@@ -194,6 +194,24 @@ def test_processes_that_open_at_once_apply_a_migration_once(place: Place) -> Non
     assert place.behind("SELECT store, version FROM migrations") == [("things", 1)]
 
 
+def test_users_that_open_a_new_database_at_once_all_get_it(make_place: MakePlace) -> None:
+    for _ in range(5):
+        place, together, opened = make_place(), threading.Barrier(6), []
+
+        def use(place: Place = place, together: threading.Barrier = together, opened: list[str] = opened) -> None:
+            together.wait(timeout=10)
+            database = open_database(place.address, SCHEMA)
+            opened.extend(database.read(names) or ["empty"])
+            database.close()
+
+        threads = [threading.Thread(target=use) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(timeout=60)
+        assert opened == ["empty"] * 6
+
+
 def test_a_database_of_something_else_is_refused_and_left_alone(place: Place) -> None:
     place.behind("CREATE TABLE migrations (store TEXT, version INTEGER)", "CREATE TABLE theirs (x INTEGER)")
     with pytest.raises(OutputError, match="of something else"):
