@@ -182,9 +182,10 @@ def _bound(values: Sequence[object]) -> Sequence[object]:
 
 def is_foreign(connection: sqlite3.Connection) -> bool:
     """Whether a file has content that Wayline did not make."""
-    owner: int = connection.execute("PRAGMA application_id").fetchone()[0]
+    # Tables first: another process may make the file between the two, and then its tables are seen with their owner.
     tables: int = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    return owner != _OURS and tables > 0
+    owner: int = connection.execute("PRAGMA application_id").fetchone()[0]
+    return tables > 0 and owner != _OURS
 
 
 @contextmanager
