@@ -1,4 +1,4 @@
-"""Every test that takes ``place`` runs twice: on a SQLite file, and on a database of a real PostgreSQL server."""
+"""Every test that takes ``place`` runs twice: on a SQLite file, and on a schema of a real PostgreSQL server."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def make_place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
         if request.param == "sqlite":
             return in_file(folder)
         server: PostgresServer = request.getfixturevalue("postgres_server")
-        return in_server(folder, server.make_database())
+        return in_server(folder, server.make_schema())
 
     if request.param == "postgres":
         request.getfixturevalue("postgres_server")

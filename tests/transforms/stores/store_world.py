@@ -13,10 +13,31 @@ from typing import Any
 import psycopg
 
 from transforms.secret import SecretReference
-from transforms.stores.database import STORE_FILE, StoreAddress
+from transforms.stores.database import STORE_FILE, Migration, Schema, StoreAddress
+from transforms.stores.records import RecordKey, StoredRecord
 
 ROOT = Path(__file__).parents[3]
 _HERE = Path(__file__).parent
+
+THINGS = Schema(
+    "things",
+    (
+        Migration(
+            "things",
+            (
+                "CREATE TABLE things (name TEXT NOT NULL PRIMARY KEY, n INTEGER NOT NULL, part REAL, body BLOB)"
+                " WITHOUT ROWID",
+                "CREATE INDEX things_by_n ON things (n)",
+            ),
+        ),
+    ),
+)
+"""A store of the tests' own."""
+
+
+def a_record(key: str, version: int = 1, *, owner: str = "s1", shard: int = 3, at: int = 100) -> StoredRecord:
+    body = f"{key}/{version}".encode() + b"\0\xff"
+    return StoredRecord(RecordKey("strand", shard, key), version, owner, at - 50, at, 2, body)
 
 
 @dataclass(frozen=True)

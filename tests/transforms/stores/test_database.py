@@ -9,19 +9,13 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from store_world import ROOT, MakePlace, Place, another
+from store_world import ROOT, THINGS, MakePlace, Place, another
 
 from contracts.errors import LockedError, OutputError
 from transforms.stores.database import Database, Migration, Schema, StoreAddress, Transaction, open_database
 
-FIRST = Migration(
-    "things",
-    (
-        "CREATE TABLE things (name TEXT NOT NULL PRIMARY KEY, n INTEGER NOT NULL, part REAL, body BLOB) WITHOUT ROWID",
-        "CREATE INDEX things_by_n ON things (n)",
-    ),
-)
-SCHEMA = Schema("things", (FIRST,))
+SCHEMA = THINGS
+(FIRST,) = THINGS.migrations
 UPSERT = (
     "INSERT INTO things (name, n) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET n = excluded.n"
     " WHERE excluded.n > things.n"
@@ -175,8 +169,7 @@ def test_a_migration_that_fails_leaves_nothing(place: Place, database: Database)
 _OPENER = """
 import sys
 sys.path[:0] = sys.argv[1].split(":")
-from store_world import address_of
-from test_database import SCHEMA
+from store_world import THINGS as SCHEMA, address_of
 from transforms.stores.database import open_database
 address = address_of(sys.argv[2:])
 sys.stdin.readline()
