@@ -79,7 +79,6 @@ class PostgresServer:
             "port": str(self.port),
             "unix_socket_directories": str(self._folder),
             "fsync": "off",
-            "synchronous_commit": "off",
             "full_page_writes": "off",
             "max_connections": "60",
             "shared_buffers": "32MB",

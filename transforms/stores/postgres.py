@@ -5,20 +5,20 @@ again after a pause; after ``_OPTIMISTIC`` attempts it keeps all other writers o
 through. A reading unit sees one snapshot and stands in nobody's way.
 
 A connection that breaks is made anew, and the unit run again, for up to ``timeout`` seconds. When it breaks during the
-commit, the server is asked what became of that very transaction, so that what was committed is not done twice. A pooler
-between may be used only in its session mode: prepared statements and the locks of owners belong to a session.
+commit, nobody has said whether it took place; so each unit leaves its number in the row of its writer, in the table
+``writers``, and the row is looked at before the unit is run again. (The number of the transaction would not do: a
+server that crashed may give it to another one.) A pooler between may be used only in its session mode: prepared
+statements and the locks of owners belong to a session.
 """
 
 from __future__ import annotations
 
 import random
-import re
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import lru_cache
 from typing import TypeVar
 
 import psycopg
@@ -26,9 +26,10 @@ from psycopg import errors, pq
 from psycopg.conninfo import make_conninfo
 
 from contracts.errors import LockedError, OutputError
-from transforms.stores.database import DEFAULT_TIMEOUT, Row, Schema, Transaction
+from transforms.stores.database import DEFAULT_TIMEOUT, Migration, Row, Schema, Transaction
 from transforms.stores.layout import applied_migrations, apply_migrations, create_migrations
 from transforms.stores.owners import Owner
+from transforms.stores.postgres_sql import PostgresTransaction, for_definition
 from transforms.stores.postgres_url import connection_parameters, database_label, without_secrets
 
 _OPTIMISTIC = 6
@@ -45,9 +46,27 @@ _MARK = "Wayline stores"
 _MIGRATING = 0x5741594C
 """Advisory lock under which one process at a time applies migrations."""
 
-_BEGIN = "BEGIN ISOLATION LEVEL SERIALIZABLE; LOCK TABLE migrations IN {mode} MODE; SELECT pg_current_xact_id()::text"
-_BESIDE = _BEGIN.format(mode="ROW SHARE").encode()
-_ALONE = _BEGIN.format(mode="EXCLUSIVE").encode()
+_WRITERS = Schema(
+    "writers",
+    (
+        Migration(
+            "the last unit that each writer committed",
+            (
+                "CREATE TABLE writers (writer TEXT NOT NULL PRIMARY KEY, unit INTEGER NOT NULL,"
+                " at timestamptz NOT NULL)",
+            ),
+        ),
+    ),
+)
+_BEGIN = (
+    "BEGIN ISOLATION LEVEL SERIALIZABLE; LOCK TABLE migrations IN {mode} MODE;"
+    " INSERT INTO writers VALUES ('{writer}', {unit}, now())"
+    " ON CONFLICT (writer) DO UPDATE SET unit = excluded.unit, at = excluded.at"
+)
+_BESIDE, _ALONE = "ROW SHARE", "EXCLUSIVE"
+_FORGOTTEN = b"DELETE FROM writers WHERE at < now() - interval '7 days'"
+"""Writers that were killed leave their rows."""
+
 _READ = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 _CONFLICT = (errors.SerializationFailure, errors.DeadlockDetected)
@@ -76,18 +95,24 @@ class PostgresDatabase:
         self.label = database_label(self._parameters, where)
         self._timeout = timeout
         self._mutex = threading.RLock()
+        self._writer, self._unit = secrets.token_hex(8), 0
         self._owners: list[_SessionOwner] = []
         self._closed = False
         self._connection: psycopg.Connection[Row] | None = None
         self._current: psycopg.Connection[Row] | None = None
         try:
             self._repeated(lambda connection, _: self._prepare(connection, schema))
+            self._repeated(lambda connection, _: self._enrol(connection))
         except BaseException:
             self.close()
             raise
 
     def close(self) -> None:
         self._closed = True
+        if self._connection is not None:
+            # a row that stays is removed by others later
+            with suppress(psycopg.Error):
+                self._connection.execute(b"DELETE FROM writers WHERE writer = %s", (self._writer,))
         self._drop(self._connection)
 
     def write(self, work: Callable[[Transaction], T]) -> T:
@@ -97,7 +122,7 @@ class PostgresDatabase:
         def attempt(connection: psycopg.Connection[Row], _: int) -> T:
             with _undone(connection):
                 connection.execute(_READ)
-                result = work(_PostgresTransaction(connection))
+                result = work(PostgresTransaction(connection))
                 connection.execute(b"COMMIT")
             return result
 
@@ -122,12 +147,11 @@ class PostgresDatabase:
     # --- one attempt --------------------------------------------------------------------------------------------
 
     def _written(self, connection: psycopg.Connection[Row], work: Callable[[Transaction], T], conflicts: int) -> T:
+        unit = self._unit = self._unit + 1
         with _undone(connection):
-            cursor = connection.execute(_BESIDE if conflicts < _OPTIMISTIC else _ALONE)
-            while cursor.nextset():
-                pass
-            (transaction_id,) = cursor.fetchone() or ("",)
-            result = work(_PostgresTransaction(connection))
+            mode = _BESIDE if conflicts < _OPTIMISTIC else _ALONE
+            connection.execute(_BEGIN.format(mode=mode, writer=self._writer, unit=unit).encode())
+            result = work(PostgresTransaction(connection))
         try:
             connection.execute(b"COMMIT")
         except psycopg.Error as error:
@@ -135,28 +159,33 @@ class PostgresDatabase:
                 raise
             self._drop(connection)
             # raises LockedError when the server stays away: nobody can say then, and the next run finds out
-            if not self._repeated(lambda again, _: _is_committed(again, transaction_id)):
+            if not self._repeated(lambda again, _: _is_committed(again, self._writer, unit)):
                 raise
         return result
 
     def _prepare(self, connection: psycopg.Connection[Row], schema: Schema) -> None:
-        tx = _PostgresTransaction(connection)
-        if self._is_ours(tx) and applied_migrations(tx, schema, self.label) == len(schema.migrations):
+        tx = PostgresTransaction(connection)
+        if self._is_ours(tx) and not any(self._missing(tx, each) for each in (_WRITERS, schema)):
             return
         # Each statement sees what was committed before it, so that what another opener has done meanwhile is seen.
         connection.execute(b"BEGIN ISOLATION LEVEL READ COMMITTED")
         with _undone(connection):
             tx.one("SELECT pg_advisory_xact_lock(?)", (_MIGRATING,))
-            if self._is_ours(tx):
-                applied = applied_migrations(tx, schema, self.label)
-            else:
+            if not self._is_ours(tx):
                 self._refuse_foreign(tx)
-                applied = 0
-            if applied < len(schema.migrations):
-                create_migrations(tx, _for_definition)
+                create_migrations(tx, for_definition)
                 tx.execute(f"COMMENT ON TABLE migrations IS '{_MARK}'")
-                apply_migrations(tx, schema, applied, _for_definition)
+            for each in (_WRITERS, schema):
+                apply_migrations(tx, each, applied_migrations(tx, each, self.label), for_definition)
         connection.execute(b"COMMIT")
+
+    def _enrol(self, connection: psycopg.Connection[Row]) -> None:
+        """Make the row of this writer before its first unit: a row that is there can be waited for."""
+        connection.execute(_FORGOTTEN)
+        connection.execute(b"INSERT INTO writers VALUES (%s, 0, now()) ON CONFLICT DO NOTHING", (self._writer,))
+
+    def _missing(self, tx: Transaction, schema: Schema) -> int:
+        return len(schema.migrations) - applied_migrations(tx, schema, self.label)
 
     @staticmethod
     def _is_ours(tx: Transaction) -> bool:
@@ -241,7 +270,10 @@ class PostgresDatabase:
         if connection.info.server_version < _OLDEST:
             version = connection.info.server_version // 10_000
             raise OutputError(f"{self.label} is on PostgreSQL {version}", hint="use a server of version 13 or newer")
-        connection.execute(f"SET lock_timeout = {max(1, int(self._timeout * 1000))}".encode())
+        connection.execute(
+            f"SET lock_timeout = {max(1, int(self._timeout * 1000))};"
+            " SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED".encode()
+        )
         for owner in self._owners:
             owner.hold(connection)
         return connection
@@ -313,45 +345,6 @@ class _SessionOwner:
         self._database.disown(self)
 
 
-class _PostgresTransaction:
-    """``Transaction`` on a connection."""
-
-    def __init__(self, connection: psycopg.Connection[Row]) -> None:
-        self._cursor = connection.cursor()
-
-    def execute(self, sql: str, values: Sequence[object] = ()) -> int:
-        return self._cursor.execute(_for_postgres(sql), values).rowcount
-
-    def execute_many(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
-        self._cursor.executemany(_for_postgres(sql), rows)
-
-    def load(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-        with self._cursor.copy(f"COPY {table} ({', '.join(columns)}) FROM STDIN".encode()) as copy:
-            for row in rows:
-                copy.write_row(row)
-
-    def all(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
-        return self._cursor.execute(_for_postgres(sql), values).fetchall()
-
-    def one(self, sql: str, values: Sequence[object] = ()) -> Row | None:
-        return self._cursor.execute(_for_postgres(sql), values).fetchone()
-
-
-@lru_cache(maxsize=1_000)
-def _for_postgres(sql: str) -> bytes:
-    text = sql.replace("%", "%%").replace("NOT IN ??", "<> ALL (?)").replace("IN ??", "= ANY (?)")
-    return text.replace("?", "%s").encode()
-
-
-_TYPES = {"TEXT": 'TEXT COLLATE "C"', "INTEGER": "BIGINT", "REAL": "DOUBLE PRECISION", "BLOB": "BYTEA"}
-_TYPE = re.compile(r"\b(" + "|".join(_TYPES) + r")\b")
-
-
-def _for_definition(sql: str) -> str:
-    """A statement of a migration in the words of PostgreSQL. Text is in the order of code points, as in SQLite."""
-    return _TYPE.sub(lambda found: _TYPES[found[1]], sql.replace(" WITHOUT ROWID", ""))
-
-
 @contextmanager
 def _undone(connection: psycopg.Connection[Row]) -> Iterator[None]:
     """A transaction whose failure leaves the connection as it was before."""
@@ -369,14 +362,13 @@ def _is_lost(connection: psycopg.Connection[Row] | None, error: psycopg.Error) -
     return connection is None or connection.closed or isinstance(error, _GONE)
 
 
-def _is_committed(connection: psycopg.Connection[Row], transaction_id: str) -> bool:
-    """What became of a transaction whose commit was not answered; waits until the server has settled it."""
-    row = connection.execute(b"SELECT pg_xact_status(%s::text::xid8)", (transaction_id,)).fetchone()
-    status = row[0] if row else None
-    if status == "in progress":
-        # the server has not noticed yet that its client is gone
-        raise errors.SerializationFailure("the transaction before is not settled")
-    return bool(status == "committed")
+def _is_committed(connection: psycopg.Connection[Row], writer: str, unit: int) -> bool:
+    """Whether a unit whose commit was not answered took place.
+
+    Asking for the row waits for a session that still holds it, because the server has not noticed that it is gone.
+    """
+    row = connection.execute(b"SELECT unit FROM writers WHERE writer = %s FOR UPDATE", (writer,)).fetchone()
+    return row == (unit,)
 
 
 def _pause(before: int) -> None:
