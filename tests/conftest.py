@@ -18,7 +18,7 @@ def postgres_server() -> Iterator[PostgresServer]:
     """One server for the tests of a session that need one."""
     programs = binaries()
     if programs is None:
-        pytest.skip("no PostgreSQL server on this machine; install one: make services")
+        pytest.skip("no PostgreSQL server on this machine (initdb, postgres); install one: make services")
     server = PostgresServer(programs)
     yield server
     server.remove()
