@@ -11,7 +11,7 @@ DEMO_OUT ?= demo-out
 DEMO_CUSTOMERS ?= 150
 BENCH_EVENTS ?= 100000,1000000
 
-.PHONY: help demo test lint types unit schemas bench lock clean
+.PHONY: help demo services test lint types unit schemas bench lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -34,6 +34,18 @@ $(VENV)/.dev: $(VENV)/.runtime locks/dev.txt
 
 demo: $(VENV)/.runtime ## Install, then run the main job on a simulated world and show what came out
 	$(BIN)/wayline demo --out $(DEMO_OUT) --customers $(DEMO_CUSTOMERS)
+
+services: ## What some tests run against: a PostgreSQL server's programs, installed where they are missing
+	@if ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null; then \
+	  echo "PostgreSQL is here; tests start a server of their own"; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "installing PostgreSQL"; \
+	  apt-get update --quiet=2 && DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes \
+	    --no-install-recommends postgresql; \
+	else \
+	  echo "no PostgreSQL on this machine: install the package that has initdb and postgres (Debian and Ubuntu:"; \
+	  echo "sudo apt-get install postgresql; macOS: brew install postgresql), or go on: tests that need it are skipped"; \
+	fi
 
 test: lint types schemas unit ## Install what it needs, then lint, types, schema check and all tests
 

@@ -1,0 +1,136 @@
+"""The record store: the highest version stands whoever writes, and what was erased does not come back."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from store_world import ROOT, MakePlace, Place, a_record, another
+
+from transforms.stores import record_store
+from transforms.stores.records import RecordKey, RecordStore, StoredRecord, open_records
+
+
+@pytest.fixture
+def store(place: Place) -> Iterator[RecordStore]:
+    opened = open_records(place.address, timeout=5)
+    yield opened
+    opened.close()
+
+
+def nothing_left(record: StoredRecord) -> StoredRecord | None:
+    return None
+
+
+def test_a_record_comes_back_as_it_was_put(store: RecordStore) -> None:
+    record = a_record("anonymous_id\x1fa'1 %s ?", 2**40)
+    assert store.put([record, a_record("b")]) == ["stored", "stored"]
+    assert store.get([record.key, RecordKey("strand", 3, "unknown")]) == {record.key: record}
+
+
+def test_the_same_key_in_another_shard_or_stage_is_another_record(store: RecordStore) -> None:
+    one, two = a_record("a"), a_record("a", shard=4)
+    three = replace(one, key=RecordKey("journey", 3, "a"), body=b"journey")
+    store.put([one, two, three])
+    assert store.get([one.key, two.key, three.key]) == {r.key: r for r in (one, two, three)}
+
+
+def test_a_lower_version_never_replaces_a_higher_one(store: RecordStore) -> None:
+    assert store.put([a_record("a", 5)]) == ["stored"]
+    assert store.put([a_record("a", 4), a_record("b", 1)]) == ["stale", "stored"]
+    assert store.get([a_record("a").key])[a_record("a").key].version == 5
+    corrected = replace(a_record("a", 5), body=b"the bundle again")
+    assert store.put([corrected]) == ["stored"]
+    assert store.get([corrected.key]) == {corrected.key: corrected}
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 5)), max_size=6), max_size=6))
+def test_puts_equal_a_dictionary_of_highest_versions(
+    make_place: MakePlace, batches: list[list[tuple[str, int]]]
+) -> None:
+    store = open_records(make_place().address)
+    oracle: dict[str, int] = {}
+    for batch in batches:
+        expected = []
+        for key, version in batch:
+            expected.append("stale" if version < oracle.get(key, version) else "stored")
+            oracle[key] = max(version, oracle.get(key, version))
+        assert store.put([a_record(key, version) for key, version in batch]) == expected
+    assert list(store.of_shard("strand", 3)) == [a_record(key, version) for key, version in sorted(oracle.items())]
+    store.close()
+
+
+def test_a_shard_is_read_in_order_over_pages(store: RecordStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record_store, "PAGE", 4)
+    records = [a_record(f"k{n:02d}") for n in range(12)]
+    store.put([*reversed(records), a_record("other", shard=9)])
+    assert list(store.of_shard("strand", 3)) == records
+    store.put([a_record("zz")])
+    assert [record.key.key for record in store.of_shard("strand", 3)][-2:] == ["k11", "zz"]
+    assert list(store.of_shard("strand", 8)) == []
+
+
+def test_what_was_deleted_may_be_put_again(store: RecordStore) -> None:
+    store.put([a_record("a", 5), a_record("b")])
+    assert store.delete([a_record("a").key, a_record("c").key]) == 1
+    assert [record.key.key for record in store.of_shard("strand", 3)] == ["b"]
+    assert store.put([a_record("a", 1)]) == ["stored"]
+
+
+def test_purge_removes_what_ends_by_then_and_cuts_what_reaches_beyond(store: RecordStore) -> None:
+    ended, reaching, later = a_record("a", at=100), a_record("b", at=140), a_record("c", at=500)
+    other = a_record("d", owner="s2")
+    store.put([ended, reaching, later, other])
+
+    def cut(record: StoredRecord) -> StoredRecord:
+        return replace(record, version=record.version + 1, first_time=101, body=b"cut")
+
+    assert store.purge(["s1", "s9"], 100, cut) == 2
+    assert list(store.of_shard("strand", 3)) == [cut(reaching), later, other]
+
+
+def test_purge_removes_what_a_cut_leaves_empty(store: RecordStore) -> None:
+    store.put([a_record("b", at=140)])
+    assert store.purge(["s1"], 100, nothing_left) == 1
+    assert list(store.of_shard("strand", 3)) == []
+
+
+def test_what_was_erased_does_not_come_back(store: RecordStore) -> None:
+    store.put([a_record("a", 1, at=100)])
+    store.purge(["s1"], 200, nothing_left)
+    store.purge(["s1"], 120, nothing_left)
+    late, anew, other = a_record("a", 9, at=150), a_record("a", 2, at=400), a_record("b", owner="s2", at=100)
+    assert store.put([late, other, anew]) == ["erased", "stored", "stored"]
+    assert list(store.of_shard("strand", 3)) == [anew, other]
+
+
+def test_nothing_asked_is_nothing_done(store: RecordStore) -> None:
+    assert store.put([]) == []
+    assert store.get([]) == {}
+    assert store.delete([]) == 0
+    assert store.purge([], 5, nothing_left) == 0
+
+
+_WRITER = """
+import sys
+sys.path[:0] = sys.argv[1].split(":")
+from store_world import a_record, address_of
+from transforms.stores.records import open_records
+store = open_records(address_of(sys.argv[2:]))
+start = int(sys.argv[4])
+for version in range(start, 40, 3):
+    store.put([a_record(f"k{n}", version) for n in range(25)])
+"""
+
+
+def test_processes_that_write_at_once_leave_the_highest_version(place: Place) -> None:
+    writers = [subprocess.Popen(another(_WRITER, place, str(start)), cwd=ROOT) for start in range(3)]
+    assert [writer.wait(timeout=60) for writer in writers] == [0, 0, 0]
+    store = open_records(place.address)
+    assert [record.version for record in store.of_shard("strand", 3)] == [39] * 25
+    store.close()

@@ -1,0 +1,163 @@
+"""The record store in the shared database; see ``transforms.stores.records`` for what it promises."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+
+from transforms.stores.database import Database, Migration, Row, Schema, Transaction
+from transforms.stores.records import Cut, Put, RecordKey, StoredRecord
+
+PAGE = 500
+"""Records that ``of_shard`` reads at once."""
+
+SCHEMA = Schema(
+    "records",
+    (
+        Migration(
+            "records and whose were erased",
+            (
+                # bodies are kilobytes: they lie beside the index and not within it
+                "CREATE TABLE records (stage TEXT NOT NULL, shard INTEGER NOT NULL, key TEXT NOT NULL,"
+                " version INTEGER NOT NULL, owner_id TEXT NOT NULL, first_time INTEGER NOT NULL,"
+                " last_time INTEGER NOT NULL, schema_version INTEGER NOT NULL, body BLOB NOT NULL)",
+                "CREATE UNIQUE INDEX records_by_key ON records (stage, shard, key)",
+                "CREATE INDEX records_by_owner ON records (owner_id)",
+                "CREATE TABLE records_erased (owner_id TEXT NOT NULL PRIMARY KEY, up_to INTEGER NOT NULL)"
+                " WITHOUT ROWID",
+            ),
+        ),
+    ),
+)
+
+_COLUMNS = ("stage", "shard", "key", "version", "owner_id", "first_time", "last_time", "schema_version", "body")
+_ALL = ", ".join(_COLUMNS)
+_REPLACE = (
+    f"INSERT INTO records ({_ALL}) VALUES ({', '.join('?' * len(_COLUMNS))}) ON CONFLICT (stage, shard, key) DO UPDATE"
+    f" SET {', '.join(f'{column} = excluded.{column}' for column in _COLUMNS[3:])}"
+)
+_ERASE = (
+    "INSERT INTO records_erased VALUES (?, ?) ON CONFLICT (owner_id) DO UPDATE SET up_to = excluded.up_to"
+    " WHERE excluded.up_to > records_erased.up_to"
+)
+_DELETE = "DELETE FROM records WHERE stage = ? AND shard = ? AND key IN ??"
+
+
+class StoredRecords:
+    """``RecordStore`` on a database, which it closes at the end."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def close(self) -> None:
+        self._database.close()
+
+    def put(self, records: Sequence[StoredRecord]) -> list[Put]:
+        return self._database.write(lambda tx: _put(tx, records)) if records else []
+
+    def get(self, keys: Collection[RecordKey]) -> dict[RecordKey, StoredRecord]:
+        def look(tx: Transaction) -> dict[RecordKey, StoredRecord]:
+            found: dict[RecordKey, StoredRecord] = {}
+            for stage, shard, names in _by_shard(keys):
+                for row in tx.all(
+                    f"SELECT {_ALL} FROM records WHERE stage = ? AND shard = ? AND key IN ??", (stage, shard, names)
+                ):
+                    record = _record(row)
+                    found[record.key] = record
+            return found
+
+        return self._database.read(look) if keys else {}
+
+    def of_shard(self, stage: str, shard: int) -> Iterator[StoredRecord]:
+        after = None
+        while True:
+            page = self._page(stage, shard, after)
+            yield from page
+            if len(page) < PAGE:
+                return
+            after = page[-1].key.key
+
+    def _page(self, stage: str, shard: int, after: str | None) -> list[StoredRecord]:
+        values = (stage, shard) if after is None else (stage, shard, after)
+        beyond = "" if after is None else " AND key > ?"
+        query = f"SELECT {_ALL} FROM records WHERE stage = ? AND shard = ?{beyond} ORDER BY key LIMIT {PAGE}"
+        return [_record(row) for row in self._database.read(lambda tx: tx.all(query, values))]
+
+    def delete(self, keys: Collection[RecordKey]) -> int:
+        return self._database.write(
+            lambda tx: sum(tx.execute(_DELETE, (stage, shard, names)) for stage, shard, names in _by_shard(keys))
+        )
+
+    def purge(self, owner_ids: Collection[str], up_to: int, cut: Cut) -> int:
+        owners = sorted(set(owner_ids))
+
+        def erase(tx: Transaction) -> int:
+            tx.execute_many(_ERASE, [(owner, up_to) for owner in owners])
+            erased = tx.execute("DELETE FROM records WHERE owner_id IN ?? AND last_time <= ?", (owners, up_to))
+            reaching = tx.all(
+                f"SELECT {_ALL} FROM records WHERE owner_id IN ?? AND first_time <= ? ORDER BY stage, shard, key",
+                (owners, up_to),
+            )
+            for row in reaching:
+                record = _record(row)
+                left = cut(record)
+                if left is None:
+                    tx.execute(_DELETE, (record.key.stage, record.key.shard, [record.key.key]))
+                else:
+                    tx.execute(_REPLACE, _row(left))
+            return erased + len(reaching)
+
+        return self._database.write(erase)
+
+
+def _put(tx: Transaction, records: Sequence[StoredRecord]) -> list[Put]:
+    versions: dict[RecordKey, int] = {}
+    for stage, shard, names in _by_shard(record.key for record in records):
+        for key, version in tx.all(
+            "SELECT key, version FROM records WHERE stage = ? AND shard = ? AND key IN ??", (stage, shard, names)
+        ):
+            versions[RecordKey(stage, shard, key)] = version
+    owners = sorted({record.owner_id for record in records})
+    erased: dict[str, int] = dict(tx.all("SELECT owner_id, up_to FROM records_erased WHERE owner_id IN ??", (owners,)))
+    new: dict[RecordKey, StoredRecord] = {}
+    changed: dict[RecordKey, StoredRecord] = {}
+    results: list[Put] = []
+    stored = frozenset(versions)
+    for record in records:
+        if record.owner_id in erased and record.first_time <= erased[record.owner_id]:
+            results.append("erased")
+        elif record.version < versions.get(record.key, record.version):
+            results.append("stale")
+        else:
+            versions[record.key] = record.version
+            (changed if record.key in stored else new)[record.key] = record
+            results.append("stored")
+    tx.load("records", _COLUMNS, [_row(record) for _, record in sorted(new.items())])
+    tx.execute_many(_REPLACE, [_row(record) for _, record in sorted(changed.items())])
+    return results
+
+
+def _by_shard(keys: Iterable[RecordKey]) -> Iterator[tuple[str, int, list[str]]]:
+    """Keys by stage and shard, all in order."""
+    shards: dict[tuple[str, int], set[str]] = defaultdict(set)
+    for stage, shard, key in keys:
+        shards[stage, shard].add(key)
+    for (stage, shard), names in sorted(shards.items()):
+        yield stage, shard, sorted(names)
+
+
+def _row(record: StoredRecord) -> tuple[object, ...]:
+    return (
+        *record.key,
+        record.version,
+        record.owner_id,
+        record.first_time,
+        record.last_time,
+        record.schema_version,
+        record.body,
+    )
+
+
+def _record(row: Row) -> StoredRecord:
+    stage, shard, key, *rest = row
+    return StoredRecord(RecordKey(stage, shard, key), *rest)

@@ -1,0 +1,92 @@
+"""The record store: records of keyed stages that no worker holds in memory, read back when they are touched again.
+
+A shard evicts what has been idle, so that its state stays small, and a backfill leaves its records here, which is how a
+stream takes over from it. A record is bytes of its stage, with what the store has to know of them: the version, whose
+they are, and from when to when their events reach. The store never looks into the bytes.
+
+All times are event time in UTC microseconds, both ends included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol
+
+from transforms.stores.database import DEFAULT_TIMEOUT, StoreAddress, open_database
+
+
+class RecordKey(NamedTuple):
+    """Where a record belongs: the stage, the shard of that stage, and the key within the shard."""
+
+    stage: str
+    shard: int
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRecord:
+    """A record and what the store knows of it.
+
+    ``version`` grows with every change of the record. ``owner_id`` is the strand or person whose events it holds, under
+    which it is erased. ``schema_version`` says how ``body`` is written, for the stage that reads it.
+    """
+
+    key: RecordKey
+    version: int
+    owner_id: str
+    first_time: int
+    last_time: int
+    schema_version: int
+    body: bytes
+
+
+Put = Literal["stored", "stale", "erased"]
+"""What became of a record: kept; not kept, since a newer version is there; not kept, since its owner was erased."""
+
+Cut = Callable[[StoredRecord], StoredRecord | None]
+"""A record without its events up to a time, None if nothing is left; pure, since it may be called again."""
+
+
+class RecordStore(Protocol):
+    """Versioned bytes by key, in batches, safe for several processes.
+
+    Every method is one transaction, but for ``of_shard``. Errors: as ``transforms.stores.database``.
+    """
+
+    def put(self, records: Sequence[StoredRecord]) -> list[Put]:
+        """Keep records; say what became of each, in the given order.
+
+        A lower version never replaces a higher one. An equal one does: a retried bundle writes the same record again. A
+        record with events up to the time of its owner's erasure is not kept, so that no late writer brings it back.
+        """
+        ...
+
+    def get(self, keys: Collection[RecordKey]) -> dict[RecordKey, StoredRecord]:
+        """The records of keys; unknown ones are left out."""
+        ...
+
+    def of_shard(self, stage: str, shard: int) -> Iterator[StoredRecord]:
+        """All records of a shard, ascending by key, a page a transaction: each as it stands when its page is read."""
+        ...
+
+    def delete(self, keys: Collection[RecordKey]) -> int:
+        """Remove records that are held elsewhere again; return how many there were. The keys may be put again."""
+        ...
+
+    def purge(self, owner_ids: Collection[str], up_to: int, cut: Cut) -> int:
+        """Erase the events of these strands or persons up to a time, now and in what is put later.
+
+        A record that ends by then is removed; one that reaches beyond is replaced by what ``cut`` leaves of it. Returns
+        how many records were removed or cut. Only the id and the time remain.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+def open_records(address: StoreAddress, timeout: float = DEFAULT_TIMEOUT) -> RecordStore:
+    """The record store in the database ``address``; arguments and errors as ``open_database``."""
+    from transforms.stores.record_store import SCHEMA, StoredRecords
+
+    return StoredRecords(open_database(address, SCHEMA, timeout))
