@@ -185,9 +185,7 @@ class Naive:
         rule = policy
         if given is not None:
             owner, rule = given, "merge"
-        elif len(persons) == 1 and not (policy == "carry_forward" and left):
-            owner = seen[0][1]
-        elif seen and policy == "first_known":
+        elif (len(persons) == 1 and not (policy == "carry_forward" and left)) or (seen and policy == "first_known"):
             owner = seen[0][1]
         elif seen and policy in ("last_known", "carry_forward"):
             last = max(seen, key=lambda s: (max(s[0].stamps), (s[0].left, s[0].right)))[1]
