@@ -143,11 +143,15 @@ class Naive:
             if self._apart(login, device, bars):
                 self._say(word, "barred")
                 continue
-            self._say(word, "merge")
             said = (max(word.stamps), (word.left, word.right))
             for member in self._set(device):
                 if member not in given or said > given[member][0]:
                     given[member] = (said, login)
+        for word in merges:
+            login, device = self._sides(word)
+            if not self._apart(login, device, bars):
+                mine = given[device][1] in self._set(login)
+                self._say(word, "merge" if mine else "merged_with_another")
         kept = []
         for word in sightings:
             if self._apart(*self._sides(word), bars):
@@ -184,7 +188,7 @@ class Naive:
         owner: Identifier | None = None
         rule = policy
         if given is not None:
-            owner, rule = given, "merge"
+            owner, rule = given, "merged_with_another"
         elif (len(persons) == 1 and not (policy == "carry_forward" and left)) or (seen and policy == "first_known"):
             owner = seen[0][1]
         elif seen and policy in ("last_known", "carry_forward"):

@@ -25,3 +25,22 @@ def test_replaying_the_rules_naively_gives_the_same_persons_and_the_same_ledger(
     assert {i: found.person_of(i) for i in identifiers} == {i: canonical_id(expected.holder(i)) for i in identifiers}
     loginless = {a.primary: (a.steps[0][1], a.carry) for a in found.assignments() if a.login is None}
     assert loginless == {i: (canonical_id(expected.anchor(i)), i in expected.carried) for i in identifiers}
+
+
+@settings(max_examples=300, deadline=None)
+@given(world.worlds(erasing=False, max_size=16), world.any_rules)
+def test_the_ledger_accepts_what_holds_and_nothing_else(events: list[Seen], rules: IdentityRules) -> None:
+    """Both ends of an accepted link are one person's; those of an unlink in force are not."""
+    found = resolve(links_of(events, rules), rules)
+    for edge in found.edges():
+        together = found.person_of(edge.left) == found.person_of(edge.right)
+        if edge.accepted:
+            assert together, edge
+        if edge.kind == "unlink":
+            assert edge.status == ("removed" if edge.rule == "merge" else "barred")
+        elif edge.status == "removed":
+            assert (edge.rule, together) == ("unlink", False)
+        if edge.rule.startswith("limit:"):
+            assert edge.status == "refused"
+            assert edge.conflict is not None
+            assert edge.conflict.namespace == edge.rule.removeprefix("limit:")
