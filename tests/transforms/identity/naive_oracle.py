@@ -16,6 +16,8 @@ from transforms.identity.rules import IdentityRules
 
 Stamp = tuple[int, str]
 Pair = frozenset[Identifier]
+Fate = tuple[str, Identifier | None]
+"""The rule that decided a link, and the identifier that stood against it."""
 
 
 @dataclass
@@ -41,12 +43,12 @@ KINDS = ("seen", "alias", "merge", "unlink", "logout")
 
 @dataclass
 class Naive:
-    """Who is who. ``person`` names a person by the least of its members; ``fate`` says what became of each pair."""
+    """Who is who. ``person`` names a person by the least of its members; ``fate`` says what became of each word."""
 
     rules: IdentityRules
     words: list[Word]
     demoted: dict[Identifier, str] = field(default_factory=dict)
-    fate: dict[tuple[Identifier, Identifier, str], str] = field(default_factory=dict)
+    fate: dict[tuple[Identifier, Identifier, str], Fate] = field(default_factory=dict)
     sets: list[set[Identifier]] = field(default_factory=list)
     owner: dict[Identifier, Identifier | None] = field(default_factory=dict)
     carried: dict[Identifier, Identifier] = field(default_factory=dict)
@@ -71,11 +73,12 @@ class Naive:
         self.sets = [{i} for i in self._all()]
         for word in merges:
             if self._known(word.left) == self._known(word.right):
-                self._settle(word, self._unite(word, bars, forced=True), "merge")
+                self._say(word, *(self._unite(word, bars, forced=True) or ("merge", None)))
         evidence = [w for w in self._free() if self._is_evidence(w) and w.pair not in bars]
         for word in evidence:
             if self._known(word.left) == self._known(word.right):
-                self._settle(word, self._unite(word, bars), "united" if self._known(word.left) else "grouped")
+                done = "united" if self._known(word.left) else "grouped"
+                self._say(word, *(self._unite(word, bars) or (done, None)))
         sightings = [w for w in evidence if self._known(w.left) != self._known(w.right)]
         self._own(sightings, [w for w in merges if self._known(w.left) != self._known(w.right)], bars)
         return self
@@ -98,7 +101,7 @@ class Naive:
         for word in self.words:
             if word.right is not None and word.ends & self.demoted.keys():
                 end = word.right if word.right in self.demoted else word.left
-                self._say(word, self.demoted[end])
+                self._say(word, self.demoted[end], end)
 
     def _requests(self) -> tuple[list[Word], set[Pair]]:
         asked = [w for w in self._free() if not self._is_evidence(w) and w.kind != "logout"]
@@ -114,16 +117,17 @@ class Naive:
                 self._say(word, "merge")
         return [w for w in asked if w.kind != "unlink" and w.pair not in bars], bars
 
-    def _unite(self, word: Word, bars: set[Pair], *, forced: bool = False) -> str | None:
+    def _unite(self, word: Word, bars: set[Pair], *, forced: bool = False) -> Fate | None:
         assert word.right is not None
         one, other = self._set(word.left), self._set(word.right)
         if one is other:
             return None
-        if any(frozenset((a, b)) in bars for a in one for b in other):
-            return "barred"
+        barred = [b for a in one for b in other if frozenset((a, b)) in bars]
+        if barred:
+            return "barred", min(barred)
         both = one | other
         if len(both) > self.rules.component_size:
-            return "component_size"
+            return "component_size", None
         for name, namespace in self.rules.namespaces.items():
             bound = namespace.limit
             if forced or bound is None:
@@ -132,7 +136,7 @@ class Naive:
             news = {i in one for i in values} == {True, False}  # both sides bring one in
             times = sorted(self._first_time(i) for i in values)
             if news and self._too_many(times, bound.values, bound.within):
-                return f"limit:{name}"
+                return f"limit:{name}", min(i for i in other if i.namespace == name)
         self.sets = [s for s in self.sets if s is not one and s is not other] + [both]
         return None
 
@@ -140,8 +144,9 @@ class Naive:
         given: dict[Identifier, tuple[tuple[Stamp, object], Identifier]] = {}
         for word in merges:
             login, device = self._sides(word)
-            if self._apart(login, device, bars):
-                self._say(word, "barred")
+            against = self._apart(login, device, bars)
+            if against is not None:
+                self._say(word, "barred", against)
                 continue
             said = (max(word.stamps), (word.left, word.right))
             for member in self._set(device):
@@ -149,13 +154,14 @@ class Naive:
                     given[member] = (said, login)
         for word in merges:
             login, device = self._sides(word)
-            if not self._apart(login, device, bars):
+            if self._apart(login, device, bars) is None:
                 mine = given[device][1] in self._set(login)
-                self._say(word, "merge" if mine else "merged_with_another")
+                self._say(word, *(("merge", None) if mine else ("merged_with_another", given[device][1])))
         kept = []
         for word in sightings:
-            if self._apart(*self._sides(word), bars):
-                self._say(word, "barred")
+            against = self._apart(*self._sides(word), bars)
+            if against is not None:
+                self._say(word, "barred", against)
             else:
                 kept.append(word)
         kept = self._within_size(kept)
@@ -202,7 +208,7 @@ class Naive:
             if owner is not None and login in self._set(owner):
                 self._say(word, "only_person" if alone else "owner")
             else:
-                self._say(word, rule)
+                self._say(word, rule, given)
         for device in group:
             self.owner[device] = owner
 
@@ -226,8 +232,10 @@ class Naive:
         assert word.right is not None
         return (word.left, word.right) if self._known(word.left) else (word.right, word.left)
 
-    def _apart(self, login: Identifier, device: Identifier, bars: set[Pair]) -> bool:
-        return any(frozenset((a, b)) in bars for a in self._set(login) for b in self._set(device))
+    def _apart(self, login: Identifier, device: Identifier, bars: set[Pair]) -> Identifier | None:
+        """The least member of the login's person that was unlinked from a member of the device's group."""
+        against = [a for a in self._set(login) for b in self._set(device) if frozenset((a, b)) in bars]
+        return min(against, default=None)
 
     def _is_evidence(self, word: Word) -> bool:
         return word.kind == "seen" or (word.kind == "alias" and not self.rules.alias_overrides)
@@ -251,13 +259,10 @@ class Naive:
     def _too_many(times: list[int], values: int, within: int | None) -> bool:
         return any(sum(t <= u and (within is None or u - t <= within) for t in times) > values for u in times)
 
-    def _settle(self, word: Word, refusal: str | None, accepted: str) -> None:
-        self._say(word, refusal or accepted)
-
-    def _say(self, word: Word, rule: str) -> None:
+    def _say(self, word: Word, rule: str, conflict: Identifier | None = None) -> None:
         assert word.right is not None
         if word.kind != "logout":  # it has no fate: it is no evidence that two identifiers are one person's
-            self.fate[word.left, word.right, word.kind] = rule
+            self.fate[word.left, word.right, word.kind] = (rule, conflict)
 
 
 def words_of(events: Iterable[Seen], rules: IdentityRules) -> list[Word]:
