@@ -31,8 +31,8 @@ def example(name: str, changes: str, body: str) -> Example:
     replaced = []
     for change in changes.split():
         key, _, value = change.partition("=")
-        line = re.search(rf"^{key}: .*$", page.FILES[name], re.MULTILINE)
-        replaced.append((line[0], f"{key}: {value}") if line else ("name: default", f"name: default\n{key}: {value}"))
+        held = re.search(rf"^{key}: .*$", page.FILES[name], re.MULTILINE)
+        replaced.append((held[0], f"{key}: {value}") if held else ("name: default", f"name: default\n{key}: {value}"))
     events, parts = [], dict[str, list[str]]()
     for line in body.splitlines():
         if line.startswith("-- "):
