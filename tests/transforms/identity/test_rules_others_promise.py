@@ -35,7 +35,7 @@ def test_segment_an_event_that_matches_several_profiles_merges_them() -> None:
 
 
 def test_segment_a_second_user_id_with_a_known_address_is_a_profile_of_its_own() -> None:
-    """Source: Segment, Identity Resolution Onboarding, "Priority": an event with a second user_id and Jane's address."""
+    """Source: Segment, Identity Resolution Onboarding, "Priority": a second user_id with Jane's address."""
     events = [Seen(1, "user_id:jane email:jane@home.de"), Seen(2, "user_id:new email:jane@home.de")]
     assert persons(SEGMENT, *events) == groups("user_id:jane email:jane@home.de", "user_id:new")
     assert refusals(SEGMENT, *events) == {"user_id:new email:jane@home.de": ("limit:user_id", "user_id:jane")}
@@ -72,10 +72,9 @@ def test_segment_a_limit_within_a_time_lets_new_values_in_once_the_time_is_over(
 
 def test_segment_limits_may_be_turned_round_where_a_person_has_several_user_ids_and_one_address() -> None:
     """Source: Segment, Identity Resolution Onboarding, "Limit": two user_ids (a shop's and one's own), one email."""
-    rules = rules_of(
-        "segment", ("user_id: {kind: known, priority: 30, unique: true", "user_id: {kind: known, priority: 30, limit: 2"),
-        ("limit: {values: 5, within: 365d}", "unique: true"),
-    )  # fmt: skip
+    two_ids = ("unique: true", "limit: 2")
+    one_address = ("limit: {values: 5, within: 365d}", "unique: true")
+    rules = rules_of("segment", two_ids, one_address)
     events = [Seen(n, f"user_id:{n} email:a@b.de") for n in (1, 2, 3)]
     assert persons(rules, *events) == groups("user_id:1 user_id:2 email:a@b.de", "user_id:3")
     two = [Seen(1, "user_id:1 email:a@b.de"), Seen(2, "user_id:1 email:c@d.de")]
@@ -178,7 +177,7 @@ def test_rudderstack_an_excluded_edge_is_none_whatever_the_data_say() -> None:
 
 
 def test_rudderstack_an_included_edge_holds_although_a_cardinality_rule_forbids_it() -> None:
-    """Source: RudderStack, Profiles, "ID Graph Cardinality Rules": manual inclusion comes after it and may exceed it."""
+    """Source: RudderStack, Profiles, "ID Graph Cardinality Rules": manual inclusion comes after and may exceed it."""
     rules = rules_of("rudderstack", ONE_USER_ID)
     events = [
         Seen(1, "user_id:1 email:x@y.de"),

@@ -98,8 +98,8 @@ def test_posthog_after_a_reset_the_device_is_nobodys() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["", " ", "anonymous", "Guest", "distinctid", "distinct_id", "id", "not_authenticated", "email", "undefined", "true",
-     "false", "[object Object]", "NaN", "None", "none", "null", "0"],
+    ["", " ", "anonymous", "Guest", "distinctid", "distinct_id", "id", "not_authenticated", "email", "undefined",
+     "true", "false", "[object Object]", "NaN", "None", "none", "null", "0"],
 )  # fmt: skip
 def test_posthog_ids_that_are_no_ids_identify_nobody(value: str) -> None:
     """Source: PostHog, "Identifying users", the strings that may not be identified."""
@@ -174,7 +174,7 @@ def test_jitsu_differs_in_that_the_whole_past_is_recognised_here() -> None:
 
 
 def test_jitsu_differs_in_that_what_lies_between_two_logins_is_of_the_one_before_here() -> None:
-    """Source: Jitsu, "Identity Stitching": an identified event takes the anonymous ones before it, so the next login."""
+    """Source: Jitsu, "Identity Stitching": an identified event takes the anonymous ones before it."""
     events = [Seen(1, "anonymous_id:1 user_id:u"), Seen(2, "anonymous_id:1"), Seen(3, "anonymous_id:1 user_id:v")]
     assert owners(JITSU, *events)[2] == "user_id:u"
 
