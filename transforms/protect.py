@@ -19,6 +19,7 @@ from contracts.event import EMPTY_CONTEXT, Event, Identifier
 from contracts.exchange import LOGOUT, ShardInput, StrandEvent
 from transforms.identity.ids import shard_of
 from transforms.identity.rules import IdentityRules
+from transforms.identity.values import MAX_LENGTH
 from transforms.minimise import FieldFilter, is_personal, scrub_text, scrubbed
 
 _T = TypeVar("_T")
@@ -153,14 +154,17 @@ class Protector:
     def place(self, identifiers: tuple[Identifier, ...]) -> Place | None:
         """Normalise, block, pseudonymise and place; None when no identifier that may link is left.
 
-        Most customers send many events with the same identifiers, so the answer is remembered.
+        Most customers send many events with the same identifiers, so the answer is remembered; not that of a long
+        one, as many of them would fill the memory.
         """
         try:
             return self._places[identifiers]
         except KeyError:
-            if len(self._places) >= _CACHE_LIMIT // 4:
-                self._places.clear()
-            made = self._places[identifiers] = self._make_place(identifiers)
+            made = self._make_place(identifiers)
+            if all(len(value) <= MAX_LENGTH for _, value in identifiers):
+                if len(self._places) >= _CACHE_LIMIT // 4:
+                    self._places.clear()
+                self._places[identifiers] = made
             return made
 
     def _make_place(self, identifiers: Iterable[Identifier]) -> Place | None:

@@ -4,10 +4,11 @@ Pure. Input: groups of devices and persons by the roots of ``union.Union``, and 
 identifier (sightings) in their order. Output: the owner of each group, the groups that are carried forward, and a
 verdict on every sighting.
 
-A person that someone merged with a device of the group owns it. Otherwise: a person is no candidate that was unlinked
-from a member, or that has been seen with more devices than ``component_size`` leaves room for (those seen first count).
-One candidate owns the group; among several the owner policy of its most device-like namespace chooses. Under
-``carry_forward`` a group with several, or with a logout, belongs to nobody: its events go to each login in turn.
+A person that someone merged with a device of the group owns it; of several the newest word counts. Otherwise: a person
+is no candidate that was unlinked from a member, or that has been seen with more devices than ``component_size`` leaves
+room for (those seen first count). One candidate owns the group; among several the owner policy of its most device-like
+namespace chooses. Under ``carry_forward`` a group with several, or with a logout, belongs to nobody: its events go to
+each login in turn.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from contracts.event import Identifier
 from contracts.exchange import LINK_KINDS, LOGOUT
 from transforms.identity.graph import NO_END, Column, Links, column
 from transforms.identity.rules import CARRY_FORWARD, FIRST_KNOWN, LAST_KNOWN, IdentityRules
 from transforms.identity.union import BARRED, COMPONENT_SIZE, Refusal, Union
 
 ONLY_PERSON, OWNER, MERGED = "only_person", "owner", "merge"
+MERGED_WITH_ANOTHER = "merged_with_another"
 _LOGOUT = LINK_KINDS.index(LOGOUT)
 
 
@@ -72,6 +75,7 @@ class Owners:
         self.carried: dict[int, int] = {}
         self._links, self._rules, self._union, self._roots, self._verdict = links, rules, union, roots, verdict
         self._forced = forced
+        self._newest_merge: dict[int, int] = {}
         self._owner = np.full(len(links.identifiers), NO_END)
         self._take(sightings)
 
@@ -114,19 +118,31 @@ class Owners:
 
     def _merge(self) -> dict[int, int]:
         """Groups that someone merged with a person; of several the newest word counts."""
-        links, merged, newest = self._links, dict[int, int](), dict[int, int]()
+        merged, newest, given = dict[int, int](), dict[int, int](), list[tuple[int, int, int]]()
         for edge in self._forced:
             group, person = self._ends(edge)
             barred = self._barred(group, person)
             if barred != NO_END:
                 self._verdict.refuse(edge, BARRED, barred)
                 continue
-            self._verdict.accept(edge, MERGED)
             held = newest.get(group)
-            key = (links.last_time[edge], links.last_id[edge], links.ends(edge))
-            if held is None or key > (links.last_time[held], links.last_id[held], links.ends(held)):
+            if held is None or self._last(edge) > self._last(held):
                 newest[group], merged[group] = edge, person
+            given.append((edge, group, person))
+        for edge, group, person in given:
+            if merged[group] == person:
+                self._verdict.accept(edge, MERGED)
+            else:
+                self._verdict.refuse(edge, MERGED_WITH_ANOTHER, self._known_end(newest[group]))
+        self._newest_merge = newest
         return merged
+
+    def _last(self, edge: int) -> tuple[int, str, tuple[Identifier, Identifier]]:
+        return (self._links.last_time[edge], self._links.last_id[edge], self._links.ends(edge))
+
+    def _known_end(self, edge: int) -> int:
+        left = self._links.left[edge]
+        return left if self._links.known[left] else self._links.right[edge]
 
     def _ends(self, edge: int) -> tuple[int, int]:
         left, right = self._links.left[edge], self._links.right[edge]
@@ -192,11 +208,10 @@ class Owners:
 
     def _choose(self, group: int, seen: list[tuple[int, int]], merged: int | None) -> int:
         """The owner of a group; ``seen`` are (edge, person) in the order of edges."""
-        links = self._links
-        _, last = max(seen, key=lambda s: (links.last_time[s[0]], links.last_id[s[0]], links.ends(s[0])))
-        policy = self._policy(group)
+        _, last = max(seen, key=lambda s: self._last(s[0]))
+        policy, conflict = self._policy(group), NO_END
         if merged is not None:
-            owner, policy = merged, MERGED
+            owner, policy, conflict = merged, MERGED_WITH_ANOTHER, self._known_end(self._newest_merge[group])
         elif policy == LAST_KNOWN:
             owner = last
         elif policy == FIRST_KNOWN:
@@ -209,5 +224,5 @@ class Owners:
             if person == owner:
                 self._verdict.accept(edge, OWNER)
             else:
-                self._verdict.refuse(edge, policy, NO_END)
+                self._verdict.refuse(edge, policy, conflict)
         return owner

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from contracts.event import Identifier
 from contracts.exchange import LOGOUT, SEEN, Link
-from transforms.identity.values import MAX_LENGTH, NORMALISERS, sha256
+from transforms.identity.values import MAX_LENGTH, MAX_LENGTH_SENT, NORMALISERS, sha256
 
 DEVICE, KNOWN = "device", "known"
 LAST_KNOWN, FIRST_KNOWN, KEEP_APART, CARRY_FORWARD = "last_known", "first_known", "keep_apart", "carry_forward"
@@ -100,7 +100,7 @@ class IdentityRules:
         if rules is None:
             return None
         value = identifier.value
-        if len(value) > MAX_LENGTH:
+        if len(value) > MAX_LENGTH_SENT:
             return None
         if not value.isascii():
             value = unicodedata.normalize("NFC", value)
@@ -110,6 +110,11 @@ class IdentityRules:
                 hashed = True
             else:
                 value = NORMALISERS[step](value)
+        if not value.isascii():
+            # a lower-case letter and its mark may be one character where the upper-case ones are two
+            value = unicodedata.normalize("NFC", value)
+        if len(value) > MAX_LENGTH:
+            return None
         if value.strip().lower() in rules.blocked_values:
             return None
         for pattern in rules.blocked_patterns:

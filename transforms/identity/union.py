@@ -87,9 +87,10 @@ class Union:
         """Why the sets of two roots may not be one."""
         if self._barred:
             few, many = (a, b) if len(self._barred.get(a, ())) <= len(self._barred.get(b, ())) else (b, a)
-            for _, partner in self._barred.get(few, ()):
-                if self.find(partner) == many:
-                    return BARRED, partner
+            pairs = [pair for pair in self._barred.get(few, ()) if self.find(pair[1]) == many]
+            if pairs:
+                # of several pairs the least, as the order in which they came must not show
+                return BARRED, min((pair[few != b] for pair in pairs), key=self._identifiers.__getitem__)
         if self.size[a] + self.size[b] > self._component_size:
             return COMPONENT_SIZE, NO_END
         if forced:

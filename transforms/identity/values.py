@@ -46,7 +46,9 @@ DEFAULT_BLOCKED_PATTERNS: Final = (
     r".*@(?:test|invalid|localhost|example)(?:\.[a-z.]+)?",
 )
 MAX_LENGTH: Final = 512
-"""Characters of an identifier; a longer one is blocked."""
+"""Characters of a normalised identifier; a longer one is blocked."""
+MAX_LENGTH_SENT: Final = 4 * MAX_LENGTH
+"""Characters of an identifier as sent: one composed character may be written as four."""
 
 
 def _phone(value: str) -> str:

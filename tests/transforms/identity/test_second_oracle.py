@@ -1,0 +1,72 @@
+"""The second oracle: the rules replayed naively say the same as resolution, for every rule and world there is."""
+
+from __future__ import annotations
+
+import random
+
+import identity_world as world
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from identity_world import Seen, links_of
+from naive_oracle import naive
+
+from transforms.identity.ids import canonical_id
+from transforms.identity.resolve import resolve
+from transforms.identity.rules import IdentityRules
+
+_names = st.sampled_from(
+    ["user:1", "user:2", "user:3", "user:4", "email:p", "email:q", "crm:k", "cookie:a", "cookie:b", "app:x"]
+)
+_asked = st.builds(
+    lambda time, one, other, name: Seen(time, f"{one} {other}", name=name),
+    st.integers(0, 30),
+    _names,
+    _names,
+    st.sampled_from(["view", "view", "unlink", "unlink", "merge", "logout"]),
+)
+_dense = st.lists(_asked, min_size=4, max_size=24)
+"""Worlds in which much is unlinked and merged, so that several things stand against one link."""
+
+
+@settings(max_examples=600, deadline=None)
+@given(world.worlds(erasing=False, max_size=16) | _dense, world.any_rules)
+def test_replaying_the_rules_naively_gives_the_same_persons_and_the_same_ledger(
+    events: list[Seen], rules: IdentityRules
+) -> None:
+    expected = naive(events, rules)
+    found = resolve(links_of(events, rules), rules)
+    assert dict(found.demoted()) == expected.demoted
+    assert {(e.left, e.right, e.kind): (e.rule, e.conflict) for e in found.edges()} == expected.fate
+    identifiers = {i for word in expected.words for i in word.ends}
+    assert {i: found.person_of(i) for i in identifiers} == {i: canonical_id(expected.holder(i)) for i in identifiers}
+    loginless = {a.primary: (a.steps[0][1], a.carry) for a in found.assignments() if a.login is None}
+    assert loginless == {i: (canonical_id(expected.anchor(i)), i in expected.carried) for i in identifiers}
+
+
+@settings(max_examples=300, deadline=None)
+@given(world.worlds(erasing=False, max_size=16), world.any_rules)
+def test_the_ledger_accepts_what_holds_and_nothing_else(events: list[Seen], rules: IdentityRules) -> None:
+    """Both ends of an accepted link are one person's; those of an unlink in force are not."""
+    found = resolve(links_of(events, rules), rules)
+    for edge in found.edges():
+        together = found.person_of(edge.left) == found.person_of(edge.right)
+        if edge.accepted:
+            assert together, edge
+        if edge.kind == "unlink":
+            assert edge.status == ("removed" if edge.rule == "merge" else "barred")
+        elif edge.status == "removed":
+            assert (edge.rule, together) == ("unlink", False)
+        if edge.rule.startswith("limit:"):
+            assert edge.status == "refused"
+            assert edge.conflict is not None
+            assert edge.conflict.namespace == edge.rule.removeprefix("limit:")
+
+
+@settings(max_examples=300, deadline=None)
+@given(_dense, world.any_rules, st.randoms(use_true_random=False))
+def test_which_of_several_conflicts_is_reported_does_not_depend_on_arrival(
+    events: list[Seen], rules: IdentityRules, rnd: random.Random
+) -> None:
+    shuffled = rnd.sample(events, len(events))
+    expected = world.everything(resolve(links_of(events, rules), rules))
+    assert world.everything(resolve(links_of(shuffled, rules), rules)) == expected
