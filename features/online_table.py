@@ -18,7 +18,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from transforms.stores.sqlite import DEFAULT_TIMEOUT, Database, Migration, Schema
+from transforms.stores.database import DEFAULT_TIMEOUT, Migration, Schema, Transaction
+from transforms.stores.sqlite import SqliteDatabase
 
 ONLINE_FILE = "online.db"
 """File of the online store below ``OUT/feast``."""
@@ -89,39 +90,45 @@ class OnlineTable:
         pack = struct.Struct(f"<{len(names)}d").pack
         view = self._view
         packed = [(view, entity, revision, at, layout, pack(*values)) for entity, revision, at, values in rows]
-        with self._database().writing() as connection:
+
+        def put(tx: Transaction) -> None:
             if layout not in self._layouts:
-                connection.execute("INSERT OR IGNORE INTO layouts VALUES (?, ?)", (layout, json.dumps(list(names))))
-            connection.executemany(_UPSERT, packed)
+                tx.execute(
+                    "INSERT INTO layouts VALUES (?, ?) ON CONFLICT (layout) DO NOTHING",
+                    (layout, json.dumps(list(names))),
+                )
+            tx.execute_many(_UPSERT, packed)
+
+        self._database().write(put)
         self._layouts.add(layout)
 
     def retire(self, entities: Sequence[str]) -> None:
         """Remove vectors; only a greater revision brings an entity back. Unknown ones are ignored."""
         if not entities:
             return
-        with self._database().writing() as connection:
-            connection.executemany(_RETIRE, [(self._view, entity) for entity in entities])
+        self._database().write(lambda tx: tx.execute_many(_RETIRE, [(self._view, entity) for entity in entities]))
 
     def retire_before(self, revision: int) -> None:
         """Remove every vector of a revision smaller than ``revision``."""
-        with self._database().writing() as connection:
-            connection.execute(_RETIRE_OLD, (self._view, revision))
+        self._database().write(lambda tx: tx.execute(_RETIRE_OLD, (self._view, revision)))
 
     def read(self, entities: Sequence[str]) -> list[OnlineRow | None]:
         """The row of each entity, None where there is none, in the order asked."""
         found: dict[str, OnlineRow] = {}
-        with self._database().reading() as connection:
-            names = {layout: json.loads(text) for layout, text in connection.execute("SELECT * FROM layouts")}
+
+        def look(tx: Transaction) -> None:
+            names = {layout: json.loads(text) for layout, text in tx.all("SELECT layout, names FROM layouts")}
             for start in range(0, len(entities), _READ_AT_ONCE):
-                part = entities[start : start + _READ_AT_ONCE]
-                marks = ", ".join("?" * len(part))
+                part = list(entities[start : start + _READ_AT_ONCE])
                 query = (
                     "SELECT entity, revision, event_time, layout, vector FROM vectors"
-                    f" WHERE view = ? AND vector IS NOT NULL AND entity IN ({marks})"
+                    " WHERE view = ? AND vector IS NOT NULL AND entity IN ??"
                 )
-                for entity, revision, event_time, layout, vector in connection.execute(query, (self._view, *part)):
+                for entity, revision, event_time, layout, vector in tx.all(query, (self._view, part)):
                     values = struct.unpack(f"<{len(vector) // 8}d", vector)
                     found[entity] = OnlineRow(revision, event_time, dict(zip(names[layout], values, strict=True)))
+
+        self._database().read(look)
         return [found.get(entity) for entity in entities]
 
     def create(self) -> None:
@@ -130,18 +137,17 @@ class OnlineTable:
 
     def clear(self) -> None:
         """Remove every row of the view, tombstones too."""
-        with self._database().writing() as connection:
-            connection.execute("DELETE FROM vectors WHERE view = ?", (self._view,))
+        self._database().write(lambda tx: tx.execute("DELETE FROM vectors WHERE view = ?", (self._view,)))
 
     def close(self) -> None:
         """Close the connection of the calling thread."""
         database = getattr(self._local, "database", None)
-        if isinstance(database, Database):
+        if isinstance(database, SqliteDatabase):
             database.close()
             del self._local.database
 
-    def _database(self) -> Database:
+    def _database(self) -> SqliteDatabase:
         database = getattr(self._local, "database", None)
-        if not isinstance(database, Database):
-            database = self._local.database = Database(self._path, _SCHEMA, self._timeout)
+        if not isinstance(database, SqliteDatabase):
+            database = self._local.database = SqliteDatabase(self._path, _SCHEMA, self._timeout)
         return database

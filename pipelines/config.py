@@ -12,6 +12,8 @@ from pathlib import Path
 from contracts import documents
 from contracts.event import DAY, HOUR, MINUTE
 from transforms.channels.config import ChannelsConfig, parse_channels
+from transforms.secret import parse_secret
+from transforms.stores.database import StoreAddress
 
 SHIPPED = Path(__file__).resolve().parent.parent / "ontology"
 
@@ -28,6 +30,7 @@ _KEYS = (
     "actions",
     "channels",
     "shards",
+    "store",
 )
 
 
@@ -48,6 +51,8 @@ class ProjectConfig:
     channels: ChannelsConfig = field(default_factory=ChannelsConfig)
     strand_shards: int = 64
     journey_shards: int = 64
+    store: StoreAddress | None = None
+    """A database outside of OUT that holds the stores; None for the file in OUT."""
 
 
 def load_config(path: Path | None) -> ProjectConfig:
@@ -89,6 +94,9 @@ def load_config(path: Path | None) -> ProjectConfig:
         for key in ("strand", "journey"):
             if item := node.get(key):
                 changes[f"{key}_shards"] = item.integer(minimum=1, maximum=65_536)
+    if node := root.get("store"):
+        node.mapping(("postgres",))
+        changes["store"] = StoreAddress(postgres=parse_secret(node.need("postgres")))
     return dataclasses.replace(default, **changes)  # type: ignore[arg-type]  # keys are field names, checked above
 
 

@@ -41,6 +41,7 @@ from transforms.learn import Learn
 from transforms.ledger import DECISIONS_FILE, SumLedger
 from transforms.link import ResolveIdentity
 from transforms.read import ReadEvents
+from transforms.stores.database import StoreAddress
 from transforms.stores.effects import open_effects
 from transforms.strand import Strand
 from transforms.tables import rows
@@ -67,7 +68,7 @@ class RunPlan:
     log_parts: tuple[str, ...]
     staging: str
     registry: str
-    effects: str
+    stores: StoreAddress
     actions: str
     feast: str
     as_of: int | None
@@ -107,10 +108,10 @@ def build(pipeline: beam.Pipeline, plan: RunPlan) -> None:
 
     horizon = links | "Horizon" >> _Horizon(plan.as_of, max(plan.tombstones.values(), default=0))
     journeys = strands.records | "Journey" >> Journey(
-        plan.journey, plan.registry, plan.effects, horizon, plan.journey_shards
+        plan.journey, plan.registry, plan.stores, horizon, plan.journey_shards
     )
     acted = journeys.decisions | "Act" >> Act(
-        Path(plan.effects), Path(plan.actions), plan.channels, plan.act, horizon, plan.journey_shards
+        plan.stores, Path(plan.actions), plan.channels, plan.act, horizon, plan.journey_shards
     )
     labels = (journeys.learn, acted.learn) | "Learn" >> Learn(plan.maturity)
 
@@ -128,7 +129,7 @@ def build(pipeline: beam.Pipeline, plan: RunPlan) -> None:
     _ = strands.log | "Log" >> beam.ParDo(_WriteLog(plan.staging, plan.strand_shards, LOG))
     _ = strands.erased | "Erased" >> beam.ParDo(_WriteLog(plan.staging, plan.strand_shards, ERASED))
     _ = journeys.online | "Online" >> beam.ParDo(PushFeatures(plan.feast))
-    _ = strands.purges | "Purge" >> beam.ParDo(_PurgeEffects(plan.effects, plan.staging))
+    _ = strands.purges | "Purge" >> beam.ParDo(_PurgeEffects(plan.stores, plan.staging))
     _ = resolved.rows | "Tombstones" >> beam.ParDo(_WriteTombstones(plan.staging))
     counts = (read.ledger, validated.ledger, protected.ledger, strands.ledger) | "AllCounts" >> beam.Flatten()
     _ = counts | "Ledger" >> SumLedger(plan.staging)
@@ -267,8 +268,8 @@ class _WriteLog(beam.DoFn):  # type: ignore[misc]
 class _PurgeEffects(beam.DoFn):  # type: ignore[misc]
     """Erased strands out of the effect store, before a journey reads it, and to the staging folder for the commit."""
 
-    def __init__(self, effects: str, staging: str) -> None:
-        self._effects = Path(effects)
+    def __init__(self, stores: StoreAddress, staging: str) -> None:
+        self._stores = stores
         self._staging = Path(staging) / PURGES
 
     def start_bundle(self) -> None:
@@ -283,7 +284,7 @@ class _PurgeEffects(beam.DoFn):  # type: ignore[misc]
         by_time: dict[int, list[str]] = {}
         for strand, until in sorted(self._purges):
             by_time.setdefault(until, []).append(strand)
-        store = open_effects(self._effects)
+        store = open_effects(self._stores)
         try:
             for until, strands in by_time.items():
                 store.purge(strands, until)

@@ -23,6 +23,7 @@ from transforms.identity.rules_file import load_rules
 from transforms.inputs import list_inputs
 from transforms.journey.worker import JourneySettings
 from transforms.keys import DEAD_LETTER_KEY_VARIABLE, PSEUDONYM_KEY_VARIABLE, load_key
+from transforms.stores.database import STORE_FILE, StoreAddress
 from transforms.stores.effects import SendCap, open_effects
 from transforms.tables.output import TOMBSTONES, OutputFolder, next_revision
 from transforms.validate import YEAR_2100, ValidationRules
@@ -67,8 +68,8 @@ def make_plan(options: RunOptions, definitions: Definitions, folder: OutputFolde
     activated = load_activated(registry, ontology.stage_names)
     if options.actions == "live":
         config.channels.preflight()
-    effects = folder.stores / "effects.sqlite"
-    open_effects(effects).close()
+    stores = config.store or StoreAddress((folder.stores / STORE_FILE).resolve())
+    open_effects(stores).close()
     features, scores = feature_tables(feature_columns(), ontology.stage_names)
     revision = next_revision(folder)
     log = sorted(str(path) for path in folder.log.glob("r*.parquet"))
@@ -79,7 +80,7 @@ def make_plan(options: RunOptions, definitions: Definitions, folder: OutputFolde
         log_parts=tuple(log),
         staging=str(folder.staging.resolve()),
         registry=str(registry.resolve()),
-        effects=str(effects.resolve()),
+        stores=stores,
         actions=str(folder.actions.resolve()),
         feast=str(folder.feast.resolve()),
         as_of=options.as_of,

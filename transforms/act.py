@@ -21,8 +21,8 @@ from transforms.identity.ids import DEFAULT_SHARDS, person_shard
 from transforms.labels import done_by_person
 from transforms.ledger import DECISIONS
 from transforms.read import typed
+from transforms.stores.database import DEFAULT_TIMEOUT, StoreAddress
 from transforms.stores.effects import EffectStore, open_effects
-from transforms.stores.sqlite import DEFAULT_TIMEOUT
 
 BATCH = 2_000
 """Decisions a transaction: enough to make its commit cheap, few enough to let other writers in."""
@@ -46,20 +46,20 @@ class Act(beam.PTransform[beam.PCollection[Decision], Acted]):  # type: ignore[m
     """Carry decisions out. Global window; input in any order; a decision may come again in any run.
 
     Args:
-        effects: the file of the effect store.
+        stores: the database of the effect store.
         folder: where file channels write.
         channels: how each channel is reached.
         rules: mode and bounds; its horizon is taken from ``horizon``.
         horizon: PCollection of the one instant up to which is known; a decision is stale by its distance from it.
         shards: person shards of the learn stage.
-        store_timeout: seconds to wait for another process that writes to the store.
+        store_timeout: seconds to wait for another process that writes, or for a server that is away.
 
     State: none in the graph; the effect store remembers. It does not decide, and it does not read events.
     """
 
     def __init__(
         self,
-        effects: Path,
+        stores: StoreAddress,
         folder: Path,
         channels: ChannelsConfig,
         rules: ActRules,
@@ -68,7 +68,7 @@ class Act(beam.PTransform[beam.PCollection[Decision], Acted]):  # type: ignore[m
         store_timeout: float = DEFAULT_TIMEOUT,
     ) -> None:
         super().__init__()
-        self._do = _ActFn(effects, folder, channels, rules, shards, store_timeout)
+        self._do = _ActFn(stores, folder, channels, rules, shards, store_timeout)
         self._horizon = horizon
 
     def expand(self, decisions: beam.PCollection[Decision]) -> Acted:
@@ -84,7 +84,7 @@ class _ActFn(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
 
     def __init__(
         self,
-        effects: Path,
+        stores: StoreAddress,
         folder: Path,
         channels: ChannelsConfig,
         rules: ActRules,
@@ -92,7 +92,7 @@ class _ActFn(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
         store_timeout: float,
     ) -> None:
         super().__init__()
-        self._effects = effects
+        self._stores = stores
         self._folder = folder
         self._channels = channels
         self._rules = rules
@@ -102,7 +102,7 @@ class _ActFn(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
         self._waiting: list[Decision] = []
 
     def setup(self) -> None:
-        self._store = open_effects(self._effects, self._timeout)
+        self._store = open_effects(self._stores, self._timeout)
 
     def start_bundle(self) -> None:
         # A bundle that failed may have left some; its retry brings them again.

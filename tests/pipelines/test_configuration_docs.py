@@ -16,6 +16,8 @@ from pipelines.commands.run import command
 from pipelines.config import SHIPPED, ProjectConfig, load_config
 from transforms import keys
 from transforms.channels import config as channels
+from transforms.secret import SecretReference
+from transforms.stores.database import StoreAddress
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
@@ -55,7 +57,7 @@ def test_defaults_are_those_of_the_code() -> None:
         if stated.startswith("`"):
             assert value(stated) == getattr(default, names.get(key, key)), key
             checked.add(names.get(key, key))
-    told_in_words = {"ontology", "identity", "policies", "session_by", "channels"}
+    told_in_words = {"ontology", "identity", "policies", "session_by", "channels", "store"}
     assert checked | told_in_words == {field.name for field in fields(ProjectConfig)}
 
 
@@ -79,6 +81,7 @@ def test_the_example_is_a_valid_configuration(tmp_path: Path, monkeypatch: pytes
     assert loaded.identity == tmp_path / "identity.yaml"
     assert set(config._KEYS) == {line.split(":")[0] for line in example.splitlines() if line[:1].isalpha()}
     assert loaded.channels.named["sales"].retry_in_doubt
+    assert loaded.store == StoreAddress(postgres=SecretReference(env="WAYLINE_STORE_URL"))
 
 
 def test_every_variable_is_named() -> None:

@@ -26,6 +26,7 @@ from models.bundle import MANIFEST_FILE, MODEL_FILE
 from models.evaluation import Metrics
 from pipelines.cli import main
 from pipelines.config import SHIPPED
+from transforms.stores.database import STORE_FILE
 from transforms.stores.effects import open_effects
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -208,18 +209,18 @@ def test_a_locked_database_is_refused_and_nothing_is_lost(
 ) -> None:
     monkeypatch.setattr(open_effects, "__defaults__", (0.3,))  # 30 s otherwise
     before = tables_of(held)
-    database = str(held / "stores" / "effects.sqlite")
+    database = str(held / "stores" / STORE_FILE)
     code = f"import sqlite3; c = sqlite3.connect({database!r}, isolation_level=None); "
     code += "c.execute('PRAGMA locking_mode = EXCLUSIVE'); c.execute('BEGIN EXCLUSIVE')"
     with Holder(code):
-        refused(cli("--input", events, "--out", held), 7, "effects.sqlite", "locked by another process")
+        refused(cli("--input", events, "--out", held), 7, STORE_FILE, "locked by another process")
     assert tables_of(held) == before
 
 
 def test_a_damaged_database_is_refused_and_nothing_is_lost(cli: Cli, events: Path, held: Path) -> None:
-    (held / "stores" / "effects.sqlite").write_bytes(b"not a database at all, but long enough to be one" * 100)
+    (held / "stores" / STORE_FILE).write_bytes(b"not a database at all, but long enough to be one" * 100)
     before = tables_of(held)
-    refused(cli("--input", events, "--out", held), 5, "effects.sqlite", "damaged, or no database")
+    refused(cli("--input", events, "--out", held), 5, STORE_FILE, "damaged, or no database")
     assert tables_of(held) == before
 
 
@@ -365,7 +366,7 @@ def test_after_kill_9_in_the_middle_the_next_run_gives_the_same_tables(
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL, "it ended before it could be killed"
     assert tables_of(runs.out) == before
-    decided = sqlite3.connect(runs.out / "stores" / "effects.sqlite")
+    decided = sqlite3.connect(runs.out / "stores" / STORE_FILE)
     claimed = {row[0] for row in decided.execute("SELECT decision_id FROM decisions")}
     decided.close()
     runs.run_files(dirty_world.events)

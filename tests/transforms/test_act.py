@@ -19,6 +19,7 @@ from transforms.actions import ActRules
 from transforms.channels.config import ChannelConfig, ChannelsConfig
 from transforms.channels.delivery import BREAK_AFTER
 from transforms.learn import Learn
+from transforms.stores.database import STORE_FILE, StoreAddress
 from transforms.stores.effects import STATUSES, open_effects
 
 RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
@@ -80,13 +81,17 @@ def run(out: Path, decisions: list[Decision]) -> None:
 
     with beam.Pipeline(RUNNER) as pipeline:
         made = pipeline | beam.Create(decisions).with_output_types(Decision)
-        acted = made | "Act" >> Act(out / "effects.sqlite", out / "actions", ChannelsConfig(), LIVE, horizon(pipeline))
+        acted = made | "Act" >> Act(store_in(out), out / "actions", ChannelsConfig(), LIVE, horizon(pipeline))
         assert_that(acted.actions, check_actions, label="Actions")
         assert_that((acted.learn,) | "Learn" >> Learn(window=0), check_labels, label="Labels")
         assert_that(acted.ledger, check_ledger, label="Ledger")
         registered = coders.CODERS
         assert isinstance(beam.coders.registry.get_coder(acted.actions.element_type), registered[Action])
         assert isinstance(beam.coders.registry.get_coder(acted.ledger.element_type), registered[LedgerCount])
+
+
+def store_in(folder: Path) -> StoreAddress:
+    return StoreAddress(folder / STORE_FILE)
 
 
 def test_a_graph_that_runs_twice_sends_once(tmp_path: Path) -> None:
@@ -111,7 +116,7 @@ def test_a_dead_receiver_is_tried_anew_in_each_bundle_and_not_in_each_batch(tmp_
     server = ThreadingHTTPServer(("127.0.0.1", 0), Dead)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     hook = ChannelConfig("webhook", url=f"http://127.0.0.1:{server.server_port}/", attempts=1)
-    act = _ActFn(tmp_path / "effects.sqlite", tmp_path, ChannelsConfig(default=hook), LIVE, 4, 5.0)
+    act = _ActFn(store_in(tmp_path), tmp_path, ChannelsConfig(default=hook), LIVE, 4, 5.0)
     act.setup()
     seen = []
     for bundle in (0, 1):
@@ -129,13 +134,11 @@ def test_a_dead_receiver_is_tried_anew_in_each_bundle_and_not_in_each_batch(tmp_
 def test_a_locked_store_ends_the_run_with_its_own_error(tmp_path: Path) -> None:
     import sqlite3
 
-    open_effects(tmp_path / "effects.sqlite").close()
-    holder = sqlite3.connect(tmp_path / "effects.sqlite", isolation_level=None)
+    open_effects(store_in(tmp_path)).close()
+    holder = sqlite3.connect(tmp_path / STORE_FILE, isolation_level=None)
     holder.execute("BEGIN EXCLUSIVE")
     pipeline = beam.Pipeline(RUNNER)
-    act = Act(
-        tmp_path / "effects.sqlite", tmp_path / "actions", ChannelsConfig(), LIVE, horizon(pipeline), store_timeout=0.1
-    )
+    act = Act(store_in(tmp_path), tmp_path / "actions", ChannelsConfig(), LIVE, horizon(pipeline), store_timeout=0.1)
     _ = pipeline | beam.Create([a_decision(1)]).with_output_types(Decision) | "Act" >> act
     with pytest.raises(LockedError, match="locked by another process"):
         pipeline.run()

@@ -31,6 +31,7 @@ from transforms.actions import (
 )
 from transforms.channels.config import ChannelConfig, ChannelsConfig
 from transforms.channels.delivery import BREAK_AFTER
+from transforms.stores.database import STORE_FILE, StoreAddress
 from transforms.stores.effects import STATUSES, SendCap, Standing, open_effects
 
 NOW = 1_700_000_000_000_000
@@ -121,7 +122,7 @@ def perform(
     out: Path, decisions: list[Decision], rules: ActRules = LIVE, channels: ChannelsConfig | None = None
 ) -> list[Action]:
     """One run over one OUT, as a worker does it."""
-    store = open_effects(out / "effects.sqlite")
+    store = open_effects(StoreAddress(out / STORE_FILE))
     performer = Performer(
         store,
         channels or ChannelsConfig(),
@@ -230,7 +231,7 @@ def test_a_cap_lets_the_earliest_through_however_a_batch_is_ordered(tmp_path: Pa
 
 
 def test_an_action_carries_who_the_person_is_now(tmp_path: Path) -> None:
-    store = open_effects(tmp_path / "effects.sqlite")
+    store = open_effects(StoreAddress(tmp_path / STORE_FILE))
     store.note_persons([Standing("p_survivor", ("s0", "s1"), NOW)])
     store.close()
     assert perform(tmp_path, [a_decision()])[0].person_id == "p_survivor"
@@ -265,7 +266,7 @@ def test_a_dead_channel_leaves_the_rest_to_the_next_run_and_slows_no_other(tmp_p
 
 def test_a_dead_receiver_costs_its_attempts_once_a_bundle(tmp_path: Path, receiver: Receiver) -> None:
     receiver.status = 503
-    store = open_effects(tmp_path / "effects.sqlite")
+    store = open_effects(StoreAddress(tmp_path / STORE_FILE))
     channels = webhooks(receiver.url, attempts=1)
     performer = Performer(store, channels, tmp_path, LIVE, now=time.time_ns, clock=time.monotonic, sleep=lambda _: None)
     batches = [[a_decision(batch * 10 + n) for n in range(BREAK_AFTER + 2)] for batch in (1, 2, 3)]
@@ -290,10 +291,11 @@ from contracts import wire
 from contracts.exchange import Decision
 from transforms.actions import ActRules, Performer
 from transforms.channels.config import ChannelConfig, ChannelsConfig
+from transforms.stores.database import STORE_FILE, StoreAddress
 from transforms.stores.effects import open_effects
 channel = ChannelConfig("webhook", url=url, idempotent=False, retry_in_doubt=False)
 Performer(
-    open_effects(Path(out) / "effects.sqlite"), ChannelsConfig(default=channel), Path(out) / "actions",
+    open_effects(StoreAddress(Path(out) / STORE_FILE)), ChannelsConfig(default=channel), Path(out) / "actions",
     ActRules("live", int(horizon), duplicate_window=0), now=time.time_ns, clock=time.monotonic, sleep=time.sleep,
 ).perform([wire.unpack(Decision, bytes.fromhex(text)) for text in packed])
 """

@@ -23,6 +23,7 @@ from transforms.journey.ontology import load_ontology
 from transforms.journey.stage import Journey
 from transforms.journey.worker import JourneySettings
 from transforms.ledger import DECISIONS_FILE, SumLedger, read_decisions
+from transforms.stores.database import STORE_FILE, StoreAddress
 
 RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 T0 = 1_704_067_200_000_000
@@ -61,13 +62,13 @@ def run(out: Path, people: int, lost: str) -> dict[str, int]:
     )
     features, scores = feature_tables(feature_columns(), ONTOLOGY.stage_names)
     settings = JourneySettings(ONTOLOGY, policies, 48 * HOUR, 1, "live", 365 * DAY, features, scores)
-    store = out / "effects.sqlite"
+    store = StoreAddress(out / STORE_FILE)
     with beam.Pipeline(RUNNER) as pipeline:
         horizon = pipeline | "Horizon" >> beam.Create([T0 + 2 * DAY])
         visits = pipeline | "Visits" >> beam.Create([visit(n) for n in range(people)]).with_output_types(
             tuple[bytes, StrandBatch]
         )
-        journeys = visits | "Journey" >> Journey(settings, str(out / "registry"), str(store), horizon, SHARDS)
+        journeys = visits | "Journey" >> Journey(settings, str(out / "registry"), store, horizon, SHARDS)
         left = journeys.decisions | "Lose" >> beam.Filter(is_kept, lost).with_output_types(Decision)
         rules = ActRules("live", horizon=0)
         acted = left | "Act" >> Act(store, out / "actions", ChannelsConfig(), rules, horizon, SHARDS)

@@ -19,45 +19,21 @@ Secrets are named here and read where they are used, so that no configuration an
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from contracts.documents import Node
-from contracts.errors import ConfigurationError
 from contracts.event import SECOND
 from transforms.channels.base import Channel
 from transforms.channels.file import FileChannel, valid_name
 from transforms.channels.webhook import WebhookChannel
+from transforms.secret import SecretReference, parse_secret
 
 TYPES = ("file", "webhook")
 DEFAULT = "default"
 _COMMON = ("type", "rate", "attempts", "in_doubt")
 _WEBHOOK = (*_COMMON, "url", "secret", "idempotent", "timeout")
-
-
-@dataclass(frozen=True, slots=True)
-class SecretReference:
-    """Where a secret is found: the environment variable ``env``, or the file ``path``, whose outer space is cut."""
-
-    env: str | None = None
-    path: str | None = None
-
-    def read(self) -> bytes:
-        """The secret. Raises ConfigurationError when it is not there."""
-        if self.path is not None:
-            try:
-                found = Path(self.path).read_bytes().strip()
-            except OSError as error:
-                raise ConfigurationError(self.path, None, f"the secret cannot be read: {error.strerror}") from error
-            if not found:
-                raise ConfigurationError(self.path, None, "the secret is empty")
-            return found
-        text = os.environ.get(self.env or "", "")
-        if not text:
-            raise ConfigurationError(f"environment variable {self.env}", None, "is not set, but a channel needs it")
-        return text.encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +104,7 @@ def _channel(node: Node) -> ChannelConfig:
         if (found := node.get("idempotent")) is not None:
             idempotent = found.boolean()
         if (found := node.get("secret")) is not None:
-            secret = _secret(found)
+            secret = parse_secret(found)
         if (found := node.get("timeout")) is not None:
             timeout = found.duration(minimum=SECOND // 10)
     retry = kind == "file" if policy is None else policy.choice(("keep", "retry")) == "retry"
@@ -161,14 +137,6 @@ def _url(node: Node) -> str:
     if parts.username or parts.password:
         node.fail(f"{node.where} must not contain a user or a password", hint="use secret: {env: NAME}")
     return text
-
-
-def _secret(node: Node) -> SecretReference:
-    node.mapping(("env", "file"))
-    env, file = node.get("env"), node.get("file")
-    if (env is None) == (file is None):
-        node.fail(f"{node.where} needs either env or file, and no value of its own")
-    return SecretReference(env.string() if env else None, file.string() if file else None)
 
 
 def open_channel(name: str, config: ChannelConfig, folder: Path) -> Channel:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -25,6 +24,7 @@ from transforms.collector import relax_collector
 from transforms.identity.ids import person_shard
 from transforms.journey.worker import STEPS, JourneySettings, JourneyWorker
 from transforms.read import typed
+from transforms.stores.database import StoreAddress
 from transforms.stores.effects import EffectStore, open_effects
 
 PROFILE, ELAPSED = "wayline.journey", "elapsed"
@@ -50,11 +50,11 @@ class _JourneyFn(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyp
     _store: EffectStore
     _worker: JourneyWorker
 
-    def __init__(self, settings: JourneySettings, registry: str, effects: str, shards: int) -> None:
+    def __init__(self, settings: JourneySettings, registry: str, stores: StoreAddress, shards: int) -> None:
         super().__init__()
         self._settings = settings
         self._registry = registry
-        self._effects = effects
+        self._stores = stores
         self._shards = shards
         self._elapsed = Metrics.counter(PROFILE, ELAPSED)
         self._spent = {step: Metrics.counter(PROFILE, step) for step in STEPS}
@@ -68,7 +68,7 @@ class _JourneyFn(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyp
             (scored,) = handler.run_inference([PointBatch(times, matrix)], model)
             return scored.versions, scored.probabilities
 
-        self._store = open_effects(Path(self._effects))
+        self._store = open_effects(self._stores)
         self._worker = JourneyWorker(self._settings, score if model else None, self._store, time.thread_time_ns)
 
     def process(
@@ -102,16 +102,16 @@ class Journey(beam.PTransform):  # type: ignore[misc]
     Args:
         settings: ontology, policies and bounds in force.
         registry: folder of the model registry; a registry without activations means rules alone.
-        effects: file of the effect store.
+        stores: the database of the effect store.
         horizon: PCollection of the one instant up to which journeys are folded.
         shards: number of person shards.
     """
 
     def __init__(
-        self, settings: JourneySettings, registry: str, effects: str, horizon: beam.PCollection, shards: int
+        self, settings: JourneySettings, registry: str, stores: StoreAddress, horizon: beam.PCollection, shards: int
     ) -> None:
         super().__init__()
-        self._fn = _JourneyFn(settings, registry, effects, shards)
+        self._fn = _JourneyFn(settings, registry, stores, shards)
         self._horizon = horizon
 
     def expand(self, strands: beam.PCollection) -> JourneyOutputs:

@@ -15,12 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from contracts.event import HOUR
 from contracts.exchange import Action, Decision, History, Outcome
-from transforms.stores.sqlite import DEFAULT_TIMEOUT
+from transforms.stores.database import DEFAULT_TIMEOUT, StoreAddress, open_database
 
 PENDING, SENDING = "pending", "sending"
 SENT, SUPPRESSED, FAILED, IN_DOUBT = "sent", "suppressed", "failed", "in_doubt"
@@ -91,8 +90,8 @@ class Standing:
 class EffectStore(Protocol):
     """Insert-or-get of decisions and actions, in batches, safe for several processes.
 
-    Every method is one transaction. Errors: ``LockedError`` when another process holds the store too long,
-    ``OutputError`` when it cannot be used.
+    Every method is one transaction. Errors: ``LockedError`` when another process holds the store too long or its server
+    is away too long, ``OutputError`` when it cannot be used.
     """
 
     def claim_decisions(self, decisions: Sequence[Decision]) -> list[Decision]:
@@ -147,12 +146,15 @@ class EffectStore(Protocol):
         ...
 
 
-def open_effects(path: Path, timeout: float = DEFAULT_TIMEOUT) -> EffectStore:
-    """The effect store in the SQLite file ``path``, made when missing.
+def open_effects(address: StoreAddress, timeout: float = DEFAULT_TIMEOUT) -> EffectStore:
+    """The effect store in the database ``address``.
 
     Args:
-        timeout: seconds to wait for another process that writes.
-    """
-    from transforms.stores.sqlite_effects import SqliteEffectStore
+        timeout: seconds to wait for another process that writes, or for a server that does not answer.
 
-    return SqliteEffectStore(path, timeout)
+    Raises:
+        LockedError, OutputError, ConfigurationError: as ``open_database``.
+    """
+    from transforms.stores.effect_store import SCHEMA, StoredEffects
+
+    return StoredEffects(open_database(address, SCHEMA, timeout))

@@ -7,27 +7,27 @@ or a merge may have acted. So these are counted over all that the person holds n
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
 from contracts.exchange import Action
+from transforms.stores.database import Transaction
 from transforms.stores.effects import OPT_OUTS, SUPPRESSED, Guards, PlannedAction
 
 LIVE = "status IN ('pending', 'sending', 'sent', 'in_doubt')"
 """Actions that reached, or may reach, the customer: what caps and duplicates count."""
 
 _PERSONS_ACTIONS = f"""
-    SELECT action_id, channel, template, decided_at FROM actions WHERE person_id = :person AND {LIVE}
+    SELECT action_id, channel, template, decided_at FROM actions WHERE person_id = ? AND {LIVE}
     UNION SELECT action_id, channel, template, decided_at FROM actions
-    WHERE anchor_strand IN (SELECT strand_id FROM strands WHERE person_id = :person) AND {LIVE}
+    WHERE anchor_strand IN (SELECT strand_id FROM strands WHERE person_id = ?) AND {LIVE}
 """
 _PERSONS_OPT_OUTS = f"""
     SELECT kind, at, (SELECT channel FROM actions WHERE actions.action_id = outcomes.action_id) FROM outcomes
-    WHERE person_id = :person AND kind IN {OPT_OUTS}
+    WHERE person_id = ? AND kind IN {OPT_OUTS}
     UNION SELECT kind, at, (SELECT channel FROM actions WHERE actions.action_id = outcomes.action_id) FROM outcomes
-    WHERE anchor_strand IN (SELECT strand_id FROM strands WHERE person_id = :person) AND kind IN {OPT_OUTS}
+    WHERE anchor_strand IN (SELECT strand_id FROM strands WHERE person_id = ?) AND kind IN {OPT_OUTS}
 """
 
 
@@ -48,17 +48,17 @@ class OptOut(NamedTuple):
     channel: str | None
 
 
-def checked(connection: sqlite3.Connection, plan: PlannedAction, guards: Guards) -> Action:
+def checked(tx: Transaction, plan: PlannedAction, guards: Guards) -> Action:
     """The action, suppressed if consent, an opt-out, a duplicate or a cap of its person forbids it now."""
     action = plan.action
-    person = {"person": action.person_id}
-    standing = connection.execute("SELECT at, consent FROM persons WHERE person_id = :person", person).fetchone()
+    person = (action.person_id,)
+    standing = tx.one("SELECT at, consent FROM persons WHERE person_id = ?", person)
     reason = forbidden(
         plan,
         guards,
         consent=json.loads(standing[1]) if standing and standing[0] >= plan.decided_at else {},
-        opt_outs=[OptOut(*found) for found in connection.execute(_PERSONS_OPT_OUTS, person)],
-        live=[Live(*found) for found in connection.execute(_PERSONS_ACTIONS, person)],
+        opt_outs=[OptOut(*found) for found in tx.all(_PERSONS_OPT_OUTS, person * 2)],
+        live=[Live(*found) for found in tx.all(_PERSONS_ACTIONS, person * 2)],
     )
     return action if reason is None else replace(action, status=SUPPRESSED, reason=reason)
 

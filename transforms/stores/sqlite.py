@@ -1,24 +1,26 @@
-"""A SQLite file that several processes may use: opening, versions, transactions, and errors a user understands.
+"""The database of the stores as one SQLite file: opening, versions, transactions, and errors a user understands.
 
-Each store is one file with its own ``Schema``: a list of migrations, of which the missing ones are applied when the
-file is opened. Write-ahead logging lets readers and one writer work at once; a writer that finds another waits up to
-``timeout`` seconds. A commit is on the disk when it returns, because an intent that could be lost is no intent.
+Write-ahead logging lets readers and one writer work at once; a writer that finds another waits up to ``timeout``
+seconds. A commit is on the disk when it returns, because an intent that could be lost is no intent. A unit of work is
+run once: a writer holds the write lock from its start.
 """
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 from contracts.errors import LockedError, OutputError
-
-DEFAULT_TIMEOUT = 30.0
-"""Seconds to wait for another process's transaction."""
+from transforms.stores.database import DEFAULT_TIMEOUT, STORE_FILE, Row, Schema, Transaction
+from transforms.stores.layout import applied_migrations, apply_migrations, create_migrations
+from transforms.stores.owners import FileOwner, Owner
 
 _OURS = 0x5741594C
 """Written into the header of each file, so that a foreign database is refused and not migrated."""
@@ -26,46 +28,39 @@ _OURS = 0x5741594C
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _PAUSE = 0.05
 
-
-@dataclass(frozen=True, slots=True)
-class Migration:
-    """One step of a store's layout. Steps are applied in order, once; a committed one is never edited."""
-
-    description: str
-    statements: tuple[str, ...]
+T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Schema:
-    """``name`` tells what the file is; a file of another name is refused. Version n is the n-th migration."""
-
-    name: str
-    migrations: tuple[Migration, ...]
-
-
-class Database:
-    """One connection to one file, for one user at a time; safe to hand from thread to thread.
+class SqliteDatabase:
+    """``Database`` on one file.
 
     Args:
-        path: the file; its folder is made.
-        schema: the layout this code knows.
+        path: the file; its folder is made. Beside it stands a folder of the lock files of its owners.
+        schema: the layout of the store that opens it.
         timeout: seconds to wait for another process.
 
     Raises:
         LockedError: another process holds the file longer than ``timeout``.
-        OutputError: the file is no such store, is damaged, cannot be written, or is of a newer version.
+        OutputError: the file is of something else, is damaged, cannot be written, or is of a newer version.
     """
 
     def __init__(self, path: Path, schema: Schema, timeout: float = DEFAULT_TIMEOUT) -> None:
         self.path = path
+        self.label = str(path)
         self._timeout = timeout
         self._mutex = threading.RLock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"{path.parent} cannot be made: {error.strerror}") from error
+        if path.name == STORE_FILE:
+            # imported here: it opens a database itself
+            from transforms.stores.takeover import take_over
+
+            take_over(path, timeout)
         with self._translated():
             self._connection = sqlite3.connect(path, timeout=timeout, isolation_level=None, check_same_thread=False)
+        self._transaction = _SqliteTransaction(self._connection)
         try:
             with self._translated():
                 self._prepare(schema)
@@ -76,29 +71,29 @@ class Database:
     def close(self) -> None:
         self._connection.close()
 
-    @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction that may write: all of it happens, or nothing. It holds the write lock from its start."""
+    def write(self, work: Callable[[Transaction], T]) -> T:
         with self._mutex, self._translated():
-            connection = self._connection
-            connection.execute("BEGIN IMMEDIATE")
+            self._connection.execute("BEGIN IMMEDIATE")
             try:
-                yield connection
+                result = work(self._transaction)
+                self._connection.execute("COMMIT")
             except BaseException:
-                connection.execute("ROLLBACK")
+                # SQLite itself has undone what could not be written, a full disk for instance
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
                 raise
-            connection.execute("COMMIT")
+            return result
 
-    @contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection]:
-        """One transaction that only reads, and sees one state of the file."""
+    def read(self, work: Callable[[Transaction], T]) -> T:
         with self._mutex, self._translated():
-            connection = self._connection
-            connection.execute("BEGIN")
+            self._connection.execute("BEGIN")
             try:
-                yield connection
+                return work(self._transaction)
             finally:
-                connection.execute("COMMIT")
+                self._connection.execute("COMMIT")
+
+    def own(self) -> Owner:
+        return FileOwner(self.path.with_name(f"{self.path.name}.owners"))
 
     # --- opening ------------------------------------------------------------------------------------------------
 
@@ -108,51 +103,29 @@ class Database:
         connection.execute("PRAGMA temp_store = MEMORY")
         # what is erased must not stay in free pages
         connection.execute("PRAGMA secure_delete = ON")
-        self._check_owner(connection)
+        self._check_owner()
         self._use_wal(connection)
         connection.execute("PRAGMA synchronous = FULL")
         # 32 MB of log rather than 4: a page of an index that changes again and again is copied back an eighth as often
         connection.execute("PRAGMA wal_autocheckpoint = 8192")
-        if self._applied(connection, schema) == len(schema.migrations):
-            return
-        with self.writing():
-            # Read again: another process may have opened the new file at the same moment.
-            self._check_owner(connection)
-            applied = self._applied(connection, schema)
-            connection.execute(f"PRAGMA application_id = {_OURS}")
-            connection.execute(
-                "CREATE TABLE IF NOT EXISTS migrations"
-                " (store TEXT NOT NULL, version INTEGER NOT NULL, description TEXT NOT NULL,"
-                " PRIMARY KEY (store, version))"
-            )
-            for number, migration in enumerate(schema.migrations[applied:], start=applied + 1):
-                for statement in migration.statements:
-                    connection.execute(statement)
-                connection.execute(
-                    "INSERT INTO migrations VALUES (?, ?, ?)", (schema.name, number, migration.description)
-                )
+        if self._applied(self._transaction, schema) < len(schema.migrations):
+            self.write(lambda tx: self._migrate(tx, schema))
 
-    def _check_owner(self, connection: sqlite3.Connection) -> None:
-        owner: int = connection.execute("PRAGMA application_id").fetchone()[0]
-        tables: int = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if owner != _OURS and tables:
+    def _migrate(self, tx: Transaction, schema: Schema) -> None:
+        # Read again: another process may have opened the new file at the same moment.
+        self._check_owner()
+        self._connection.execute(f"PRAGMA application_id = {_OURS}")
+        create_migrations(tx)
+        apply_migrations(tx, schema, self._applied(tx, schema))
+
+    def _check_owner(self) -> None:
+        if is_foreign(self._connection):
             raise OutputError(f"{self.path} is a database of something else", hint="choose another output folder")
 
-    def _applied(self, connection: sqlite3.Connection, schema: Schema) -> int:
-        """How many migrations the file has; refuses a file of another store or of a newer version."""
-        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'migrations'").fetchone():
+    def _applied(self, tx: Transaction, schema: Schema) -> int:
+        if not tx.one("SELECT 1 FROM sqlite_master WHERE name = 'migrations'"):
             return 0
-        rows = dict(connection.execute("SELECT store, max(version) FROM migrations GROUP BY store").fetchall())
-        if rows and schema.name not in rows:
-            raise OutputError(f"{self.path} holds {', '.join(rows)}, not {schema.name}")
-        version: int = rows.get(schema.name, 0)
-        if version > len(schema.migrations):
-            raise OutputError(
-                f"{self.path} has layout {version} of {schema.name}; this version of Wayline knows"
-                f" {len(schema.migrations)}",
-                hint="use the version of Wayline that wrote it, or a newer one",
-            )
-        return version
+        return applied_migrations(tx, schema, self.label)
 
     def _use_wal(self, connection: sqlite3.Connection) -> None:
         """Switch to write-ahead logging. SQLite does not wait for a lock here by itself, so we do."""
@@ -168,21 +141,68 @@ class Database:
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
-        try:
+        with translated(self.path, self._timeout):
             yield
-        except sqlite3.OperationalError as error:
-            if _code(error) in _BUSY:
-                raise LockedError(
-                    f"{self.path} is locked by another process, for more than {self._timeout:g} s",
-                    hint="wait for the other run to end, or stop it",
-                ) from error
-            raise OutputError(f"{self.path} cannot be used: {error}") from error
-        except sqlite3.DatabaseError as error:
-            if _code(error) in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-                raise OutputError(
-                    f"{self.path} is damaged, or no database: {error}", hint="restore it from a copy"
-                ) from error
-            raise
+
+
+class _SqliteTransaction:
+    """``Transaction`` on a connection: the texts as they are, lists as JSON."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def execute(self, sql: str, values: Sequence[object] = ()) -> int:
+        return self._connection.execute(_for_sqlite(sql), _bound(values)).rowcount
+
+    def execute_many(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
+        self._connection.executemany(_for_sqlite(sql), rows)
+
+    def load(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+        marks = ", ".join("?" * len(columns))
+        self._connection.executemany(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})", rows)
+
+    def all(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
+        return self._connection.execute(_for_sqlite(sql), _bound(values)).fetchall()
+
+    def one(self, sql: str, values: Sequence[object] = ()) -> Row | None:
+        row: Row | None = self._connection.execute(_for_sqlite(sql), _bound(values)).fetchone()
+        return row
+
+
+@lru_cache(maxsize=1_000)
+def _for_sqlite(sql: str) -> str:
+    return sql.replace("IN ??", "IN (SELECT value FROM json_each(?))")
+
+
+def _bound(values: Sequence[object]) -> Sequence[object]:
+    if list not in map(type, values):
+        return values
+    return [json.dumps(value) if type(value) is list else value for value in values]
+
+
+def is_foreign(connection: sqlite3.Connection) -> bool:
+    """Whether a file has content that Wayline did not make."""
+    owner: int = connection.execute("PRAGMA application_id").fetchone()[0]
+    tables: int = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    return owner != _OURS and tables > 0
+
+
+@contextmanager
+def translated(path: Path, timeout: float) -> Iterator[None]:
+    """What SQLite raises about ``path``, in words for its user."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if _code(error) in _BUSY:
+            raise LockedError(
+                f"{path} is locked by another process, for more than {timeout:g} s",
+                hint="wait for the other run to end, or stop it",
+            ) from error
+        raise OutputError(f"{path} cannot be used: {error}") from error
+    except sqlite3.DatabaseError as error:
+        if _code(error) in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+            raise OutputError(f"{path} is damaged, or no database: {error}", hint="restore it from a copy") from error
+        raise
 
 
 def _code(error: sqlite3.Error) -> int:

@@ -21,9 +21,10 @@ from contracts.documents import parse
 from contracts.errors import ConfigurationError, OutputError
 from contracts.event import SECOND
 from transforms.channels.base import Channel, Message, PermanentError, TransientError, UncertainError
-from transforms.channels.config import ChannelConfig, SecretReference, open_channel, parse_channels
+from transforms.channels.config import ChannelConfig, open_channel, parse_channels
 from transforms.channels.delivery import BREAK_AFTER, Delivery
 from transforms.channels.file import FileChannel
+from transforms.secret import SecretReference
 
 
 def a_message(n: int = 1) -> Message:

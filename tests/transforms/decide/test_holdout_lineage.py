@@ -16,6 +16,7 @@ from transforms.identity.ids import canonical_id, strand_id
 from transforms.journey.facts import FACTS
 from transforms.journey.ontology import load_ontology
 from transforms.journey.worker import JourneySettings, JourneyWorker
+from transforms.stores.database import STORE_FILE, StoreAddress
 from transforms.stores.effects import open_effects
 
 T0 = 1_704_067_200_000_000
@@ -53,7 +54,7 @@ def visits(number: int, login: bool) -> list[StrandRecord]:
 def decisions(out: Path, *, login: bool) -> list[Decision]:
     features, scores = feature_tables(feature_columns(), ())
     settings = JourneySettings(ONTOLOGY, POLICIES, 48 * HOUR, 1, "live", 365 * DAY, features, scores)
-    store = open_effects(out / "effects.sqlite")
+    store = open_effects(StoreAddress(out / STORE_FILE))
     records = tuple(record for number in range(PEOPLE) for record in visits(number, login))
     try:
         worker = JourneyWorker(settings, None, store, lambda: 0)

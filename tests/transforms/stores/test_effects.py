@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import sqlite3
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from store_world import ROOT, MakePlace, Place, another
 
 from contracts import wire
-from contracts.errors import LockedError, OutputError
+from contracts.errors import OutputError
 from contracts.event import DAY, HOUR
 from contracts.exchange import Action, Candidate, Decision, History, Outcome
 from transforms.stores.effects import DRY_RUN, EffectStore, Guards, PlannedAction, SendCap, Standing, open_effects
@@ -57,13 +55,8 @@ def a_plan(n: int, *, decided_at: int | None = None, purpose: str | None = "emai
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "stores" / "effects.sqlite"
-
-
-@pytest.fixture
-def store(path: Path) -> Iterator[EffectStore]:
-    opened = open_effects(path, timeout=2)
+def store(place: Place) -> Iterator[EffectStore]:
+    opened = open_effects(place.address, timeout=5)
     yield opened
     opened.close()
 
@@ -87,9 +80,9 @@ def test_the_first_claim_of_a_decision_wins(store: EffectStore) -> None:
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.lists(st.tuples(st.integers(0, 6), st.sampled_from("abc")), max_size=6), max_size=6))
 def test_claims_equal_a_dictionary_that_never_overwrites(
-    tmp_path_factory: pytest.TempPathFactory, batches: list[list[tuple[int, str]]]
+    make_place: MakePlace, batches: list[list[tuple[int, str]]]
 ) -> None:
-    store = open_effects(tmp_path_factory.mktemp("effects") / "effects.sqlite")
+    store = open_effects(make_place().address)
     oracle: dict[int, Decision] = {}
     for batch in batches:
         asked = [a_decision(n, stage=stage) for n, stage in batch]
@@ -126,17 +119,17 @@ def test_an_intent_is_recorded_once(store: EffectStore) -> None:
     assert store.advance([], ["a1"]) == frozenset()
 
 
-def test_an_action_of_a_living_process_is_left_to_it(store: EffectStore, path: Path) -> None:
+def test_an_action_of_a_living_process_is_left_to_it(store: EffectStore, place: Place) -> None:
     store.claim_actions([a_plan(1)], GUARDS)
-    other = open_effects(path)
+    other = open_effects(place.address)
     action, mine = other.claim_actions([a_plan(1)], GUARDS)[0]
     assert (action.status, mine) == ("pending", False)
     assert other.advance([], ["a1"]) == frozenset()
     other.close()
 
 
-def test_a_claim_without_intent_is_taken_over_from_the_dead(store: EffectStore, path: Path) -> None:
-    other = open_effects(path)
+def test_a_claim_without_intent_is_taken_over_from_the_dead(store: EffectStore, place: Place) -> None:
+    other = open_effects(place.address)
     other.claim_decisions([a_decision(1)])
     other.claim_actions([a_plan(1)], GUARDS)
     other.close()
@@ -144,8 +137,8 @@ def test_a_claim_without_intent_is_taken_over_from_the_dead(store: EffectStore, 
     assert store.claim_actions([a_plan(1)], GUARDS)[0].mine
 
 
-def test_an_intent_of_the_dead_is_in_doubt_and_not_sent(store: EffectStore, path: Path) -> None:
-    other = open_effects(path)
+def test_an_intent_of_the_dead_is_in_doubt_and_not_sent(store: EffectStore, place: Place) -> None:
+    other = open_effects(place.address)
     other.claim_actions([a_plan(1)], GUARDS)
     other.advance([], ["a1"])
     other.close()
@@ -155,8 +148,8 @@ def test_an_intent_of_the_dead_is_in_doubt_and_not_sent(store: EffectStore, path
         assert (action.status, action.attempts, mine) == ("in_doubt", 1, False)
 
 
-def test_an_intent_of_the_dead_is_sent_again_where_the_channel_allows_it(store: EffectStore, path: Path) -> None:
-    other = open_effects(path)
+def test_an_intent_of_the_dead_is_sent_again_where_the_channel_allows_it(store: EffectStore, place: Place) -> None:
+    other = open_effects(place.address)
     other.claim_actions([a_plan(1), a_plan(2)], GUARDS)
     other.advance([], ["a1", "a2"])
     other.close()
@@ -167,8 +160,8 @@ def test_an_intent_of_the_dead_is_sent_again_where_the_channel_allows_it(store: 
     assert (action.status, mine) == ("in_doubt", False), "what may have been sent is never called suppressed"
 
 
-def test_a_pending_action_that_became_stale_is_suppressed(store: EffectStore, path: Path) -> None:
-    other = open_effects(path)
+def test_a_pending_action_that_became_stale_is_suppressed(store: EffectStore, place: Place) -> None:
+    other = open_effects(place.address)
     other.claim_actions([a_plan(1), a_plan(2)], GUARDS)
     other.close()
     assert (
@@ -272,81 +265,36 @@ def test_purge_erases_up_to_a_time_and_only_these_strands(store: EffectStore) ->
     assert store.advance([], ["a1", "a9"]) == {"a9"}, "an erased action is not sent"
 
 
-# --- the file ----------------------------------------------------------------------------------------------------
+# --- the database ----------------------------------------------------------------------------------------------------
 
 
-def test_another_process_that_holds_the_file_is_reported_as_a_lock(store: EffectStore, path: Path) -> None:
-    holder = sqlite3.connect(path, isolation_level=None)
-    holder.execute("BEGIN EXCLUSIVE")
-    impatient = open_effects(path, timeout=0.1)
-    with pytest.raises(LockedError, match=r"effects\.sqlite is locked by another process"):
-        impatient.claim_decisions([a_decision(1)])
-    holder.execute("ROLLBACK")
-    assert impatient.claim_decisions([a_decision(1)]) == [a_decision(1)]
-    impatient.close()
-    holder.close()
-
-
-def test_a_file_in_exclusive_mode_is_reported_as_a_lock(path: Path) -> None:
-    path.parent.mkdir()
-    holder = sqlite3.connect(path, isolation_level=None)
-    holder.execute("PRAGMA locking_mode = EXCLUSIVE")
-    holder.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(LockedError):
-        open_effects(path, timeout=0.1)
-    holder.close()
-
-
-@pytest.mark.parametrize("content", [b"not a database, but long enough to look like a file of one" * 30, b"\0" * 4096])
-def test_a_file_that_is_no_database_is_refused(path: Path, content: bytes) -> None:
-    path.parent.mkdir()
-    path.write_bytes(content)
-    with pytest.raises(OutputError):
-        open_effects(path)
-
-
-def test_a_database_of_something_else_is_refused_and_left_alone(path: Path) -> None:
-    path.parent.mkdir()
-    foreign = sqlite3.connect(path)
-    foreign.execute("CREATE TABLE theirs (x)")
-    foreign.commit()
-    with pytest.raises(OutputError, match="something else"):
-        open_effects(path)
-    assert [row[0] for row in foreign.execute("SELECT name FROM sqlite_master")] == ["theirs"]
-    foreign.close()
-
-
-def test_a_newer_layout_is_refused(store: EffectStore, path: Path) -> None:
-    changer = sqlite3.connect(path)
-    changer.execute("INSERT INTO migrations VALUES ('effects', 99, 'from the future')")
-    changer.commit()
-    changer.close()
-    with pytest.raises(OutputError, match="layout 99"):
-        open_effects(path)
+def test_a_newer_layout_is_refused(store: EffectStore, place: Place) -> None:
+    place.behind("INSERT INTO migrations VALUES ('effects', 99, 'from the future')")
+    with pytest.raises(OutputError, match="layout 99 of effects"):
+        open_effects(place.address)
 
 
 _WRITER = """
 import sys
+sys.path[:0] = sys.argv[1].split(":")
 from dataclasses import replace
-from pathlib import Path
+from store_world import address_of
 from contracts import wire
 from contracts.exchange import Decision
 from transforms.stores.effects import open_effects
-path, packed = sys.argv[1:]
-first = wire.unpack(Decision, bytes.fromhex(packed))
-store = open_effects(Path(path))
+first = wire.unpack(Decision, bytes.fromhex(sys.argv[4]))
+store = open_effects(address_of(sys.argv[2:]))
 for start in range(0, 200, 20):
     numbers = range(start, start + 20)
     store.claim_decisions([replace(first, decision_id=f"d{n}", at=first.at + n) for n in numbers])
 """
 
 
-def test_two_processes_write_at_once_and_each_id_has_one_winner(path: Path) -> None:
-    packed = [wire.pack(a_decision(0, stage=who)).hex() for who in ("left", "right")]
-    root = Path(__file__).parents[3]
-    writers = [subprocess.Popen([sys.executable, "-c", _WRITER, str(path), one], cwd=root) for one in packed]
-    assert [writer.wait(timeout=60) for writer in writers] == [0, 0]
-    store = open_effects(path)
+def test_processes_write_at_once_and_each_id_has_one_winner(place: Place) -> None:
+    packed = [wire.pack(a_decision(0, stage=who)).hex() for who in ("left", "middle", "right")]
+    writers = [subprocess.Popen(another(_WRITER, place, one), cwd=ROOT) for one in packed]
+    assert [writer.wait(timeout=60) for writer in writers] == [0, 0, 0]
+    store = open_effects(place.address)
     kept = store.histories({"p1": ["s1"]})["p1"].decisions
     assert [decision.decision_id for decision in kept] == [f"d{n}" for n in range(200)]
     assert store.claim_decisions([a_decision(n, stage="later") for n in range(200)]) == list(kept)

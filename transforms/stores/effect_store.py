@@ -1,16 +1,15 @@
-"""The effect store in one SQLite file; see ``transforms.stores.effects`` for what it promises."""
+"""The effect store in the shared database; see ``transforms.stores.effects`` for what it promises."""
 
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from contracts.errors import OutputError
 from contracts.exchange import Action, Decision, History, Outcome
+from transforms.stores.database import Database, Migration, Schema, Transaction
 from transforms.stores.decision_code import DecisionCode, Word
 from transforms.stores.effects import (
     DRY_RUN,
@@ -28,8 +27,6 @@ from transforms.stores.effects import (
     Standing,
 )
 from transforms.stores.guards import LIVE, checked
-from transforms.stores.owners import Owner
-from transforms.stores.sqlite import DEFAULT_TIMEOUT, Database, Migration, Schema
 
 _ENCODING = 2
 """How ``decisions.body`` is written: 2 is ``decision_code``, whose words stand in ``words``."""
@@ -73,20 +70,18 @@ SCHEMA = Schema(
 
 _ACTION = "action_id, decision_id, person_id, anchor_strand, channel, template, status, reason, at, attempts"
 _OUTCOME = "outcome_id, action_id, person_id, anchor_strand, kind, at, received_at, value"
-_LISTED = "IN (SELECT value FROM json_each(?))"
 
 
-class SqliteEffectStore:
-    """``EffectStore`` on one file, for one user at a time.
+class StoredEffects:
+    """``EffectStore`` on a database, which it closes at the end."""
 
-    Args:
-        path: the database; beside it stands a folder of the lock files of its living users.
-        timeout: seconds to wait for another process that writes.
-    """
-
-    def __init__(self, path: Path, timeout: float = DEFAULT_TIMEOUT) -> None:
-        self._database = Database(path, SCHEMA, timeout)
-        self._owner = Owner(path.with_name(f"{path.name}.owners"))
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        try:
+            self._owner = database.own()
+        except BaseException:
+            database.close()
+            raise
         self._code = DecisionCode()
 
     def close(self) -> None:
@@ -98,40 +93,45 @@ class SqliteEffectStore:
     def claim_decisions(self, decisions: Sequence[Decision]) -> list[Decision]:
         if not decisions:
             return []
-        claimed: dict[str, Decision] = {}
-        with self._database.writing() as connection:
-            ids = json.dumps([decision.decision_id for decision in decisions])
-            for encoding, body in connection.execute(
-                f"SELECT encoding, body FROM decisions WHERE decision_id {_LISTED}", (ids,)
-            ):
-                stored = self._decoded(connection, encoding, body)
-                claimed[stored.decision_id] = stored
-            new: list[Decision] = []
-            for decision in decisions:
-                if decision.decision_id not in claimed:
-                    claimed[decision.decision_id] = decision
-                    new.append(decision)
-            rows = [(d.decision_id, d.anchor_strand, d.at, _ENCODING, self._code.encode(d)) for d in new]
-            connection.executemany("INSERT OR IGNORE INTO words VALUES (?, ?)", self._code.unsaved.items())
-            connection.executemany("INSERT INTO decisions VALUES (?, ?, ?, ?, ?)", rows)
+        claimed = self._database.write(lambda tx: self._claim_decisions(tx, decisions))
         self._code.saved()
         return [claimed[decision.decision_id] for decision in decisions]
 
+    def _claim_decisions(self, tx: Transaction, decisions: Sequence[Decision]) -> dict[str, Decision]:
+        claimed: dict[str, Decision] = {}
+        ids = [decision.decision_id for decision in decisions]
+        for encoding, body in tx.all("SELECT encoding, body FROM decisions WHERE decision_id IN ??", (ids,)):
+            stored = self._decoded(tx, encoding, body)
+            claimed[stored.decision_id] = stored
+        new: list[Decision] = []
+        for decision in decisions:
+            if decision.decision_id not in claimed:
+                claimed[decision.decision_id] = decision
+                new.append(decision)
+        rows = [(d.decision_id, d.anchor_strand, d.at, _ENCODING, self._code.encode(d)) for d in new]
+        tx.execute_many(
+            "INSERT INTO words VALUES (?, ?) ON CONFLICT (word) DO NOTHING", sorted(self._code.unsaved.items())
+        )
+        tx.load("decisions", ("decision_id", "anchor_strand", "at", "encoding", "body"), rows)
+        return claimed
+
     def histories(self, persons: Mapping[str, Collection[str]]) -> dict[str, History]:
-        owner_of = {strand: person for person, strands in persons.items() for strand in strands}
+        return self._database.read(lambda tx: self._histories(tx, persons))
+
+    def _histories(self, tx: Transaction, persons: Mapping[str, Collection[str]]) -> dict[str, History]:
         decisions: dict[str, list[Decision]] = defaultdict(list)
         actions: dict[str, list[Action]] = defaultdict(list)
-        with self._database.reading() as connection:
-            # A backfill into a new store asks for every person and finds nothing: spare it the look-ups.
-            if connection.execute("SELECT 1 FROM decisions LIMIT 1").fetchone():
-                strands = (json.dumps(list(owner_of)),)
-                for strand, encoding, body in connection.execute(
-                    f"SELECT anchor_strand, encoding, body FROM decisions WHERE anchor_strand {_LISTED}", strands
-                ):
-                    decisions[owner_of[strand]].append(self._decoded(connection, encoding, body))
-                for row in connection.execute(f"SELECT {_ACTION} FROM actions WHERE anchor_strand {_LISTED}", strands):
-                    action = _shown(Action(*row))
-                    actions[owner_of[action.anchor_strand]].append(action)
+        # A backfill into a new store asks for every person and finds nothing: spare it the look-ups.
+        if tx.one("SELECT 1 FROM decisions LIMIT 1"):
+            owner_of = {strand: person for person, strands in persons.items() for strand in strands}
+            strands = (list(owner_of),)
+            for strand, encoding, body in tx.all(
+                "SELECT anchor_strand, encoding, body FROM decisions WHERE anchor_strand IN ??", strands
+            ):
+                decisions[owner_of[strand]].append(self._decoded(tx, encoding, body))
+            for row in tx.all(f"SELECT {_ACTION} FROM actions WHERE anchor_strand IN ??", strands):
+                action = _shown(Action(*row))
+                actions[owner_of[action.anchor_strand]].append(action)
         return {
             person: History(
                 last_decided=max(decision.at for decision in decisions[person]),
@@ -145,53 +145,59 @@ class SqliteEffectStore:
 
     def note_persons(self, standings: Iterable[Standing]) -> None:
         noted = list(standings)
-        with self._database.writing() as connection:
-            connection.executemany(
+        strands = sorted((strand, standing.person_id, standing.at) for standing in noted for strand in standing.strands)
+        persons = sorted((standing.person_id, standing.at, json.dumps(standing.consent)) for standing in noted)
+
+        def note(tx: Transaction) -> None:
+            tx.execute_many(
                 "INSERT INTO strands VALUES (?, ?, ?) ON CONFLICT (strand_id) DO UPDATE"
-                " SET person_id = excluded.person_id, at = excluded.at WHERE excluded.at >= at",
-                ((strand, standing.person_id, standing.at) for standing in noted for strand in standing.strands),
+                " SET person_id = excluded.person_id, at = excluded.at WHERE excluded.at >= strands.at",
+                strands,
             )
-            connection.executemany(
+            tx.execute_many(
                 "INSERT INTO persons VALUES (?, ?, ?) ON CONFLICT (person_id) DO UPDATE"
-                " SET at = excluded.at, consent = excluded.consent WHERE excluded.at >= at",
-                ((standing.person_id, standing.at, json.dumps(standing.consent)) for standing in noted),
+                " SET at = excluded.at, consent = excluded.consent WHERE excluded.at >= persons.at",
+                persons,
             )
+
+        self._database.write(note)
 
     # --- actions ------------------------------------------------------------------------------------------------
 
     def claim_actions(self, planned: Sequence[PlannedAction], guards: Guards) -> list[Claimed]:
         if not planned:
             return []
-        claimed: dict[str, Claimed] = {}
-        with self._database.writing() as connection:
-            ids = json.dumps([plan.action.action_id for plan in planned])
-            stored = {
-                row[0]: (Action(*row[:-1]), row[-1])
-                for row in connection.execute(f"SELECT {_ACTION}, owner FROM actions WHERE action_id {_LISTED}", (ids,))
-            }
-            recorded: list[tuple[object, ...]] = []
-            for plan in _of_current_persons(connection, planned):
-                action_id = plan.action.action_id
-                if action_id in claimed:
-                    continue
-                if action_id in stored:
-                    claimed[action_id] = self._take_up(connection, *stored[action_id], plan, guards)
-                elif plan.action.status != PENDING:
-                    claimed[action_id] = Claimed(plan.action, False)
-                    recorded.append(_action_row(plan.action, plan.decided_at, None))
-                else:
-                    action = checked(connection, plan, guards)
-                    mine = action.status == PENDING
-                    claimed[action_id] = Claimed(action, mine)
-                    # Inserted at once, because the check of the next action counts it.
-                    connection.execute(
-                        _INSERT_ACTION, _action_row(action, plan.decided_at, self._owner.name if mine else None)
-                    )
-            connection.executemany(_INSERT_ACTION, recorded)
+        claimed = self._database.write(lambda tx: self._claim_actions(tx, planned, guards))
         return [claimed[plan.action.action_id] for plan in planned]
 
+    def _claim_actions(self, tx: Transaction, planned: Sequence[PlannedAction], guards: Guards) -> dict[str, Claimed]:
+        claimed: dict[str, Claimed] = {}
+        ids = [plan.action.action_id for plan in planned]
+        stored = {
+            row[0]: (Action(*row[:-1]), row[-1])
+            for row in tx.all(f"SELECT {_ACTION}, owner FROM actions WHERE action_id IN ??", (ids,))
+        }
+        recorded: list[tuple[object, ...]] = []
+        for plan in _of_current_persons(tx, planned):
+            action_id = plan.action.action_id
+            if action_id in claimed:
+                continue
+            if action_id in stored:
+                claimed[action_id] = self._take_up(tx, *stored[action_id], plan, guards)
+            elif plan.action.status != PENDING:
+                claimed[action_id] = Claimed(plan.action, False)
+                recorded.append(_action_row(plan.action, plan.decided_at, None))
+            else:
+                action = checked(tx, plan, guards)
+                mine = action.status == PENDING
+                claimed[action_id] = Claimed(action, mine)
+                # Inserted at once, because the check of the next action counts it.
+                tx.execute(_INSERT_ACTION, _action_row(action, plan.decided_at, self._owner.name if mine else None))
+        tx.load("actions", _ACTION_COLUMNS, recorded)
+        return claimed
+
     def _take_up(
-        self, connection: sqlite3.Connection, stored: Action, owner: str | None, plan: PlannedAction, guards: Guards
+        self, tx: Transaction, stored: Action, owner: str | None, plan: PlannedAction, guards: Guards
     ) -> Claimed:
         """What becomes of an action that is claimed already."""
         only_dry = stored.status == SUPPRESSED and stored.reason == DRY_RUN
@@ -206,102 +212,106 @@ class SqliteEffectStore:
         if not untouched and stored.channel not in guards.retry_in_doubt:
             found = replace(found, status=IN_DOUBT, reason="its sender died between intent and result")
         elif found.status == PENDING:
-            found = checked(connection, plan, guards)
+            found = checked(tx, plan, guards)
         if not untouched and found.status == SUPPRESSED:
             # Too late or forbidden now, but the first sending may have come through: do not claim that it did not.
             found = replace(found, status=IN_DOUBT, reason=f"not sent again: {found.reason}")
         mine = found.status == PENDING
         found = replace(found, attempts=stored.attempts)
-        connection.execute(
+        tx.execute(
             "UPDATE actions SET status = ?, reason = ?, person_id = ?, owner = ? WHERE action_id = ?",
             (found.status, found.reason, found.person_id, self._owner.name if mine else None, found.action_id),
         )
         return Claimed(found, mine)
 
     def advance(self, finished: Sequence[Action], starting: Sequence[str]) -> frozenset[str]:
-        started: set[str] = set()
         me = self._owner.name
-        with self._database.writing() as connection:
-            connection.executemany(
+        results = [(a.status, a.reason, a.at, a.attempts, a.action_id, me) for a in finished]
+
+        def record(tx: Transaction) -> frozenset[str]:
+            tx.execute_many(
                 "UPDATE actions SET status = ?, reason = ?, at = ?, attempts = ?, owner = NULL"
                 " WHERE action_id = ? AND owner = ?",
-                ((a.status, a.reason, a.at, a.attempts, a.action_id, me) for a in finished),
+                results,
             )
-            for action_id in starting:
-                changed = connection.execute(
+            return frozenset(
+                action_id
+                for action_id in starting
+                if tx.execute(
                     f"UPDATE actions SET status = '{SENDING}', attempts = attempts + 1"
                     f" WHERE action_id = ? AND owner = ? AND status = '{PENDING}'",
                     (action_id, me),
-                ).rowcount
-                if changed:
-                    started.add(action_id)
-        return frozenset(started)
+                )
+            )
+
+        return self._database.write(record)
 
     def unfinished(self) -> tuple[Decision, ...]:
-        with self._database.reading() as connection:
-            rows = connection.execute(
+        def look(tx: Transaction) -> tuple[Decision, ...]:
+            rows = tx.all(
                 "SELECT encoding, body FROM decisions JOIN actions USING (decision_id)"
                 " WHERE status IN ('pending', 'sending') ORDER BY decisions.at, decision_id"
-            ).fetchall()
-            return tuple(self._decoded(connection, encoding, body) for encoding, body in rows)
+            )
+            return tuple(self._decoded(tx, encoding, body) for encoding, body in rows)
+
+        return self._database.read(look)
 
     def find_action(self, action_id: str) -> Action | None:
-        with self._database.reading() as connection:
-            row = connection.execute(f"SELECT {_ACTION} FROM actions WHERE action_id = ?", (action_id,)).fetchone()
+        row = self._database.read(lambda tx: tx.one(f"SELECT {_ACTION} FROM actions WHERE action_id = ?", (action_id,)))
         return None if row is None else _shown(Action(*row))
 
     def action_counts(self) -> dict[str, int]:
         counts = dict.fromkeys(STATUSES, 0)
-        with self._database.reading() as connection:
-            for status, n in connection.execute("SELECT status, count(*) FROM actions GROUP BY status"):
-                counts[IN_DOUBT if status == SENDING else status] += n
+        for status, n in self._database.read(lambda tx: tx.all("SELECT status, count(*) FROM actions GROUP BY status")):
+            counts[IN_DOUBT if status == SENDING else status] += n
         return counts
 
     # --- outcomes, erasure --------------------------------------------------------------------------------------
 
     def put_outcomes(self, outcomes: Sequence[Outcome]) -> None:
-        with self._database.writing() as connection:
-            connection.executemany(
-                f"INSERT OR REPLACE INTO outcomes ({_OUTCOME}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    (o.outcome_id, o.action_id, o.person_id, o.anchor_strand, o.kind, o.at, o.received_at, o.value)
-                    for o in outcomes
-                ),
-            )
+        # of one id in a batch the last stands, whatever the order in which rows are written
+        newest = {o.outcome_id: o for o in outcomes}
+        rows = [
+            (o.outcome_id, o.action_id, o.person_id, o.anchor_strand, o.kind, o.at, o.received_at, o.value)
+            for _, o in sorted(newest.items())
+        ]
+        self._database.write(lambda tx: tx.execute_many(_PUT_OUTCOME, rows))
 
     def outcomes(self, strands: Collection[str]) -> tuple[Outcome, ...]:
-        with self._database.reading() as connection:
-            rows = connection.execute(
-                f"SELECT {_OUTCOME} FROM outcomes WHERE anchor_strand {_LISTED} ORDER BY at, outcome_id",
-                (json.dumps(list(strands)),),
-            ).fetchall()
+        listed = list(strands)
+        rows = self._database.read(
+            lambda tx: tx.all(
+                f"SELECT {_OUTCOME} FROM outcomes WHERE anchor_strand IN ?? ORDER BY at, outcome_id", (listed,)
+            )
+        )
         return tuple(Outcome(*row) for row in rows)
 
     def purge(self, strands: Collection[str], up_to: int) -> int:
-        listed = json.dumps(list(strands))
-        with self._database.writing() as connection:
+        listed = list(strands)
+
+        def erase(tx: Transaction) -> int:
             erased = 0
             for table, time in (("decisions", "at"), ("actions", "decided_at"), ("outcomes", "at")):
-                erased += connection.execute(
-                    f"DELETE FROM {table} WHERE anchor_strand {_LISTED} AND {time} <= ?", (listed, up_to)
-                ).rowcount
+                erased += tx.execute(f"DELETE FROM {table} WHERE anchor_strand IN ?? AND {time} <= ?", (listed, up_to))
             # who goes on is noted again by the next fold
-            connection.execute(f"DELETE FROM strands WHERE strand_id {_LISTED}", (listed,))
-            connection.execute("DELETE FROM persons WHERE person_id NOT IN (SELECT person_id FROM strands)")
-        return erased
+            tx.execute("DELETE FROM strands WHERE strand_id IN ??", (listed,))
+            tx.execute("DELETE FROM persons WHERE person_id NOT IN (SELECT person_id FROM strands)")
+            return erased
 
-    def _decoded(self, connection: sqlite3.Connection, encoding: int, body: bytes) -> Decision:
+        return self._database.write(erase)
+
+    def _decoded(self, tx: Transaction, encoding: int, body: bytes) -> Decision:
         if encoding != _ENCODING:
             raise OutputError(
-                f"{self._database.path} holds a decision in encoding {encoding}, which this version cannot read",
+                f"{self._database.label} holds a decision in encoding {encoding}, which this version cannot read",
                 hint="use the version of Wayline that wrote it, or a newer one",
             )
 
         def look_up(word: Word) -> bytes:
-            row = connection.execute("SELECT content FROM words WHERE word = ?", (word,)).fetchone()
+            row = tx.one("SELECT content FROM words WHERE word = ?", (word,))
             if row is None:
                 raise OutputError(
-                    f"{self._database.path} is damaged: a decision names a word that is not there",
+                    f"{self._database.label} is damaged: a decision names a word that is not there",
                     hint="restore it from a copy",
                 )
             content: bytes = row[0]
@@ -310,14 +320,19 @@ class SqliteEffectStore:
         return self._code.decode(body, look_up)
 
 
-_INSERT_ACTION = f"INSERT INTO actions ({_ACTION}, decided_at, owner) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_ACTION_COLUMNS = (*_ACTION.split(", "), "decided_at", "owner")
+_INSERT_ACTION = f"INSERT INTO actions ({', '.join(_ACTION_COLUMNS)}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_PUT_OUTCOME = (
+    f"INSERT INTO outcomes ({_OUTCOME}) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (outcome_id) DO UPDATE SET "
+    + ", ".join(f"{column} = excluded.{column}" for column in _OUTCOME.split(", ")[1:])
+)
 
 
-def _of_current_persons(connection: sqlite3.Connection, planned: Sequence[PlannedAction]) -> Iterator[PlannedAction]:
+def _of_current_persons(tx: Transaction, planned: Sequence[PlannedAction]) -> Iterator[PlannedAction]:
     """The plans under whom their strands belong to now."""
-    strands = json.dumps([plan.action.anchor_strand for plan in planned])
-    query = f"SELECT strand_id, person_id FROM strands WHERE strand_id {_LISTED}"
-    persons: dict[str, str] = dict(connection.execute(query, (strands,)))
+    strands = [plan.action.anchor_strand for plan in planned]
+    found = tx.all("SELECT strand_id, person_id FROM strands WHERE strand_id IN ??", (strands,))
+    persons: dict[str, str] = dict(found)
     for plan in planned:
         person = persons.get(plan.action.anchor_strand, plan.action.person_id)
         same = person == plan.action.person_id
