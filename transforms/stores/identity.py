@@ -1,0 +1,160 @@
+"""The identity store: the links of all time, who everybody is by them, and the mailbox that tells the strands.
+
+Beam has no cycles, so the identity graph has its own home. The stateless link stage reports links to it, in batches;
+the store resolves the neighbourhood of what changed with the pure core, in the transaction that stores the links, and
+writes down each strand whose assignment changed under a sequence number. A strand shard reads what is new since the
+last number it saw. Resolution is a pure function of the set of links, so neither the order of arrival, nor batches, nor
+several writers, nor repetition make a difference.
+
+What is promised, with ``resolve`` of ``transforms.identity.resolve`` as the measure:
+
+- **Without erasures** all answers are those of ``resolve`` on all links that were ever given, whatever their order,
+  batches, repetitions and writers, and whether they came by ``link`` or ``load``.
+- **Sequence numbers** are unique and ascending within a shard, in the order of commits: who has seen number n will
+  never find a smaller one that was not there before. A strand stands under its newest number only.
+- **Erasure.** A request covers what ``transforms.identity.erasure`` says by the links that are known when it arrives:
+  given in one batch with all links, the answers are those of ``resolve``. It leaves tombstones, one an identifier,
+  which never become earlier; evidence at or before them is deleted. A link that arrives later is cut by the tombstone
+  of its left end, and one that is older than the request of a known identifier may widen it, by the links that still
+  stand then. So a replay of what was erased brings nobody back: its strands are told again to erase, and its links do
+  not stay.
+- **Rules.** A store answers by the rules it was last resolved under. Under other rules ``link`` and ``load`` refuse
+  until ``reresolve`` was asked for by name.
+
+Identifiers are pseudonyms (keyed hashes) by the time they come here; so are tombstones, which keep the hash of the
+pseudonym alone once ``purge`` has said that the strands are erased elsewhere. Times are UTC microseconds of event time.
+
+Every method is one transaction. Errors: ``LockedError`` when another process holds the store too long or its server is
+away too long; ``OutputError`` when it cannot be used, or was written under other rules or with other shards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import NamedTuple, Protocol
+
+from contracts.event import Identifier
+from contracts.exchange import Assignment, Link
+from transforms.identity.graph import Links
+from transforms.identity.ids import DEFAULT_SHARDS
+from transforms.identity.neighbourhood import Neighbourhood
+from transforms.identity.resolve import EdgeRow, Resolution
+from transforms.identity.rules import IdentityRules, StrandKey
+from transforms.stores.database import DEFAULT_TIMEOUT, StoreAddress, open_database
+
+
+class Linked(NamedTuple):
+    """What a call changed.
+
+    Attributes:
+        links: links that are new, or whose evidence grew.
+        resolved: identifiers that were resolved again.
+        assignments: strands whose assignment is new or changed.
+    """
+
+    links: int
+    resolved: int
+    assignments: int
+
+
+NOTHING = Linked(0, 0, 0)
+
+
+class IdentityStore(Protocol):
+    """Links in, assignments out; see the module."""
+
+    def link(self, links: Iterable[Link]) -> Linked:
+        """Take links and resolve what they change.
+
+        Evidence of the same ends and kind is merged. A link that is known, and whose evidence does not grow, costs a
+        look-up; where only the last evidence grows, nothing is resolved unless a policy or a word of a person depends
+        on it.
+        """
+        ...
+
+    def load(self, links: Links, resolution: Resolution) -> Linked:
+        """Take the links of a backfill, resolved already, by the bulk path.
+
+        A store that is not empty resolves the union of both itself. Only changed assignments get a new sequence.
+
+        Args:
+            links: all links of the backfill.
+            resolution: of these links, under the rules of this store.
+        """
+        ...
+
+    def reresolve(self) -> Linked:
+        """Resolve everything under the rules that this store was opened with, which are in force from then on."""
+        ...
+
+    def erase(self, until: int, identifiers: Collection[Identifier] = (), persons: Collection[str] = ()) -> Linked:
+        """Erase persons up to a time, named by identifiers or by any id they were ever shown under."""
+        ...
+
+    def purge(self, strands: Collection[StrandKey], up_to: int) -> int:
+        """Forget the names of strands that were erased everywhere else; return how many were forgotten.
+
+        Concerns strands that a tombstone covers up to ``up_to`` and that nothing was seen of since; others are left.
+        """
+        ...
+
+    def compact(self) -> int:
+        """Shorten the ledger of crowded identifiers; return how many links went.
+
+        Of an identifier that links nothing because it was seen with more than ``crowd`` others, the first ``crowd`` + 1
+        links in the order of resolution stay; each further one becomes a sighting of its other end alone. No answer
+        about any person, strand or id changes; ``edges`` no longer lists those links, and the identifier stays crowded
+        whatever is erased or re-resolved. Merges and unlinks stay.
+        """
+        ...
+
+    def assignments_since(self, shard: int, sequence: int, limit: int = 1_000) -> list[Assignment]:
+        """The mailbox of a shard: what changed after a sequence number, ascending, at most ``limit``."""
+        ...
+
+    def assignments_of(self, strands: Collection[StrandKey]) -> dict[StrandKey, Assignment]:
+        """The assignments of strands; those that no link allows for are left out."""
+        ...
+
+    def person_of(self, ids: Collection[str]) -> dict[str, str]:
+        """Who has what was once shown as these ids (``canonical_id`` of any identifier); ids never made are left out.
+
+        An id resolves for ever: after a merge to the survivor, after a split to who holds its identifier now, after an
+        erasure to itself.
+        """
+        ...
+
+    def edges(self, identifiers: Collection[Identifier], limit: int = 1_000) -> list[EdgeRow]:
+        """The ledger of these identifiers: at most ``limit`` links, in their order, each with what became of it."""
+        ...
+
+    def neighbourhood_of(self, identifier: Identifier) -> Neighbourhood:
+        """The links that decide who an identifier is; resolving them, with or without one, explains it."""
+        ...
+
+    def erasures(self) -> dict[str, int]:
+        """The tombstones: canonical id to the time up to which its events are erased."""
+        ...
+
+    def close(self) -> None:
+        """Give up the connection."""
+        ...
+
+
+def open_identity(
+    address: StoreAddress, rules: IdentityRules, shards: int = DEFAULT_SHARDS, timeout: float = DEFAULT_TIMEOUT
+) -> IdentityStore:
+    """The identity store in the database ``address``.
+
+    Args:
+        rules: the rules in force.
+        shards: strand shards, the same number as events are keyed by; fixed when the store is first written.
+        timeout: seconds to wait for another process that writes, or for a server that does not answer.
+
+    Raises:
+        LockedError, OutputError, ConfigurationError: as ``open_database``.
+    """
+    from transforms.stores.identity_schema import SCHEMA
+    from transforms.stores.identity_store import StoredIdentity
+
+    return StoredIdentity(open_database(address, SCHEMA, timeout), rules, shards)

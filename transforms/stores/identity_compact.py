@@ -1,0 +1,88 @@
+"""What the identity store forgets: the long tail of crowded identifiers, and the names of who was erased."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from contracts.exchange import LINK_KINDS, MERGE, UNLINK
+from transforms.identity.demotion import CROWDED
+from transforms.identity.rules import IdentityRules, StrandKey
+from transforms.stores.database import Transaction
+from transforms.stores.identity_graph import StoredGraph
+from transforms.stores.identity_rows import Node
+from transforms.stores.identity_schema import KIND_CODES
+from transforms.stores.identity_write import write
+
+_WORDS = [KIND_CODES[kind] for kind in (MERGE, UNLINK)]
+
+
+def compact(tx: Transaction, rules: IdentityRules, shards: int) -> int:
+    """Keep of each crowded identifier the first ``crowd`` + 1 links and every word of a person about it."""
+    gone = 0
+    for (number,) in tx.all("SELECT number FROM identity_identifiers WHERE demoted = ? ORDER BY number", (CROWDED,)):
+        gone += _compact_one(tx, rules, shards, number)
+    return gone
+
+
+def _compact_one(tx: Transaction, rules: IdentityRules, shards: int, number: int) -> int:
+    graph = StoredGraph(tx, rules, shards)
+    (node,) = graph.numbered([number])
+    graph.complete([node])
+    kinds = [LINK_KINDS[code] for code in _WORDS]
+    edges = [edge for edge in node.edges if edge.right is not None and edge.link.kind not in kinds]
+    edges.sort(key=lambda edge: (edge.link.first_time, edge.link.first_event_id, edge.link.left, edge.link.right))
+    extra = edges[rules.crowd + 1 :]
+    if not extra:
+        return 0
+    node.compacted = node.dirty = True
+    for edge in extra:
+        graph.remove(edge)
+    graph.merge([edge.link for edge in extra])
+    graph.strands.clear()
+    write(graph, tx, rules)
+    return len(extra)
+
+
+def purge(graph: StoredGraph, tx: Transaction, rules: IdentityRules, strands: Collection[StrandKey], up_to: int) -> int:
+    """Forget strands that are erased up to a time, and the names that only they still need."""
+    graph.find({end for strand in strands for end in strand if end is not None})
+    gone: list[tuple[int, int]] = []
+    concerned: set[Node] = set()
+    pairs: list[tuple[Node, Node]] = []
+    forgotten = 0
+    for primary, login in set(strands):
+        node, user = graph.nodes.get(primary), None if login is None else graph.nodes.get(login)
+        subject = node if login is None else user
+        if node is None or subject is None or subject.erased is None or subject.erased > up_to:
+            continue
+        if user is None:
+            if node.first_seen is None and node.purged != node.erased:
+                node.purged, node.dirty = node.erased, True
+                concerned.add(node)
+                forgotten += 1
+        else:
+            pairs.append((user, node))
+    for user, node in pairs:
+        found = tx.one("SELECT 1 FROM identity_strands WHERE login = ? AND device = ?", (user.number, node.number))
+        seen = tx.one("SELECT 1 FROM identity_links WHERE left_no = ? AND right_no = ?", (user.number, node.number))
+        if found and not seen:
+            gone.append((user.number, node.number))
+            node.strands -= 1
+            node.dirty = True
+            concerned |= {user, node}
+            forgotten += 1
+    tx.execute_many("DELETE FROM identity_strands WHERE login = ? AND device = ?", sorted(gone))
+    write(graph, tx, rules)
+    _forget_names(tx, concerned)
+    return forgotten
+
+
+def _forget_names(tx: Transaction, nodes: Collection[Node]) -> None:
+    """Take the names of identifiers that nothing is left of but tombstones."""
+    numbers = sorted(node.number for node in nodes)
+    tx.execute(
+        "UPDATE identity_identifiers SET namespace = '', value = NULL WHERE number IN ?? AND first_seen IS NULL"
+        " AND purged = erased AND strands = 0"
+        " AND number NOT IN (SELECT login FROM identity_strands WHERE login IN ??)",
+        (numbers, numbers),
+    )

@@ -1,0 +1,363 @@
+"""The part of the stored graph that one unit of work looks at: read when needed, changed in memory, written at the end.
+
+It is the ``LinkSource`` of the walk through a neighbourhood. It reads all links of an identifier only while that one is
+not crowded, so that what it holds is bounded by the batch, by ``crowd`` and by the size of persons.
+
+What a batch changes is first merged into it (``merge``), then it says whom the changes put out of linking, or back into
+it (``flips``), and after an erasure it takes away the evidence that went (``cut``).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
+
+from contracts.event import Identifier
+from contracts.exchange import ALIAS, LINK_KINDS, MERGE, SEEN, UNLINK, Link
+from transforms.identity.demotion import CROWDED, DEMOTED, is_demoted
+from transforms.identity.ids import shard_of
+from transforms.identity.rules import CARRY_FORWARD, LAST_KNOWN, Bound, IdentityRules
+from transforms.stores.database import Row, Transaction
+from transforms.stores.identity_rows import Edge, EdgeKey, Node, link_of_row, merged, new_node
+from transforms.stores.identity_schema import LINK_COLUMNS, NODE_COLUMNS, NUMBERS, identifier_hash
+
+_NODES = f"SELECT {NODE_COLUMNS} FROM identity_identifiers"
+_LINKS = f"SELECT {LINK_COLUMNS} FROM identity_links"
+_BY_LAST = frozenset((LAST_KNOWN, CARRY_FORWARD))
+"""Rules of refused links whose last evidence the policy compares with that of others."""
+
+
+class StoredGraph:
+    """See the module. For one unit of work.
+
+    Args:
+        tx: the unit's transaction.
+        rules: the rules in force.
+        shards: how many strand shards there are.
+    """
+
+    def __init__(self, tx: Transaction, rules: IdentityRules, shards: int) -> None:
+        self._tx, self._rules, self._shards = tx, rules, shards
+        self.nodes: dict[Identifier, Node] = {}
+        self.edges: dict[EdgeKey, Edge] = {}
+        self.removed: dict[EdgeKey, Edge] = {}
+        self.strands: set[tuple[Node, Node]] = set()
+        """(login, device) of links that are new to the store: their strands may be."""
+        self.stale: set[Node] = set()
+        """Nodes that lost evidence and whose other evidence is not all here."""
+        self.last_number: int | None = None
+        """The greatest number given; None while none was."""
+        self._by_number: dict[int, Node] = {}
+        self._suspects: dict[Node, bool] = {}
+        """Nodes that may be demoted now; True: or that may not be any more."""
+
+    # --- reading ------------------------------------------------------------------------------------------------
+
+    def find(self, identifiers: Iterable[Identifier]) -> None:
+        """Read the nodes of identifiers, as far as they are stored."""
+        wanted: defaultdict[int, list[tuple[int, Identifier]]] = defaultdict(list)
+        for identifier in identifiers:
+            if identifier not in self.nodes:
+                hashed, rest = identifier_hash(identifier)
+                wanted[hashed].append((rest, identifier))
+        if not wanted:
+            return
+        for row in self._tx.all(f"{_NODES} WHERE hash IN ??", (sorted(wanted),)):
+            for rest, identifier in wanted[row[1]]:
+                if rest == row[2]:
+                    self._keep(Node.of_row(row, identifier))
+
+    def numbered(self, numbers: Collection[int]) -> list[Node]:
+        """Read the nodes of these numbers."""
+        missing = sorted(number for number in numbers if number not in self._by_number)
+        if missing:
+            for row in self._tx.all(f"{_NODES} WHERE number IN ??", (missing,)):
+                self._keep(Node.of_row(row, None))
+        return [self._by_number[number] for number in numbers]
+
+    def complete(self, nodes: Iterable[Node], *, left: bool = True, right: bool = True) -> None:
+        """Read the links that these are the left end of, the right end, or both."""
+        lefts, rights = [], []
+        for node in nodes:
+            if left and not node.left_loaded:
+                node.left_loaded = True
+                lefts.append(node.number)
+            if right and not node.right_loaded:
+                node.right_loaded = True
+                rights.append(node.number)
+        rows: list[Row] = []
+        if lefts:
+            rows += self._tx.all(f"{_LINKS} WHERE left_no IN ??", (lefts,))
+        if rights:
+            rows += self._tx.all(f"{_LINKS} WHERE right_no <> 0 AND right_no IN ??", (rights,))
+        self._take(rows)
+
+    def links_of(self, identifiers: Collection[Identifier]) -> Iterator[Link]:
+        """Every link with one of these as an end."""
+        nodes = [self.nodes[i] for i in identifiers if i in self.nodes]
+        self.complete(nodes)
+        may_link = self._rules.links_at_all
+        for node in nodes:
+            for edge in node.edges:
+                link = edge.link
+                if may_link(link.left.namespace) and (link.right is None or may_link(link.right.namespace)):
+                    yield link
+
+    def demoted(self, identifiers: Collection[Identifier]) -> Mapping[Identifier, str]:
+        """Those of these that link nothing, and why."""
+        nodes = self.nodes
+        return {i: nodes[i].demoted for i in identifiers if i in nodes and nodes[i].demoted}
+
+    def erased(self, identifiers: Collection[Identifier]) -> Mapping[Identifier, int]:
+        """The tombstones of these."""
+        found: dict[Identifier, int] = {}
+        for identifier in identifiers:
+            node = self.nodes.get(identifier)
+            if node is not None and node.erased is not None:
+                found[identifier] = node.erased
+        return found
+
+    def _keep(self, node: Node) -> Node:
+        self.nodes[node.identifier] = node
+        self._by_number[node.number] = node
+        return node
+
+    def _take(self, rows: Iterable[Row]) -> None:
+        rows = list(rows)
+        by_number = self._by_number
+        self.numbered({number for row in rows for number in row[:2] if number})
+        for row in rows:
+            left, right = by_number[row[0]], by_number[row[1]] if row[1] else None
+            key = (left.identifier, None if right is None else right.identifier, LINK_KINDS[row[2]])
+            if key in self.edges or key in self.removed:
+                continue
+            edge = self._put(Edge(left, right, link_of_row(row, key[0], key[1])))
+            edge.status, edge.rule, edge.conflict = row[8:]
+            edge.new = edge.dirty = False
+
+    def _put(self, edge: Edge) -> Edge:
+        self.edges[edge.key] = edge
+        edge.left.edges.append(edge)
+        if edge.right is not None:
+            edge.right.edges.append(edge)
+        return edge
+
+    # --- merging ------------------------------------------------------------------------------------------------
+
+    def merge(self, links: Collection[Link]) -> tuple[list[Edge], int]:
+        """Merge links, one a pair and kind; those whose change may change a person, and how many changed at all."""
+        ends = {end for link in links for end in (link.left, link.right) if end is not None}
+        self.find(ends)
+        for node in (self.nodes[end] for end in ends if end in self.nodes):
+            if node.nameless:
+                # it comes back with its name, and its strands are told what holds for them
+                node.nameless, node.purged = False, None
+                node.dirty = node.changed = True
+        self._load_pairs(links)
+        changed: list[Edge] = []
+        folded: dict[EdgeKey, Link] = {}
+        grown = 0
+        for link in links:
+            edge = self.edges.get((link.left, link.right, link.kind))
+            if edge is None:
+                left, right = self._node(link.left), None if link.right is None else self._node(link.right)
+                if right is not None and (left.compacted or right.compacted) and _may_fold(link):
+                    self._fold(link, left, right, folded)
+                    continue
+                changed.append(self._add(left, right, link))
+            else:
+                whole, lowers, raises = merged(edge.link, link)
+                if whole == edge.link:
+                    continue
+                edge.link, edge.dirty = whole, True
+                if lowers or whole.erase_before is not None or (raises and self._needs_last(edge)):
+                    changed.append(edge)
+                if lowers and edge.right is not None:
+                    self._suspects[edge.right] = True
+            grown += 1
+            edge = self.edges[(link.left, link.right, link.kind)]
+            for end in (edge.left, edge.right):
+                if end is not None:
+                    end.see(edge.link.first_time, edge.link.last_time)
+        if folded:
+            more, count = self.merge(list(folded.values()))
+            return changed + more, grown + count
+        return changed, grown
+
+    def _load_pairs(self, links: Iterable[Link]) -> None:
+        """Read the stored links of the same ends."""
+        lefts: set[Node] = set()
+        of_crowded: defaultdict[Node, set[int]] = defaultdict(set)
+        for link in links:
+            left = self.nodes.get(link.left)
+            if left is None or left.left_loaded:
+                continue
+            if left.demoted != CROWDED:
+                lefts.add(left)
+            elif link.right is None:
+                of_crowded[left].add(0)
+            elif link.right in self.nodes:
+                of_crowded[left].add(self.nodes[link.right].number)
+        self.complete(sorted(lefts, key=_number), right=False)
+        for left, rights in of_crowded.items():
+            sql = f"{_LINKS} WHERE left_no = ? AND right_no IN ??"
+            self._take(self._tx.all(sql, (left.number, sorted(rights))))
+
+    def _node(self, identifier: Identifier) -> Node:
+        node = self.nodes.get(identifier)
+        if node is None:
+            if self.last_number is None:
+                row = self._tx.one("SELECT number FROM identity_meta WHERE name = ?", (NUMBERS,))
+                self.last_number = row[0] if row else 0
+            self.last_number += 1
+            shard = int.from_bytes(shard_of(identifier, self._shards), "big")
+            node = self._keep(new_node(self.last_number, identifier, shard))
+        return node
+
+    def _add(self, left: Node, right: Node | None, link: Link) -> Edge:
+        edge = self._put(Edge(left, right, link))
+        if right is None:
+            return edge
+        is_known = self._rules.is_known
+        if is_known(link.left.namespace) and not is_known(right.identifier.namespace):
+            self.strands.add((left, right))
+        if link.kind != UNLINK and self._counted(edge) == 1:
+            for node in (left, right):
+                node.degree += 1
+                node.dirty = True
+                self._suspects.setdefault(node, False)
+        return edge
+
+    def _counted(self, edge: Edge) -> int:
+        """How many links of these ends count for the number of others that they were seen with."""
+        left, right, _ = edge.key
+        return sum((left, right, kind) in self.edges for kind in LINK_KINDS if kind != UNLINK)
+
+    def _fold(self, link: Link, left: Node, right: Node, folded: dict[EdgeKey, Link]) -> None:
+        """A link of an identifier whose ledger was compacted: a sighting of the other end, and its strand."""
+        is_known = self._rules.is_known
+        if is_known(link.left.namespace) and not is_known(right.identifier.namespace):
+            self.strands.add((left, right))
+        for node in (left, right):
+            node.see(link.first_time, link.last_time)
+            if not node.compacted:
+                alone = replace(link, left=node.identifier, right=None, kind=SEEN)
+                held = folded.get((node.identifier, None, SEEN))
+                folded[(node.identifier, None, SEEN)] = alone if held is None else merged(held, alone)[0]
+
+    def _needs_last(self, edge: Edge) -> bool:
+        """Whether somebody's person may depend on when a link was seen last."""
+        kind = edge.link.kind
+        return kind in (MERGE, UNLINK) or (kind == ALIAS and self._rules.alias_overrides) or edge.rule in _BY_LAST
+
+    # --- demotion -----------------------------------------------------------------------------------------------
+
+    def flips(self) -> set[Node]:
+        """The nodes that link no longer, or link again, or do not link for another reason, since the last call."""
+        suspects, self._suspects = self._suspects, {}
+        flipped: set[Node] = set()
+        bounded: list[tuple[Node, Bound]] = []
+        for node, freed in suspects.items():
+            if node.compacted:
+                continue
+            if node.degree > self._rules.crowd:
+                self._settle(node, CROWDED, flipped)
+                continue
+            bound = self._rules.namespaces[node.identifier.namespace].demote_after
+            if bound is None or node.degree <= bound.values:
+                self._settle(node, "", flipped)
+            elif freed or node.demoted != DEMOTED:
+                bounded.append((node, bound))
+        self.complete((node for node, _ in bounded), left=False)
+        for node, bound in bounded:
+            passed = is_demoted(self._rules, node.identifier, bound, self._logins(node))
+            self._settle(node, DEMOTED if passed else "", flipped)
+        return flipped
+
+    def _settle(self, node: Node, why: str, flipped: set[Node]) -> None:
+        if node.demoted != why:
+            node.demoted, node.dirty = why, True
+            flipped.add(node)
+
+    def _logins(self, node: Node) -> list[tuple[str, int]]:
+        """(namespace, first time) of each known identifier that a node is the right end of a link with."""
+        first: dict[Identifier, int] = {}
+        for edge in node.edges:
+            link = edge.link
+            if edge.right is node and link.kind != UNLINK and self._rules.is_known(link.left.namespace):
+                first[link.left] = min(link.first_time, first.get(link.left, link.first_time))
+        return [(login.namespace, time) for login, time in first.items()]
+
+    def beside(self, nodes: Collection[Node]) -> set[Identifier]:
+        """These and all that they are linked with."""
+        self.complete(nodes)
+        found = {node.identifier for node in nodes}
+        for node in nodes:
+            for edge in node.edges:
+                found.add(edge.link.left)
+                if edge.link.right is not None:
+                    found.add(edge.link.right)
+        return found
+
+    # --- erasure ------------------------------------------------------------------------------------------------
+
+    def bury(self, erasures: Iterable[tuple[Identifier, int]]) -> None:
+        """Set tombstones; an earlier one never replaces a later one."""
+        buried = []
+        for identifier, until in erasures:
+            node = self.nodes[identifier]
+            if node.erased is None or until > node.erased:
+                node.erased, node.dirty, node.changed = until, True, True
+                buried.append(node)
+        self.complete(buried, right=False)
+
+    def cut(self) -> set[Identifier]:
+        """Take away evidence at or before the tombstone of its left end; the ends of links that this changed."""
+        touched: set[Node] = set()
+        for edge in list(self.edges.values()):
+            link, until = edge.link, edge.left.erased
+            if link.erase_before is not None:
+                link = edge.link = replace(link, erase_before=None)
+            if until is None or link.first_time > until:
+                continue
+            ends = [node for node in (edge.left, edge.right) if node is not None]
+            if link.last_time <= until:
+                self.remove(edge)
+                if len(ends) == 2 and link.kind != UNLINK and self._counted(edge) == 0:
+                    for node in ends:
+                        node.degree -= 1
+            else:
+                edge.link = replace(link, first_time=link.last_time, first_event_id=link.last_event_id)
+                edge.dirty = True
+            touched.update(ends)
+        for node in touched:
+            self._look_again(node)
+            self._suspects[node] = True
+        return {node.identifier for node in touched}
+
+    def remove(self, edge: Edge) -> None:
+        """Take a link out of the ledger."""
+        del self.edges[edge.key]
+        edge.gone = True
+        if not edge.new:
+            self.removed[edge.key] = edge
+
+    def _look_again(self, node: Node) -> None:
+        """When a node was seen, by the evidence that is left."""
+        node.dirty = True
+        node.edges = [edge for edge in node.edges if not edge.gone]
+        if node.left_loaded and node.right_loaded:
+            node.first_seen = min((edge.link.first_time for edge in node.edges), default=None)
+            node.last_seen = max((edge.link.last_time for edge in node.edges), default=None)
+        else:
+            self.stale.add(node)
+
+
+def _number(node: Node) -> int:
+    return node.number
+
+
+def _may_fold(link: Link) -> bool:
+    """Whether a crowded end leaves nothing to say about the two together: no word of a person, no request."""
+    return link.kind not in (MERGE, UNLINK) and link.erase_before is None

@@ -1,0 +1,323 @@
+"""The bulk path of the identity store: everything resolved at once, written row by row in the order of the tables.
+
+A backfill into an empty store brings its own resolution. Otherwise all links are read, joined by the new ones, and
+resolved together; identifiers are then compared with what is stored, and only changed assignments get a new sequence.
+The links of a run are in memory at once, as columns, as they are when a run resolves them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import numpy as np
+
+from contracts.event import Identifier
+from contracts.exchange import LINK_KINDS, LOGOUT, UNLINK, Link
+from transforms.identity.demotion import CROWDED
+from transforms.identity.demotion import demoted as find_demoted
+from transforms.identity.graph import NEVER, NO_END, Column, Links, column
+from transforms.identity.ids import canonical_id, shard_of
+from transforms.identity.resolve import Resolution, resolve_collected
+from transforms.identity.rules import IdentityRules
+from transforms.stores.database import Row, Transaction
+from transforms.stores.identity import Linked
+from transforms.stores.identity_rows import link_of_row
+from transforms.stores.identity_schema import (
+    LINK_COLUMNS,
+    LINK_FIELDS,
+    NOBODY,
+    NODE_COLUMNS,
+    NODE_FIELDS,
+    NUMBERS,
+    RULES,
+    STRAND_FIELDS,
+    hash_of,
+    id_of,
+    to_bytes,
+    to_text,
+)
+from transforms.stores.identity_write import UPDATE_NODE, Sequences, move_strands, strands_of, write_last_number
+
+_LOGOUT, _UNLINK = LINK_KINDS.index(LOGOUT), LINK_KINDS.index(UNLINK)
+_VALUE, _DEMOTED, _ERASED, _PURGED, _PERSON, _HOLDER, _CARRY, _COMPACTED, _STRANDS, _SHARD, _SEQUENCE = (
+    NODE_FIELDS.index(name) for name in (
+        "value", "demoted", "erased", "purged", "person", "holder", "carry", "compacted", "strands", "shard", "sequence"
+    )
+)  # fmt: skip
+
+Hash = tuple[int, int]
+
+
+def load(tx: Transaction, links: Links, resolution: Resolution, rules: IdentityRules, shards: int) -> Linked:
+    """Take the links of a backfill; ``resolution`` is of these alone, and is used when the store is empty."""
+    if tx.one("SELECT 1 FROM identity_identifiers LIMIT 1"):
+        return resolve_all(tx, rules, shards, links)
+    return _Bulk(tx, links, resolution, shards, {}, [_hash(i) for i in links.identifiers]).write()
+
+
+def resolve_all(tx: Transaction, rules: IdentityRules, shards: int, more: Links | None = None) -> Linked:
+    """Resolve all that is stored, and more links with it, under rules that are in force from now on."""
+    old: dict[Hash, Row] = {(row[1], row[2]): row for row in tx.all(f"SELECT {NODE_COLUMNS} FROM identity_identifiers")}
+    names = {row[0]: Identifier(row[3], to_text(row[4])) for row in old.values() if row[4] is not None}
+    links = Links(rules)
+    aside: list[Row] = []
+    links.add_all(_stored(tx, names, rules, aside))
+    for identifier in names.values():
+        links.intern(identifier)
+    if more is not None:
+        links.add_all(_of_columns(more))
+    hashes = [_hash(identifier) for identifier in links.identifiers]
+    tombstones: dict[Identifier, int] = {}
+    compacted: dict[int, str] = {}
+    for index, key in enumerate(hashes):
+        row = old.get(key)
+        if row is not None:
+            if row[_ERASED] is not None:
+                tombstones[links.identifiers[index]] = row[_ERASED]
+            if row[_COMPACTED]:
+                compacted[index] = CROWDED
+    demoted: Mapping[Identifier, str] | None = None
+    if compacted:
+        out = find_demoted(links, rules) | compacted
+        demoted = {links.identifiers[index]: why for index, why in out.items()}
+    resolution = resolve_collected(links, rules, tombstones, demoted)
+    tx.execute("UPDATE identity_meta SET word = ? WHERE name = ?", (rules.version, RULES))
+    return _Bulk(tx, links, resolution, shards, old, hashes, aside).write()
+
+
+def _stored(tx: Transaction, names: Mapping[int, Identifier], rules: IdentityRules, aside: list[Row]) -> Iterator[Link]:
+    """All stored links; those that may not link under these rules are put aside."""
+    for row in tx.all(f"SELECT {LINK_COLUMNS} FROM identity_links"):
+        left, right = names[row[0]], names[row[1]] if row[1] else None
+        if rules.links_at_all(left.namespace) and (right is None or rules.links_at_all(right.namespace)):
+            yield link_of_row(row, left, right)
+        else:
+            aside.append((*row[:8], "", "", NOBODY))
+
+
+def _of_columns(links: Links) -> Iterator[Link]:
+    identifiers = links.identifiers
+    for edge, (left, right) in enumerate(zip(links.left, links.right, strict=True)):
+        yield Link(
+            identifiers[left],
+            None if right == NO_END else identifiers[right],
+            links.first_time[edge],
+            links.first_id[edge],
+            links.last_time[edge],
+            links.last_id[edge],
+            links.received[edge],
+            links.erase.get(edge),
+            LINK_KINDS[links.kind[edge]],
+        )
+
+
+def _hash(identifier: Identifier) -> Hash:
+    return hash_of(canonical_id(identifier))
+
+
+class _Bulk:
+    """Writes a whole resolution over what is stored.
+
+    Args:
+        links, resolution: everything.
+        old: the stored identifiers by their hash.
+        hashes: of each identifier of ``links``.
+        aside: rows of links that are kept, out of the ledger.
+    """
+
+    def __init__(
+        self,
+        tx: Transaction,
+        links: Links,
+        resolution: Resolution,
+        shards: int,
+        old: dict[Hash, Row],
+        hashes: list[Hash],
+        aside: Iterable[Row] = (),
+    ) -> None:
+        self._tx, self._links, self._resolution = tx, links, resolution
+        self._old = [old.pop(key, None) for key in hashes]
+        self._left_out = [row for row in old.values() if row[_VALUE] is not None]
+        self._hashes, self._aside = hashes, aside
+        self._erased = {links.index[identifier]: until for identifier, until in resolution.erasures()}
+        self._survivors = links.surviving(self._erased) if self._erased else links
+        self._shard = [int.from_bytes(shard_of(identifier, shards), "big") for identifier in links.identifiers]
+        self._numbers, self._fresh = self._numbered()
+
+    def write(self) -> Linked:
+        """Write what differs."""
+        persons, carried, pairs = self._answers()
+        new = self._new_pairs(pairs)
+        updates, fresh = self._rows(persons, carried, new)
+        updates += [_alone(row) for row in self._left_out]
+        before = {row[0]: row for row in self._old if row is not None} | {row[0]: row for row in self._left_out}
+        updates = [row for row in updates if row != before[row[0]]]
+        told = [row for row in updates if _says(row) != _says(before[row[0]])]
+        moved = strands_of(self._tx, [row[0] for row in told])
+        shard, numbers = self._shard, self._numbers
+        sequences = Sequences(self._tx)
+        for some in (
+            (row[_SHARD] for row in told),
+            (shard[index] for index in self._fresh),
+            (shard[device] for _, device in new),
+            (of_device for _, _, of_device in moved),
+        ):
+            sequences.want(some)
+        sequences.take()
+        again = {row[0] for row in told}
+        self._tx.execute_many(
+            UPDATE_NODE,
+            (
+                (*row[3:-1], sequences.next(row[_SHARD]) if row[0] in again else row[_SEQUENCE], row[0])
+                for row in sorted(updates)
+            ),
+        )
+        self._tx.load("identity_identifiers", NODE_FIELDS, ((*row, sequences.next(row[_SHARD])) for row in fresh))
+        self._tx.load(
+            "identity_strands",
+            STRAND_FIELDS,
+            (
+                (login, number, at, sequences.next(at))
+                for login, number, at in sorted((numbers[login], numbers[d], shard[d]) for login, d in new)
+            ),
+        )
+        move_strands(self._tx, moved, sequences)
+        if any(row is not None for row in self._old) or self._left_out:
+            self._tx.execute("DELETE FROM identity_links")
+        self._tx.load("identity_links", LINK_FIELDS, self._link_rows())
+        self._tx.load("identity_links", LINK_FIELDS, sorted(self._aside))
+        return Linked(len(self._links.left), len(shard), len(told) + len(self._fresh) + len(new) + len(moved))
+
+    def _numbered(self) -> tuple[list[int], list[int]]:
+        """The number of each identifier, and which identifiers are new, ascending by number.
+
+        New ones are numbered in the order of their hashes, so that the index of these is written from left to right.
+        """
+        numbers = [0 if row is None else int(row[0]) for row in self._old]
+        fresh = [index for index, number in enumerate(numbers) if not number]
+        fresh.sort(key=self._hashes.__getitem__)
+        row = self._tx.one("SELECT number FROM identity_meta WHERE name = ?", (NUMBERS,))
+        for number, index in enumerate(fresh, start=1 + (row[0] if row else 0)):
+            numbers[index] = number
+        write_last_number(self._tx, max(numbers, default=0))
+        return numbers, fresh
+
+    def _answers(self) -> tuple[list[int], set[int], list[tuple[int, int]]]:
+        """The person of each identifier by number, which are carried, and the strands of logins as (login, device)."""
+        index, numbers = self._links.index, self._numbers
+        by_id = {id_of(*key): number for key, number in zip(self._hashes, numbers, strict=True)}
+        persons: list[int] = []
+        carried: set[int] = set()
+        pairs: list[tuple[int, int]] = []
+        for assignment in self._resolution.assignments():
+            if assignment.login is None:
+                if assignment.carry:
+                    carried.add(len(persons))
+                persons.append(by_id[assignment.steps[0][1]])
+            else:
+                pairs.append((index[assignment.login], index[assignment.primary]))
+        self._by_id = by_id
+        return persons, carried, pairs
+
+    def _new_pairs(self, pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        numbers = self._numbers
+        stored = set(self._tx.all("SELECT login, device FROM identity_strands"))
+        return [pair for pair in pairs if (numbers[pair[0]], numbers[pair[1]]) not in stored] if stored else pairs
+
+    def _rows(
+        self, persons: list[int], carried: set[int], new: list[tuple[int, int]]
+    ) -> tuple[list[Row], Iterator[Row]]:
+        """The rows of identifiers that are stored, and those, without their sequence, of new ones."""
+        links, identifiers, resolution = self._survivors, self._links.identifiers, self._resolution
+        count = len(identifiers)
+        first = links.first_times()
+        seen = (first != NEVER).tolist()
+        firsts, lasts = first.tolist(), _last_times(links).tolist()
+        degrees = _degrees(links).tolist()
+        strands = np.bincount([device for _, device in new], minlength=count).tolist() if new else [0] * count
+        demoted = {self._links.index[identifier]: why for identifier, why in resolution.demoted()}
+
+        def row(index: int) -> Row:
+            old, (namespace, value), person = self._old[index], identifiers[index], persons[index]
+            holder = self._by_id[resolution.person_of(identifiers[index])] if index in carried else person
+            return (
+                self._numbers[index],
+                *self._hashes[index],
+                namespace,
+                to_bytes(value),
+                firsts[index] if seen[index] else None,
+                lasts[index] if seen[index] else None,
+                degrees[index],
+                demoted.get(index, ""),
+                self._erased.get(index),
+                None if old is None or old[_VALUE] is None else old[_PURGED],
+                person,
+                holder,
+                int(index in carried),
+                0 if old is None else old[_COMPACTED],
+                strands[index] + (0 if old is None else old[_STRANDS]),
+                self._shard[index],
+            )
+
+        stored = [(*row(i), old[_SEQUENCE]) for i, old in enumerate(self._old) if old is not None]
+        return stored, (row(index) for index in self._fresh)
+
+    def _link_rows(self) -> Iterator[Row]:
+        """The rows of all links that are left, in the order of the table."""
+        links, numbers = self._survivors, np.array([*self._numbers, NOBODY], dtype=np.int64)
+        left, right = numbers[column(links.left)], numbers[column(links.right)]
+        verdicts = self._verdicts(len(links.left))
+        lefts, rights = left.tolist(), right.tolist()
+        for edge in np.lexsort((links.kind_column(), right, left)).tolist():
+            first, last = links.first_id[edge], links.last_id[edge]
+            yield (
+                lefts[edge],
+                rights[edge],
+                links.kind[edge],
+                links.first_time[edge],
+                to_bytes(first),
+                links.last_time[edge],
+                None if last == first else to_bytes(last),
+                links.received[edge],
+                *verdicts[edge],
+            )
+
+    def _verdicts(self, count: int) -> list[tuple[str, str, int]]:
+        """(status, rule, conflict) of each link."""
+        links, index, numbers = self._survivors, self._links.index, self._numbers
+        verdicts = [("", "", NOBODY)] * count
+        paired = np.flatnonzero((column(links.right) != NO_END) & (links.kind_column() != _LOGOUT)).tolist()
+        for edge, row in zip(paired, self._resolution.edges(), strict=True):
+            conflict = NOBODY if row.conflict is None else numbers[index[row.conflict]]
+            verdicts[edge] = (row.status, row.rule, conflict)
+        return verdicts
+
+
+def _says(row: Row) -> Row:
+    """What of an identifier's row its assignments are made of."""
+    return (row[_VALUE] is None, row[_ERASED], row[_PERSON], row[_CARRY])
+
+
+def _alone(row: Row) -> Row:
+    """The row of an identifier that may not link any more."""
+    fields = list(row)
+    fields[_PERSON] = fields[_HOLDER] = row[0]
+    fields[_CARRY], fields[_DEMOTED] = 0, ""
+    return tuple(fields)
+
+
+def _last_times(links: Links) -> Column:
+    last = np.full(len(links.identifiers), np.iinfo(np.int64).min)
+    times, left, right = column(links.last_time), column(links.left), column(links.right)
+    paired = right != NO_END
+    np.maximum.at(last, left, times)
+    np.maximum.at(last, right[paired], times[paired])
+    return last
+
+
+def _degrees(links: Links) -> Column:
+    """How many pairs each identifier is an end of, as demotion counts them."""
+    left, right = column(links.left), column(links.right)
+    counted = np.flatnonzero((right != NO_END) & (links.kind_column() != _UNLINK))
+    pairs = np.unique((left[counted] << 32) | right[counted])
+    return np.bincount(np.concatenate((pairs >> 32, pairs & 0xFFFFFFFF)), minlength=len(links.identifiers))

@@ -1,0 +1,99 @@
+"""The layout of the identity store, and how names and ids are written in it.
+
+An identifier has a number, and every other table speaks of numbers: new rows then stand beside each other, so that what
+a link costs does not grow with the graph. The one thing looked up by content is the hash, the first 64 of the 80 bits
+of the canonical id; the other 16 stand beside it, so that the id can be said without the name. A row without a name is
+a tombstone: whoever was erased is known again by the hash of the pseudonym, and by nothing else.
+"""
+
+from __future__ import annotations
+
+from contracts.event import Identifier
+from contracts.exchange import LINK_KINDS
+from transforms.identity.ids import canonical_id
+from transforms.stores.database import Migration, Schema
+
+NUMBERS, RULES, SHARDS = "numbers", "rules", "shards"
+"""Names in ``identity_meta``: the last number given, the rules in force, how many shards there are."""
+
+KIND_CODES = {kind: code for code, kind in enumerate(LINK_KINDS)}
+NOBODY = 0
+"""The number of no identifier: the right end of a link of one identifier alone, no conflict, no login."""
+
+NODE_COLUMNS = (
+    "number, hash, rest, namespace, value, first_seen, last_seen, degree, demoted, erased, purged, person, holder,"
+    " carry, compacted, strands, shard, sequence"
+)
+LINK_COLUMNS = "left_no, right_no, kind, first_time, first_id, last_time, last_id, received, status, rule, conflict"
+STRAND_COLUMNS = "login, device, shard, sequence"
+NODE_FIELDS, LINK_FIELDS, STRAND_FIELDS = (
+    tuple(columns.split(", ")) for columns in (NODE_COLUMNS, LINK_COLUMNS, STRAND_COLUMNS)
+)
+
+SCHEMA = Schema(
+    "identity",
+    (
+        Migration(
+            "identifiers, links, strands of logins, sequences",
+            (
+                "CREATE TABLE identity_meta (name TEXT NOT NULL PRIMARY KEY, word TEXT NOT NULL,"
+                " number INTEGER NOT NULL) WITHOUT ROWID",
+                "CREATE TABLE identity_shards (shard INTEGER NOT NULL PRIMARY KEY, sequence INTEGER NOT NULL)",
+                # first_seen and last_seen: null when no evidence is left; degree: pairs it is an end of; person: whose
+                # the login-less strand is; holder: who has the identifier now, another one where it is carried
+                # forward; strands: rows of identity_strands that name it as device
+                "CREATE TABLE identity_identifiers (number INTEGER NOT NULL PRIMARY KEY, hash INTEGER NOT NULL,"
+                " rest INTEGER NOT NULL, namespace TEXT NOT NULL, value BLOB, first_seen INTEGER, last_seen INTEGER,"
+                " degree INTEGER NOT NULL, demoted TEXT NOT NULL, erased INTEGER, purged INTEGER,"
+                " person INTEGER NOT NULL, holder INTEGER NOT NULL, carry INTEGER NOT NULL, compacted INTEGER NOT NULL,"
+                " strands INTEGER NOT NULL, shard INTEGER NOT NULL, sequence INTEGER NOT NULL)",
+                "CREATE INDEX identity_identifiers_by_hash ON identity_identifiers (hash)",
+                "CREATE INDEX identity_identifiers_by_shard ON identity_identifiers (shard, sequence)",
+                # last_id is null where it is first_id; status is empty for what is in no ledger
+                "CREATE TABLE identity_links (left_no INTEGER NOT NULL, right_no INTEGER NOT NULL,"
+                " kind INTEGER NOT NULL, first_time INTEGER NOT NULL, first_id BLOB NOT NULL,"
+                " last_time INTEGER NOT NULL, last_id BLOB, received INTEGER NOT NULL, status TEXT NOT NULL,"
+                " rule TEXT NOT NULL, conflict INTEGER NOT NULL, PRIMARY KEY (left_no, right_no, kind)) WITHOUT ROWID",
+                "CREATE INDEX identity_links_by_right ON identity_links (right_no) WHERE right_no <> 0",
+                "CREATE TABLE identity_strands (login INTEGER NOT NULL, device INTEGER NOT NULL,"
+                " shard INTEGER NOT NULL, sequence INTEGER NOT NULL, PRIMARY KEY (login, device)) WITHOUT ROWID",
+                "CREATE INDEX identity_strands_by_shard ON identity_strands (shard, sequence)",
+            ),
+        ),
+    ),
+)
+
+_SIGN = 1 << 63
+_WRAP = 1 << 64
+
+
+def hash_of(person_id: str) -> tuple[int, int]:
+    """A canonical id as it stands in the table: (hash, rest).
+
+    Raises:
+        ValueError: it is no canonical id.
+    """
+    if len(person_id) != 22 or not person_id.startswith("p_"):
+        raise ValueError(f"{person_id!r} is no id of a person")
+    whole = int(person_id[2:18], 16)
+    return (whole - _WRAP if whole >= _SIGN else whole, int(person_id[18:], 16))
+
+
+def id_of(hashed: int, rest: int) -> str:
+    """The canonical id of (hash, rest)."""
+    return f"p_{hashed % _WRAP:016x}{rest:04x}"
+
+
+def identifier_hash(identifier: Identifier) -> tuple[int, int]:
+    """Where an identifier is found: (hash, rest) of its canonical id."""
+    return hash_of(canonical_id(identifier))
+
+
+def to_bytes(text: str) -> bytes:
+    """Any text, also one that no database takes as a text."""
+    return text.encode("utf-8", "surrogatepass")
+
+
+def to_text(data: bytes) -> str:
+    """What ``to_bytes`` was given."""
+    return data.decode("utf-8", "surrogatepass")
