@@ -13,8 +13,6 @@ import numpy as np
 
 from contracts.event import Identifier
 from contracts.exchange import LINK_KINDS, LOGOUT, UNLINK, Link
-from transforms.identity.demotion import CROWDED
-from transforms.identity.demotion import demoted as find_demoted
 from transforms.identity.graph import NEVER, NO_END, Column, Links, column
 from transforms.identity.ids import canonical_id, shard_of
 from transforms.identity.resolve import Resolution, resolve_collected
@@ -68,19 +66,16 @@ def resolve_all(tx: Transaction, rules: IdentityRules, shards: int, more: Links 
         links.add_all(_of_columns(more))
     hashes = [_hash(identifier) for identifier in links.identifiers]
     tombstones: dict[Identifier, int] = {}
-    compacted: dict[int, str] = {}
+    crowded: dict[Identifier, bool] = {}
     for index, key in enumerate(hashes):
         row = old.get(key)
         if row is not None:
             if row[_ERASED] is not None:
                 tombstones[links.identifiers[index]] = row[_ERASED]
             if row[_COMPACTED]:
-                compacted[index] = CROWDED
-    demoted: Mapping[Identifier, str] | None = None
-    if compacted:
-        out = find_demoted(links, rules) | compacted
-        demoted = {links.identifiers[index]: why for index, why in out.items()}
-    resolution = resolve_collected(links, rules, tombstones, demoted)
+                # its links were shortened, so they do not show the crowd any more
+                crowded[links.identifiers[index]] = True
+    resolution = resolve_collected(links, rules, tombstones, crowded=crowded)
     tx.execute("UPDATE identity_meta SET word = ? WHERE name = ?", (rules.version, RULES))
     return _Bulk(tx, links, resolution, shards, old, hashes, aside).write()
 
