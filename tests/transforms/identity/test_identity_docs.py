@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from identity_world import Seen, ident, links_of
 
-from contracts.exchange import LINK_KINDS
+from contracts.exchange import ERASED, LINK_KINDS, SEEN
 from transforms.identity import demotion, owners, partition, rules_file, union, values
 from transforms.identity.resolve import STATUSES, resolve
 from transforms.identity.rules import OWNER_POLICIES, IdentityRules
@@ -133,7 +133,7 @@ def test_the_page_names_every_key_of_the_file_in_order() -> None:
     steps = next(row for row in rows(namespace) if row[0] == "`normalise`")[1]
     assert sorted(re.findall(r"`(\w+)`", steps)) == sorted(values.NORMALISERS)
     said = {row[0].strip("`") for row in rows(section("## What people ask for"))}
-    assert said == {*LINK_KINDS, rules_file.ERASE} - {"seen"}
+    assert said == {*LINK_KINDS, rules_file.ERASE} - {SEEN, ERASED}
 
 
 def test_the_page_names_every_value_that_is_blocked_by_default() -> None:
