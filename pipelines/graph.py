@@ -102,7 +102,9 @@ def build(pipeline: beam.Pipeline, plan: RunPlan) -> None:
     stored = pipeline | "Stored" >> ReadStored(plan.log_parts, plan.identity, plan.strand_shards)
 
     links = (protected.links, stored.links) | "AllLinks" >> beam.Flatten()
-    resolved = links | "Link" >> ResolveIdentity(plan.identity, plan.strand_shards, plan.revision, plan.tombstones)
+    resolved = links | "Link" >> ResolveIdentity(
+        plan.identity, plan.strand_shards, plan.revision, plan.tombstones, plan.stores
+    )
     inputs = (protected.strand_inputs, stored.strand_inputs, resolved.assignments)
     strands = inputs | "Strand" >> Strand(box, schema_id("event"), plan.journey_shards)
 

@@ -25,6 +25,7 @@ from transforms.journey.worker import JourneySettings
 from transforms.keys import DEAD_LETTER_KEY_VARIABLE, PSEUDONYM_KEY_VARIABLE, load_key
 from transforms.stores.database import STORE_FILE, StoreAddress
 from transforms.stores.effects import SendCap, open_effects
+from transforms.stores.identity import open_identity
 from transforms.tables.output import TOMBSTONES, OutputFolder, next_revision
 from transforms.validate import YEAR_2100, ValidationRules
 
@@ -70,6 +71,11 @@ def make_plan(options: RunOptions, definitions: Definitions, folder: OutputFolde
         config.channels.preflight()
     stores = config.store or StoreAddress((folder.stores / STORE_FILE).resolve())
     open_effects(stores).close()
+    known = open_identity(stores, identity, config.strand_shards)
+    try:
+        known.adopt()
+    finally:
+        known.close()
     features, scores = feature_tables(feature_columns(), ontology.stage_names)
     revision = next_revision(folder)
     log = sorted(str(path) for path in folder.log.glob("r*.parquet"))

@@ -29,6 +29,8 @@ from transforms.identity.graph import Links
 from transforms.identity.ids import DEFAULT_SHARDS, shard_of
 from transforms.identity.resolve import Resolution, resolve_collected
 from transforms.identity.rules import IdentityRules
+from transforms.stores.database import StoreAddress
+from transforms.stores.identity import IdentityStore, open_identity
 
 ROWS, PAIRS, CROWD, REQUESTS = "rows", "pairs", "crowd", "requests"
 _LINKS, _PLACEMENT = b"L", b"P"
@@ -164,16 +166,29 @@ def alone(link: Link, end: Identifier) -> Link:
 
 
 class ResolveLinks(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
-    """The links of a part to assignments (main output) and rows (tag ``rows``).
+    """The links of a part to assignments (main output) and rows (tag ``rows``), and into the identity store.
+
+    The store takes them again without harm, so a retry, or a run that dies before its commit, leaves it right.
 
     Side inputs: who is crowded, and the requests of erasure: those of a crowded identifier concern each part that has a
     strand of it.
     """
 
-    def __init__(self, rules: IdentityRules, shards: int, sequence: int) -> None:
+    _identity: IdentityStore | None = None
+
+    def __init__(self, rules: IdentityRules, shards: int, sequence: int, store: StoreAddress | None) -> None:
         self._rules = rules
         self._shards = shards
         self._sequence = sequence
+        self._store = store
+
+    def setup(self) -> None:
+        if self._store is not None:
+            self._identity = open_identity(self._store, self._rules, self._shards)
+
+    def teardown(self) -> None:
+        if self._identity is not None:
+            self._identity.close()
 
     def process(
         self, element: tuple[bytes, Iterable[LinkBatch]], crowd: bytes, requests: list[Link]
@@ -186,6 +201,8 @@ class ResolveLinks(beam.DoFn):  # type: ignore[misc]  # Beam's base class is unt
         if crowded:
             links.add_all(alone(request, request.left) for request in requests if crowded.get(request.left) is False)
         resolution = resolve_collected(links, self._rules, crowded=crowded)
+        if self._identity is not None:
+            self._identity.load(links, resolution, crowded)
         yield from batch_assignments(resolution.assignments(self._sequence), self._shards)
         for rows in batch_rows(resolution):
             yield pvalue.TaggedOutput(ROWS, (part, rows))
@@ -260,6 +277,7 @@ class ResolveIdentity(beam.PTransform):  # type: ignore[misc]  # Beam's base cla
         shards: strand shards; the same number as events are keyed by.
         sequence: of the assignments; grows from run to run.
         tombstones: what earlier runs erased (``IdentityRows.erasures``).
+        store: where the identity store is, which a stream takes over from; None writes to none.
     """
 
     def __init__(
@@ -268,10 +286,12 @@ class ResolveIdentity(beam.PTransform):  # type: ignore[misc]  # Beam's base cla
         shards: int = DEFAULT_SHARDS,
         sequence: int = 1,
         tombstones: Mapping[Identifier, int] | None = None,
+        store: StoreAddress | None = None,
     ) -> None:
         super().__init__()
         self._rules = rules
         self._shards = shards
+        self._store = store
         self._sequence = sequence
         self._tombstones = [
             Link(identifier, None, until, "", until, "", until, until, ERASED)
@@ -308,7 +328,7 @@ class ResolveIdentity(beam.PTransform):  # type: ignore[misc]  # Beam's base cla
             | "ByPart" >> beam.GroupByKey()
             | "Resolve"
             >> beam.ParDo(
-                ResolveLinks(self._rules, self._shards, self._sequence),
+                ResolveLinks(self._rules, self._shards, self._sequence, self._store),
                 pvalue.AsSingleton(placements[CROWD]),
                 pvalue.AsList(merged[REQUESTS]),
             ).with_outputs(ROWS, main="assignments")

@@ -30,7 +30,7 @@ away too long; ``OutputError`` when it cannot be used, or was written under othe
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple, Protocol
 
 from contracts.event import Identifier
@@ -72,14 +72,24 @@ class IdentityStore(Protocol):
         """
         ...
 
-    def load(self, links: Links, resolution: Resolution) -> Linked:
-        """Take the links of a backfill, resolved already, by the bulk path.
+    def load(self, links: Links, resolution: Resolution, crowded: Mapping[Identifier, bool] | None = None) -> Linked:
+        """Take links of a backfill, resolved already, by the bulk path.
 
-        A store that is not empty resolves the union of both itself. Only changed assignments get a new sequence.
+        Only changed assignments get a new sequence. Where the store has links of these identifiers that are not among
+        these, both are resolved together by the way of ``link``.
 
         Args:
-            links: all links of the backfill.
+            links: all links of the backfill, or a part of them that is whole components.
             resolution: of these links, under the rules of this store.
+            crowded: of a part, the identifiers that are crowded, whose links are in other parts too, and whether this
+                part is to write their rows.
+        """
+        ...
+
+    def adopt(self) -> None:
+        """Take the rules and the number of shards that this store was opened with, before a backfill.
+
+        Where they are others than before, everything is resolved again, and the mailboxes begin anew.
         """
         ...
 

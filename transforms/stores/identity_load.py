@@ -1,13 +1,15 @@
-"""The bulk path of the identity store: everything resolved at once, written row by row in the order of the tables.
+"""The bulk path of the identity store: whole components, resolved already, written row by row in the order of tables.
 
-A backfill into an empty store brings its own resolution. Otherwise all links are read, joined by the new ones, and
-resolved together; identifiers are then compared with what is stored, and only changed assignments get a new sequence.
-The links of a run are in memory at once, as columns, as they are when a run resolves them.
+A backfill resolves its links in parts and hands each over. Identifiers are compared with what is stored, and only
+changed assignments get a new sequence. Where the store knows a link of these identifiers that the part does not, the
+part's resolution is not the whole truth: then its links go the way of all links. New rules resolve everything at once,
+with all links in memory, as columns.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 
 import numpy as np
 
@@ -46,15 +48,65 @@ _VALUE, _DEMOTED, _ERASED, _PURGED, _PERSON, _HOLDER, _CARRY, _COMPACTED, _STRAN
 Hash = tuple[int, int]
 
 
-def load(tx: Transaction, links: Links, resolution: Resolution, rules: IdentityRules, shards: int) -> Linked:
-    """Take the links of a backfill; ``resolution`` is of these alone, and is used when the store is empty."""
-    if tx.one("SELECT 1 FROM identity_identifiers LIMIT 1"):
-        return resolve_all(tx, rules, shards, links)
-    return _Bulk(tx, links, resolution, shards, {}, [_hash(i) for i in links.identifiers]).write()
+def load(
+    tx: Transaction, links: Links, resolution: Resolution, shards: int, crowded: Mapping[Identifier, bool]
+) -> Linked | None:
+    """Take a part of a backfill; None, and nothing is written, when the store has links that the part has not.
+
+    Args:
+        crowded: identifiers of the part that are crowded, and whether the part is to write their rows.
+    """
+    hashes = [_hash(identifier) for identifier in links.identifiers]
+    old: dict[Hash, Row] = {}
+    for some in batched([key[0] for key in hashes]):
+        sql = f"SELECT {NODE_COLUMNS} FROM identity_identifiers WHERE hash IN ??"
+        old.update(((row[1], row[2]), row) for row in tx.all(sql, (some,)))
+    known = set(hashes)
+    old = {key: row for key, row in old.items() if key in known}
+    own = sorted(
+        old[key][0]
+        for key, identifier in zip(hashes, links.identifiers, strict=True)
+        if key in old and crowded.get(identifier) is not False
+    )
+    if not _is_covered(tx, links, [old.get(key) for key in hashes], own):
+        return None
+    return _Bulk(tx, links, resolution, shards, old, hashes, own=own, crowded=crowded).write()
 
 
-def resolve_all(tx: Transaction, rules: IdentityRules, shards: int, more: Links | None = None) -> Linked:
-    """Resolve all that is stored, and more links with it, under rules that are in force from now on."""
+def batched(values: Iterable[int], size: int = 10_000) -> Iterator[list[int]]:
+    """Values in lists of some thousands, for statements with a list."""
+    source = iter(values)
+    while some := list(islice(source, size)):
+        yield some
+
+
+def _is_covered(tx: Transaction, links: Links, nodes: list[Row | None], own: list[int]) -> bool:
+    """Whether each stored link of some identifiers is among the links, with at least its evidence."""
+    if not own:
+        return True
+    numbers = [0 if row is None else int(row[0]) for row in nodes]
+    edges = {
+        (numbers[left], numbers[right] if right != NO_END else NOBODY, kind): edge
+        for edge, (left, right, kind) in enumerate(zip(links.left, links.right, links.kind, strict=True))
+    }
+    columns = "left_no, right_no, kind, first_time, first_id, last_time, last_id"
+    for end in ("left_no", "right_no"):
+        for some in batched(own):
+            for left, right, kind, first, first_id, last, last_id in tx.all(
+                f"SELECT {columns} FROM identity_links WHERE {end} IN ??", (some,)
+            ):
+                edge = edges.get((left, right, kind))
+                if edge is None:
+                    return False
+                if (links.first_time[edge], links.first_id[edge]) > (first, to_text(first_id)):
+                    return False
+                if (links.last_time[edge], links.last_id[edge]) < (last, to_text(last_id or first_id)):
+                    return False
+    return True
+
+
+def resolve_all(tx: Transaction, rules: IdentityRules, shards: int) -> Linked:
+    """Resolve all that is stored under rules that are in force from now on."""
     old: dict[Hash, Row] = {(row[1], row[2]): row for row in tx.all(f"SELECT {NODE_COLUMNS} FROM identity_identifiers")}
     names = {row[0]: Identifier(row[3], to_text(row[4])) for row in old.values() if row[4] is not None}
     links = Links(rules)
@@ -62,8 +114,6 @@ def resolve_all(tx: Transaction, rules: IdentityRules, shards: int, more: Links 
     links.add_all(_stored(tx, names, rules, aside))
     for identifier in names.values():
         links.intern(identifier)
-    if more is not None:
-        links.add_all(_of_columns(more))
     hashes = [_hash(identifier) for identifier in links.identifiers]
     tombstones: dict[Identifier, int] = {}
     crowded: dict[Identifier, bool] = {}
@@ -90,7 +140,8 @@ def _stored(tx: Transaction, names: Mapping[int, Identifier], rules: IdentityRul
             aside.append((*row[:8], "", "", NOBODY))
 
 
-def _of_columns(links: Links) -> Iterator[Link]:
+def of_columns(links: Links) -> Iterator[Link]:
+    """The links of columns, as objects."""
     identifiers = links.identifiers
     for edge, (left, right) in enumerate(zip(links.left, links.right, strict=True)):
         yield Link(
@@ -111,13 +162,15 @@ def _hash(identifier: Identifier) -> Hash:
 
 
 class _Bulk:
-    """Writes a whole resolution over what is stored.
+    """Writes a resolution over what is stored.
 
     Args:
-        links, resolution: everything.
+        links, resolution: whole components.
         old: the stored identifiers by their hash.
         hashes: of each identifier of ``links``.
         aside: rows of links that are kept, out of the ledger.
+        own: numbers of the stored identifiers whose links these are; None: there are no others in the store.
+        crowded: as in ``load``.
     """
 
     def __init__(
@@ -129,11 +182,15 @@ class _Bulk:
         old: dict[Hash, Row],
         hashes: list[Hash],
         aside: Iterable[Row] = (),
+        own: list[int] | None = None,
+        crowded: Mapping[Identifier, bool] | None = None,
     ) -> None:
         self._tx, self._links, self._resolution = tx, links, resolution
         self._old = [old.pop(key, None) for key in hashes]
         self._left_out = [row for row in old.values() if row[_VALUE] is not None]
-        self._hashes, self._aside = hashes, aside
+        self._hashes, self._aside, self._own = hashes, aside, own
+        self._crowded = {links.index[identifier] for identifier in crowded or ()}
+        self._elsewhere = {links.index[identifier] for identifier, here in (crowded or {}).items() if not here}
         self._erased = {links.index[identifier]: until for identifier, until in resolution.erasures()}
         self._survivors = links.surviving(self._erased) if self._erased else links
         self._shard = [int.from_bytes(shard_of(identifier, shards), "big") for identifier in links.identifiers]
@@ -177,8 +234,12 @@ class _Bulk:
             ),
         )
         move_strands(self._tx, moved, sequences)
-        if any(row is not None for row in self._old) or self._left_out:
+        if self._own is None:
             self._tx.execute("DELETE FROM identity_links")
+        else:
+            for numbers_of_own in batched(self._own):
+                self._tx.execute("DELETE FROM identity_links WHERE left_no IN ??", (numbers_of_own,))
+                self._tx.execute("DELETE FROM identity_links WHERE right_no IN ??", (numbers_of_own,))
         self._tx.load("identity_links", LINK_FIELDS, self._link_rows())
         self._tx.load("identity_links", LINK_FIELDS, sorted(self._aside))
         return Linked(len(self._links.left), len(shard), len(told) + len(self._fresh) + len(new) + len(moved))
@@ -201,14 +262,15 @@ class _Bulk:
         """The person of each identifier by number, which are carried, and the strands of logins as (login, device)."""
         index, numbers = self._links.index, self._numbers
         by_id = {id_of(*key): number for key, number in zip(self._hashes, numbers, strict=True)}
-        persons: list[int] = []
+        persons = list(numbers)
         carried: set[int] = set()
         pairs: list[tuple[int, int]] = []
         for assignment in self._resolution.assignments():
             if assignment.login is None:
+                place = index[assignment.primary]
                 if assignment.carry:
-                    carried.add(len(persons))
-                persons.append(by_id[assignment.steps[0][1]])
+                    carried.add(place)
+                persons[place] = by_id[assignment.steps[0][1]]
             else:
                 pairs.append((index[assignment.login], index[assignment.primary]))
         self._by_id = by_id
@@ -216,7 +278,9 @@ class _Bulk:
 
     def _new_pairs(self, pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
         numbers = self._numbers
-        stored = set(self._tx.all("SELECT login, device FROM identity_strands"))
+        logins = sorted({numbers[login] for login, _ in pairs if self._old[login] is not None})
+        sql = "SELECT login, device FROM identity_strands WHERE login IN ??"
+        stored = {row for some in batched(logins) for row in self._tx.all(sql, (some,))}
         return [pair for pair in pairs if (numbers[pair[0]], numbers[pair[1]]) not in stored] if stored else pairs
 
     def _rows(
@@ -249,12 +313,19 @@ class _Bulk:
                 person,
                 holder,
                 int(index in carried),
-                0 if old is None else old[_COMPACTED],
+                1 if index in self._crowded else 0 if old is None else old[_COMPACTED],
                 strands[index] + (0 if old is None else old[_STRANDS]),
                 self._shard[index],
             )
 
-        stored = [(*row(i), old[_SEQUENCE]) for i, old in enumerate(self._old) if old is not None]
+        def grown(old: Row, more: int) -> Row:
+            return (*old[:_STRANDS], old[_STRANDS] + more, *old[_STRANDS + 1 :])
+
+        stored = [
+            grown(old, strands[i]) if i in self._elsewhere else (*row(i), old[_SEQUENCE])
+            for i, old in enumerate(self._old)
+            if old is not None
+        ]
         return stored, (row(index) for index in self._fresh)
 
     def _link_rows(self) -> Iterator[Row]:

@@ -7,7 +7,7 @@ neighbourhood of what changed, resolve it with the pure core, and write what cam
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 from contracts.errors import OutputError
@@ -22,7 +22,8 @@ from transforms.stores.database import Database, Row, Transaction
 from transforms.stores.identity import NOTHING, Linked
 from transforms.stores.identity_compact import compact, purge
 from transforms.stores.identity_graph import StoredGraph
-from transforms.stores.identity_load import load, resolve_all
+from transforms.stores.identity_load import load, of_columns, resolve_all
+from transforms.stores.identity_reshard import reshard
 from transforms.stores.identity_rows import Edge, link_of_row
 from transforms.stores.identity_schema import KIND_CODES, LINK_COLUMNS, RULES, SHARDS, hash_of, id_of, to_text
 from transforms.stores.identity_write import apply, write
@@ -62,16 +63,28 @@ class StoredIdentity:
         batch = self._merged(links)
         return self._database.write(lambda tx: self._link(tx, batch)) if batch else NOTHING
 
-    def load(self, links: Links, resolution: Resolution) -> Linked:
+    def load(self, links: Links, resolution: Resolution, crowded: Mapping[Identifier, bool] | None = None) -> Linked:
         def work(tx: Transaction) -> Linked:
             self._check(tx)
-            return load(tx, links, resolution, self._rules, self._shards)
+            loaded = load(tx, links, resolution, self._shards, crowded or {})
+            return self._link(tx, self._merged(of_columns(links))) if loaded is None else loaded
 
         return self._database.write(work)
 
+    def adopt(self) -> None:
+        def work(tx: Transaction) -> None:
+            found = self._check(tx, strict=False)
+            if found[SHARDS][1] != self._shards:
+                reshard(tx, self._shards)
+            if found[RULES][0] != self._rules.version:
+                resolve_all(tx, self._rules, self._shards)
+
+        self._database.write(work)
+
     def reresolve(self) -> Linked:
         def work(tx: Transaction) -> Linked:
-            self._check(tx, any_rules=True)
+            found = self._check(tx, strict=False)
+            self._check_shards(found)
             return resolve_all(tx, self._rules, self._shards)
 
         return self._database.write(work)
@@ -140,23 +153,29 @@ class StoredIdentity:
                 touched |= graph.beside(graph.flips())
         return resolved
 
-    def _check(self, tx: Transaction, *, any_rules: bool = False) -> None:
-        """Raise OutputError for a store of other rules or shards; say in a new one which they are."""
+    def _check(self, tx: Transaction, *, strict: bool = True) -> dict[str, tuple[str, int]]:
+        """The rules and shards of the store, said now in a new one; OutputError, if ``strict``, where they differ."""
         found = {name: (word, number) for name, word, number in tx.all("SELECT name, word, number FROM identity_meta")}
-        label = self._database.label
         if SHARDS not in found:
             rows = [(RULES, self._rules.version, 0), (SHARDS, "", self._shards)]
             tx.load("identity_meta", ("name", "word", "number"), rows)
-            return
+            return {name: (word, number) for name, word, number in rows}
+        if strict:
+            self._check_shards(found)
+        if strict and found[RULES][0] != self._rules.version:
+            raise OutputError(
+                f"the identity store in {self._database.label} was resolved under {found[RULES][0]}, not"
+                f" {self._rules.version}",
+                hint="run with the rules of before, or ask for the new ones by name: reresolve",
+            )
+        return found
+
+    def _check_shards(self, found: Mapping[str, tuple[str, int]]) -> None:
         if found[SHARDS][1] != self._shards:
             raise OutputError(
-                f"the identity store in {label} is for {found[SHARDS][1]} shards, this run has {self._shards}",
-                hint="run with as many shards as before, or begin with an empty store and a backfill",
-            )
-        if not any_rules and found[RULES][0] != self._rules.version:
-            raise OutputError(
-                f"the identity store in {label} was resolved under {found[RULES][0]}, not {self._rules.version}",
-                hint="run with the rules of before, or ask for the new ones by name: reresolve",
+                f"the identity store in {self._database.label} is for {found[SHARDS][1]} shards, this run has"
+                f" {self._shards}",
+                hint="run with as many shards as before, or make a backfill with the new number",
             )
 
     # --- reading ------------------------------------------------------------------------------------------------
