@@ -295,7 +295,7 @@ class StoredGraph:
         return [(login.namespace, time) for login, time in first.items()]
 
     def flipped_edges(self) -> list[Edge]:
-        """All links of the nodes that ``flips`` gives: the verdict on each may be another, and each other end's person."""
+        """All links of the nodes that ``flips`` gives: the verdict on each, and the person beyond, may be another."""
         flipped = self.flips()
         self.complete(flipped)
         return [edge for node in flipped for edge in node.edges]
