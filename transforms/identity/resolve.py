@@ -148,6 +148,18 @@ class Resolution:
                     erased.get(left),
                 )
 
+    def own_persons(self) -> tuple[list[int], list[int], frozenset[int]]:
+        """What ``assignments`` says of login-less strands, by the numbers that the links give to identifiers.
+
+        The anchor of each identifier's own person, the anchor of who holds it, and which are carried.
+        """
+        anchors, persons, carried = self._anchors, self._persons, self._found.carried
+        own = [anchors.get(person, index) for index, person in enumerate(persons)]
+        holders = own.copy()
+        for index, holder in carried.items():
+            holders[index] = own[holder]
+        return own, holders, frozenset(carried.keys() | self._carried_before_erasure())
+
     def _carried_before_erasure(self) -> set[int]:
         """Devices that were carried to a login whose events are erased now: only the strand stage knows which."""
         found: set[int] = set()

@@ -222,11 +222,16 @@ class StoredGraph:
         is_known = self._rules.is_known
         if is_known(link.left.namespace) and not is_known(right.identifier.namespace):
             self.strands.add((left, right))
-        if link.kind != UNLINK and self._counted(edge) == 1:
+        if link.kind == UNLINK:
+            return edge
+        if self._counted(edge) == 1:
             for node in (left, right):
                 node.degree += 1
                 node.dirty = True
                 self._suspects.setdefault(node, False)
+        else:
+            # a word of another kind may be the earlier evidence of a pair that is counted
+            self._suspects[right] = True
         return edge
 
     def _counted(self, edge: Edge) -> int:
@@ -289,16 +294,11 @@ class StoredGraph:
                 first[link.left] = min(link.first_time, first.get(link.left, link.first_time))
         return [(login.namespace, time) for login, time in first.items()]
 
-    def beside(self, nodes: Collection[Node]) -> set[Identifier]:
-        """These and all that they are linked with."""
-        self.complete(nodes)
-        found = {node.identifier for node in nodes}
-        for node in nodes:
-            for edge in node.edges:
-                found.add(edge.link.left)
-                if edge.link.right is not None:
-                    found.add(edge.link.right)
-        return found
+    def flipped_edges(self) -> list[Edge]:
+        """All links of the nodes that ``flips`` gives: the verdict on each, and the person beyond, may be another."""
+        flipped = self.flips()
+        self.complete(flipped)
+        return [edge for node in flipped for edge in node.edges]
 
     # --- erasure ------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from transforms.stores.database import Row, Transaction
 from transforms.stores.identity import Linked
 from transforms.stores.identity_rows import link_of_row
 from transforms.stores.identity_schema import (
+    INDEXES,
     LINK_COLUMNS,
     LINK_FIELDS,
     NOBODY,
@@ -32,18 +34,18 @@ from transforms.stores.identity_schema import (
     RULES,
     STRAND_FIELDS,
     hash_of,
-    id_of,
     to_bytes,
     to_text,
 )
 from transforms.stores.identity_write import UPDATE_NODE, Sequences, move_strands, strands_of, write_last_number
 
 _LOGOUT, _UNLINK = LINK_KINDS.index(LOGOUT), LINK_KINDS.index(UNLINK)
-_VALUE, _DEMOTED, _ERASED, _PURGED, _PERSON, _HOLDER, _CARRY, _COMPACTED, _STRANDS, _SHARD, _SEQUENCE = (
-    NODE_FIELDS.index(name) for name in (
-        "value", "demoted", "erased", "purged", "person", "holder", "carry", "compacted", "strands", "shard", "sequence"
-    )
-)  # fmt: skip
+_VALUE, _FIRST_SEEN, _LAST_SEEN, _DEMOTED, _ERASED, _PURGED = (
+    NODE_FIELDS.index(name) for name in ("value", "first_seen", "last_seen", "demoted", "erased", "purged")
+)
+_PERSON, _HOLDER, _CARRY, _COMPACTED, _STRANDS, _SHARD, _SEQUENCE = (
+    NODE_FIELDS.index(name) for name in ("person", "holder", "carry", "compacted", "strands", "shard", "sequence")
+)
 
 Hash = tuple[int, int]
 
@@ -57,12 +59,19 @@ def load(
         crowded: identifiers of the part that are crowded, and whether the part is to write their rows.
     """
     hashes = [_hash(identifier) for identifier in links.identifiers]
+    if tx.one("SELECT 1 FROM identity_identifiers LIMIT 1") is None:
+        # an index that is made of finished rows costs a fraction of one that is kept up with each
+        for name in INDEXES:
+            tx.execute(f"DROP INDEX {name}")
+        linked = _Bulk(tx, links, resolution, shards, {}, hashes, own=[], crowded=crowded).write()
+        for statement in INDEXES.values():
+            tx.execute(statement)
+        return linked
     old: dict[Hash, Row] = {}
-    for some in batched([key[0] for key in hashes]):
-        sql = f"SELECT {NODE_COLUMNS} FROM identity_identifiers WHERE hash IN ??"
-        old.update(((row[1], row[2]), row) for row in tx.all(sql, (some,)))
     known = set(hashes)
-    old = {key: row for key, row in old.items() if key in known}
+    for some in batched([hashed for hashed, _ in hashes]):
+        rows = tx.all(f"SELECT {NODE_COLUMNS} FROM identity_identifiers WHERE hash IN ??", (some,))
+        old.update(((row[1], row[2]), row) for row in rows if (row[1], row[2]) in known)
     own = sorted(
         old[key][0]
         for key, identifier in zip(hashes, links.identifiers, strict=True)
@@ -189,7 +198,7 @@ class _Bulk:
         self._old = [old.pop(key, None) for key in hashes]
         self._left_out = [row for row in old.values() if row[_VALUE] is not None]
         self._hashes, self._aside, self._own = hashes, aside, own
-        self._crowded = {links.index[identifier] for identifier in crowded or ()}
+        self._crowded = {links.index[identifier]: 1 for identifier in crowded or ()}
         self._elsewhere = {links.index[identifier] for identifier, here in (crowded or {}).items() if not here}
         self._erased = {links.index[identifier]: until for identifier, until in resolution.erasures()}
         self._survivors = links.surviving(self._erased) if self._erased else links
@@ -198,23 +207,21 @@ class _Bulk:
 
     def write(self) -> Linked:
         """Write what differs."""
-        persons, carried, pairs = self._answers()
-        new = self._new_pairs(pairs)
-        updates, fresh = self._rows(persons, carried, new)
-        updates += [_alone(row) for row in self._left_out]
+        new = self._new_pairs()
+        stored, fresh = self._rows(new)
         before = {row[0]: row for row in self._old if row is not None} | {row[0]: row for row in self._left_out}
-        updates = [row for row in updates if row != before[row[0]]]
+        stored += [_alone(row) for row in self._left_out]
+        updates = [row for row in stored if row != before[row[0]]]
         told = [row for row in updates if _says(row) != _says(before[row[0]])]
         moved = strands_of(self._tx, [row[0] for row in told])
-        shard, numbers = self._shard, self._numbers
         sequences = Sequences(self._tx)
-        for some in (
+        for wanted in (
             (row[_SHARD] for row in told),
-            (shard[index] for index in self._fresh),
-            (shard[device] for _, device in new),
-            (of_device for _, _, of_device in moved),
+            (self._shard[index] for index in self._fresh),
+            (shard for _, _, shard in new),
+            (shard for _, _, shard in moved),
         ):
-            sequences.want(some)
+            sequences.want(wanted)
         sequences.take()
         again = {row[0] for row in told}
         self._tx.execute_many(
@@ -226,127 +233,117 @@ class _Bulk:
         )
         self._tx.load("identity_identifiers", NODE_FIELDS, ((*row, sequences.next(row[_SHARD])) for row in fresh))
         self._tx.load(
-            "identity_strands",
-            STRAND_FIELDS,
-            (
-                (login, number, at, sequences.next(at))
-                for login, number, at in sorted((numbers[login], numbers[d], shard[d]) for login, d in new)
-            ),
+            "identity_strands", STRAND_FIELDS, ((*strand, sequences.next(strand[2])) for strand in sorted(new))
         )
         move_strands(self._tx, moved, sequences)
         if self._own is None:
             self._tx.execute("DELETE FROM identity_links")
-        else:
-            for numbers_of_own in batched(self._own):
-                self._tx.execute("DELETE FROM identity_links WHERE left_no IN ??", (numbers_of_own,))
-                self._tx.execute("DELETE FROM identity_links WHERE right_no IN ??", (numbers_of_own,))
+        for some in batched(self._own or ()):
+            self._tx.execute("DELETE FROM identity_links WHERE left_no IN ??", (some,))
+            self._tx.execute("DELETE FROM identity_links WHERE right_no IN ??", (some,))
         self._tx.load("identity_links", LINK_FIELDS, self._link_rows())
         self._tx.load("identity_links", LINK_FIELDS, sorted(self._aside))
-        return Linked(len(self._links.left), len(shard), len(told) + len(self._fresh) + len(new) + len(moved))
+        count = len(told) + len(self._fresh) + len(new) + len(moved)
+        return Linked(len(self._links.left), len(self._shard), count)
 
     def _numbered(self) -> tuple[list[int], list[int]]:
-        """The number of each identifier, and which identifiers are new, ascending by number.
-
-        New ones are numbered in the order of their hashes, so that the index of these is written from left to right.
-        """
+        """The number of each identifier, and which identifiers are new, ascending by number."""
         numbers = [0 if row is None else int(row[0]) for row in self._old]
         fresh = [index for index, number in enumerate(numbers) if not number]
-        fresh.sort(key=self._hashes.__getitem__)
         row = self._tx.one("SELECT number FROM identity_meta WHERE name = ?", (NUMBERS,))
         for number, index in enumerate(fresh, start=1 + (row[0] if row else 0)):
             numbers[index] = number
         write_last_number(self._tx, max(numbers, default=0))
         return numbers, fresh
 
-    def _answers(self) -> tuple[list[int], set[int], list[tuple[int, int]]]:
-        """The person of each identifier by number, which are carried, and the strands of logins as (login, device)."""
-        index, numbers = self._links.index, self._numbers
-        by_id = {id_of(*key): number for key, number in zip(self._hashes, numbers, strict=True)}
-        persons = list(numbers)
-        carried: set[int] = set()
-        pairs: list[tuple[int, int]] = []
-        for assignment in self._resolution.assignments():
-            if assignment.login is None:
-                place = index[assignment.primary]
-                if assignment.carry:
-                    carried.add(place)
-                persons[place] = by_id[assignment.steps[0][1]]
-            else:
-                pairs.append((index[assignment.login], index[assignment.primary]))
-        self._by_id = by_id
-        return persons, carried, pairs
-
-    def _new_pairs(self, pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
-        numbers = self._numbers
-        logins = sorted({numbers[login] for login, _ in pairs if self._old[login] is not None})
+    def _new_pairs(self) -> list[tuple[int, int, int]]:
+        """The strands of logins that are not stored, as (login, device, shard)."""
+        links, numbers, shard = self._links, np.array(self._numbers, dtype=np.int64), self._shard
+        left, right, known = column(links.left), column(links.right), links.known_column()
+        strands = np.flatnonzero((right != NO_END) & known[left] & ~known[right])
+        pairs = np.unique((left[strands] << 32) | right[strands])
+        devices = pairs & 0xFFFFFFFF
+        found = zip(
+            numbers[pairs >> 32].tolist(),
+            numbers[devices].tolist(),
+            np.array(shard, dtype=np.int64)[devices].tolist(),
+            strict=True,
+        )
+        logins = sorted(row[0] for row in self._old if row is not None)
         sql = "SELECT login, device FROM identity_strands WHERE login IN ??"
         stored = {row for some in batched(logins) for row in self._tx.all(sql, (some,))}
-        return [pair for pair in pairs if (numbers[pair[0]], numbers[pair[1]]) not in stored] if stored else pairs
+        return [pair for pair in found if pair[:2] not in stored] if stored else list(found)
 
-    def _rows(
-        self, persons: list[int], carried: set[int], new: list[tuple[int, int]]
-    ) -> tuple[list[Row], Iterator[Row]]:
+    def _rows(self, new: list[tuple[int, int, int]]) -> tuple[list[Row], Iterator[Row]]:
         """The rows of identifiers that are stored, and those, without their sequence, of new ones."""
-        links, identifiers, resolution = self._survivors, self._links.identifiers, self._resolution
-        count = len(identifiers)
+        links, identifiers, old = self._survivors, self._links.identifiers, self._old
+        numbers = np.array([*self._numbers, NOBODY], dtype=np.int64)
+        own, holders, carried = self._resolution.own_persons()
         first = links.first_times()
-        seen = (first != NEVER).tolist()
-        firsts, lasts = first.tolist(), _last_times(links).tolist()
-        degrees = _degrees(links).tolist()
-        strands = np.bincount([device for _, device in new], minlength=count).tolist() if new else [0] * count
-        demoted = {self._links.index[identifier]: why for identifier, why in resolution.demoted()}
-
-        def row(index: int) -> Row:
-            old, (namespace, value), person = self._old[index], identifiers[index], persons[index]
-            holder = self._by_id[resolution.person_of(identifiers[index])] if index in carried else person
-            return (
-                self._numbers[index],
-                *self._hashes[index],
-                namespace,
-                to_bytes(value),
-                firsts[index] if seen[index] else None,
-                lasts[index] if seen[index] else None,
-                degrees[index],
-                demoted.get(index, ""),
-                self._erased.get(index),
-                None if old is None or old[_VALUE] is None else old[_PURGED],
-                person,
-                holder,
-                int(index in carried),
-                1 if index in self._crowded else 0 if old is None else old[_COMPACTED],
-                strands[index] + (0 if old is None else old[_STRANDS]),
-                self._shard[index],
-            )
-
-        def grown(old: Row, more: int) -> Row:
-            return (*old[:_STRANDS], old[_STRANDS] + more, *old[_STRANDS + 1 :])
-
-        stored = [
-            grown(old, strands[i]) if i in self._elsewhere else (*row(i), old[_SEQUENCE])
-            for i, old in enumerate(self._old)
-            if old is not None
+        strands = np.zeros(int(numbers.max(initial=0)) + 1, dtype=np.int64)
+        np.add.at(strands, [device for _, device, _ in new], 1)
+        columns: list[list[Any]] = [
+            self._numbers,
+            [hashed for hashed, _ in self._hashes],
+            [rest for _, rest in self._hashes],
+            [namespace for namespace, _ in identifiers],
+            [to_bytes(value) for _, value in identifiers],
+            first.tolist(),
+            _last_times(links).tolist(),
+            _degrees(links).tolist(),
+            self._by_index("", {links.index[identifier]: why for identifier, why in self._resolution.demoted()}),
+            self._by_index(None, self._erased),
+            self._by_index(None, {i: row[_PURGED] for i, row in enumerate(old) if row and row[_VALUE] is not None}),
+            numbers[own].tolist(),
+            numbers[holders].tolist(),
+            self._by_index(0, dict.fromkeys(carried, 1)),
+            self._by_index(
+                0, {i: row[_COMPACTED] for i, row in enumerate(old) if row} | dict.fromkeys(self._crowded, 1)
+            ),
+            strands[numbers[:-1]].tolist(),
+            self._shard,
         ]
-        return stored, (row(index) for index in self._fresh)
+        for index in np.flatnonzero(first == NEVER).tolist():
+            columns[_FIRST_SEEN][index] = columns[_LAST_SEEN][index] = None
+        stored: list[Row] = []
+        for index, row in enumerate(old):
+            if row is not None:
+                columns[_STRANDS][index] += row[_STRANDS]
+                if index in self._elsewhere:
+                    stored.append((*row[:_STRANDS], columns[_STRANDS][index], *row[_STRANDS + 1 :]))
+                else:
+                    stored.append((*(values[index] for values in columns), row[_SEQUENCE]))
+        fresh = zip(*(map(values.__getitem__, self._fresh) for values in columns), strict=True)
+        return stored, fresh
+
+    def _by_index(self, usual: object, others: Mapping[int, object]) -> list[Any]:
+        values = [usual] * len(self._shard)
+        for index, value in others.items():
+            values[index] = value
+        return values
 
     def _link_rows(self) -> Iterator[Row]:
         """The rows of all links that are left, in the order of the table."""
         links, numbers = self._survivors, np.array([*self._numbers, NOBODY], dtype=np.int64)
-        left, right = numbers[column(links.left)], numbers[column(links.right)]
-        verdicts = self._verdicts(len(links.left))
-        lefts, rights = left.tolist(), right.tolist()
-        for edge in np.lexsort((links.kind_column(), right, left)).tolist():
-            first, last = links.first_id[edge], links.last_id[edge]
-            yield (
-                lefts[edge],
-                rights[edge],
-                links.kind[edge],
-                links.first_time[edge],
-                to_bytes(first),
-                links.last_time[edge],
-                None if last == first else to_bytes(last),
-                links.received[edge],
-                *verdicts[edge],
-            )
+        left, right, kind = numbers[column(links.left)], numbers[column(links.right)], links.kind_column()
+        order = np.lexsort((kind, right, left))
+        edges = order.tolist()
+        ids = zip(links.first_id, links.last_id, strict=True)
+        ended = [(to_bytes(first), None if last == first else to_bytes(last)) for first, last in ids]
+        first_ids, last_ids = [first for first, _ in ended], [last for _, last in ended]
+        verdicts = self._verdicts(len(edges))
+        return zip(
+            left[order].tolist(),
+            right[order].tolist(),
+            kind[order].tolist(),
+            column(links.first_time)[order].tolist(),
+            map(first_ids.__getitem__, edges),
+            column(links.last_time)[order].tolist(),
+            map(last_ids.__getitem__, edges),
+            column(links.received)[order].tolist(),
+            *(map([verdict[part] for verdict in verdicts].__getitem__, edges) for part in range(3)),
+            strict=True,
+        )
 
     def _verdicts(self, count: int) -> list[tuple[str, str, int]]:
         """(status, rule, conflict) of each link."""

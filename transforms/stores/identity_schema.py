@@ -30,6 +30,17 @@ NODE_FIELDS, LINK_FIELDS, STRAND_FIELDS = (
     tuple(columns.split(", ")) for columns in (NODE_COLUMNS, LINK_COLUMNS, STRAND_COLUMNS)
 )
 
+INDEXES = {
+    name: f"CREATE INDEX {name} ON {what}"
+    for name, what in (
+        ("identity_identifiers_by_hash", "identity_identifiers (hash)"),
+        ("identity_identifiers_by_shard", "identity_identifiers (shard, sequence)"),
+        ("identity_links_by_right", "identity_links (right_no) WHERE right_no <> 0"),
+        ("identity_strands_by_shard", "identity_strands (shard, sequence)"),
+    )
+}
+"""What is found otherwise than by its key; as committed in the migration."""
+
 SCHEMA = Schema(
     "identity",
     (
@@ -47,17 +58,14 @@ SCHEMA = Schema(
                 " degree INTEGER NOT NULL, demoted TEXT NOT NULL, erased INTEGER, purged INTEGER,"
                 " person INTEGER NOT NULL, holder INTEGER NOT NULL, carry INTEGER NOT NULL, compacted INTEGER NOT NULL,"
                 " strands INTEGER NOT NULL, shard INTEGER NOT NULL, sequence INTEGER NOT NULL)",
-                "CREATE INDEX identity_identifiers_by_hash ON identity_identifiers (hash)",
-                "CREATE INDEX identity_identifiers_by_shard ON identity_identifiers (shard, sequence)",
                 # last_id is null where it is first_id; status is empty for what is in no ledger
                 "CREATE TABLE identity_links (left_no INTEGER NOT NULL, right_no INTEGER NOT NULL,"
                 " kind INTEGER NOT NULL, first_time INTEGER NOT NULL, first_id BLOB NOT NULL,"
                 " last_time INTEGER NOT NULL, last_id BLOB, received INTEGER NOT NULL, status TEXT NOT NULL,"
                 " rule TEXT NOT NULL, conflict INTEGER NOT NULL, PRIMARY KEY (left_no, right_no, kind)) WITHOUT ROWID",
-                "CREATE INDEX identity_links_by_right ON identity_links (right_no) WHERE right_no <> 0",
                 "CREATE TABLE identity_strands (login INTEGER NOT NULL, device INTEGER NOT NULL,"
                 " shard INTEGER NOT NULL, sequence INTEGER NOT NULL, PRIMARY KEY (login, device)) WITHOUT ROWID",
-                "CREATE INDEX identity_strands_by_shard ON identity_strands (shard, sequence)",
+                *INDEXES.values(),
             ),
         ),
     ),

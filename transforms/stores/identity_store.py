@@ -130,14 +130,14 @@ class StoredIdentity:
 
     def _resolve(self, graph: StoredGraph, changed: list[Edge]) -> int:
         """Resolve around changed links until nothing is left to erase; return for how many identifiers."""
-        touched = {end for edge in changed for end in edge.key[:2] if end is not None}
-        touched |= graph.beside(graph.flips())
+        changed += graph.flipped_edges()
+        touched = _ends(changed)
         resolved = 0
         while touched:
             near = neighbourhood(touched, graph, self._rules)
             links = Links(self._rules)
             links.add_all(near.links)
-            links.add_all(edge.link for edge in changed if not edge.gone)
+            links.add_all(edge.link for edge in changed)
             for target in near.targets:
                 links.intern(target)
             resolution = resolve_collected(links, self._rules, near.tombstones, near.demoted)
@@ -149,8 +149,9 @@ class StoredIdentity:
             graph.bury(erasures)
             # what is deleted may free an identifier that was seen with too many
             touched = graph.cut()
+            changed = [edge for edge in changed if not edge.gone] + graph.flipped_edges()
             if touched:
-                touched |= graph.beside(graph.flips())
+                touched |= _ends(changed)
         return resolved
 
     def _check(self, tx: Transaction, *, strict: bool = True) -> dict[str, tuple[str, int]]:
@@ -250,6 +251,10 @@ class StoredIdentity:
         sql = "SELECT hash, rest, erased FROM identity_identifiers WHERE erased IS NOT NULL"
         rows = self._database.read(lambda tx: tx.all(sql))
         return {id_of(hashed, rest): erased for hashed, rest, erased in rows}
+
+
+def _ends(edges: Iterable[Edge]) -> set[Identifier]:
+    return {end for edge in edges for end in edge.key[:2] if end is not None}
 
 
 def _by_ends(link: Link) -> tuple[Identifier, Identifier, int]:
