@@ -162,15 +162,16 @@ def test_a_unit_that_loses_every_race_is_let_run_alone(database: Database, place
     """A unit that takes long would be overtaken for ever by short ones that change what it has read."""
     slow, done = open_database(place.address, THINGS, timeout=30), threading.Event()
     attempts: list[int] = []
+    overtakes: list[int] = []
 
     def overtake() -> None:
         while not done.is_set():
-            database.write(count_up)
+            overtakes.append(database.write(count_up))
 
     def long_unit(tx: Transaction) -> None:
-        attempts.append(count_up(tx) if not attempts else -1)
         (n,) = tx.one("SELECT n FROM things WHERE name = 'counter'") or (0,)
-        done.wait(0.15)
+        attempts.append(n)
+        done.wait(0.2)
         tx.execute("UPDATE things SET n = ? WHERE name = 'counter'", (n + 1,))
 
     worker = threading.Thread(target=overtake)
@@ -180,6 +181,8 @@ def test_a_unit_that_loses_every_race_is_let_run_alone(database: Database, place
     finally:
         done.set()
         worker.join(timeout=30)
+    assert len(attempts) > 1, "it was overtaken"
+    assert counted(place) == len(overtakes) + 1
     slow.close()
 
 
