@@ -59,7 +59,7 @@ class Links:
         self.last_time = array("q")
         self.last_id: list[str] = []
         self.received = array("q")
-        self.erase: dict[int, int] = {}
+        self.erase: dict[int, set[int]] = {}
 
     def intern(self, identifier: Identifier) -> int:
         """The index of an identifier, new or known; ``NO_END`` for one that may not link."""
@@ -112,7 +112,7 @@ class Links:
                 if link.received_time < received[edge]:
                     received[edge] = link.received_time
             if link.erase_before is not None:
-                self.erase[edge] = max(link.erase_before, self.erase.get(edge, link.erase_before))
+                self.erase.setdefault(edge, set()).add(link.erase_before)
 
     def known_column(self) -> npt.NDArray[np.bool_]:
         """Which identifiers are known ones, by index."""
