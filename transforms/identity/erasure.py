@@ -1,7 +1,8 @@
 """Erasure: which identifiers' events a request covers.
 
 Pure. A request at time T covers the person as resolved from the links whose first evidence is at or before T, so
-links that come later neither widen it nor take it back:
+links that come later neither widen it nor take it back. Only the first and the last evidence of a link are kept, so of
+the merges and unlinks of a pair the one counts here that was said for the first time last:
 
 - A request that names a login covers the known identifiers of that login's person, hence every strand with one of them
   as login, and what those persons' devices did without a login up to T.
@@ -9,7 +10,7 @@ links that come later neither widen it nor take it back:
   (``first_known``) or from any of them (``last_known``: who was last before T is not kept, and to return what was
   erased would be worse than to erase too much), and never when it is demoted or ``keep_apart``. Under
   ``carry_forward`` the strand stage erases what was carried to the covered logins. Strands of other logins are never
-  covered.
+  covered, nor is a device for a person from whom it was unlinked.
 - A request that names only devices covers what they did without a login, and their person if they had exactly one.
 """
 
@@ -39,7 +40,7 @@ def erased_before(links: Links, rules: IdentityRules, crowded: Collection[int] =
         crowded: identifiers that link nothing at any time: a crowd is not looked at again for each request.
     """
     erased: dict[int, int] = {}
-    requests = {(until, links.left[edge]) for edge, until in links.erase.items()}
+    requests = {(until, links.left[edge]) for edge, times in links.erase.items() for until in times}
     for index, until in links.tombstones.items():
         _cover(erased, (index,), until)
         if links.known[index]:
@@ -78,7 +79,14 @@ class _Request:
             if right == NO_END or known[left] == known[right] or left in out or right in out:
                 continue
             login, device = (left, right) if known[left] else (right, left)
+            if self._apart(login, device):
+                continue
             self._seen.setdefault(self._union.find(device), []).append((login, edge))
+
+    def _apart(self, login: int, device: int) -> bool:
+        """Whether a member of the device's group was unlinked from the login's person."""
+        person = self._union.find(login)
+        return any(self._union.find(partner) == person for _, partner in self._union.barred_pairs(device))
 
     def covered(self) -> set[Identifier]:
         requester = self._requester
@@ -138,7 +146,7 @@ class _Adjacency:
 
 
 class _Until:
-    """``neighbourhood.LinkSource`` of the links whose first evidence is at or before a time."""
+    """``neighbourhood.LinkSource`` of the links whose first evidence is at or before a time, with no later one."""
 
     def __init__(self, adjacency: _Adjacency, until: int, rules: IdentityRules) -> None:
         self._adjacency, self._until, self._rules = adjacency, until, rules
@@ -153,8 +161,8 @@ class _Until:
                     None if right == NO_END else links.identifiers[right],
                     links.first_time[edge],
                     links.first_id[edge],
-                    links.last_time[edge],
-                    links.last_id[edge],
+                    links.first_time[edge],
+                    links.first_id[edge],
                     links.received[edge],
                     None,
                     LINK_KINDS[links.kind[edge]],

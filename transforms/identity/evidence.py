@@ -1,6 +1,7 @@
 """Evidence of links: many sightings of one pair are one link, whatever order they come in.
 
 Pure. ``LinkBook`` merges sightings and links per pair and kind; merging is commutative, associative and idempotent.
+Requests for erasure are never merged: each covers the person as it was at its own time, and a later one may cover less.
 State: one entry a pair and kind until ``drain``.
 """
 
@@ -12,7 +13,7 @@ from contracts.event import Identifier
 from contracts.exchange import Link
 from transforms.identity.rules import IdentityRules, Pair
 
-_FIRST_TIME, _FIRST_ID, _LAST_TIME, _LAST_ID, _RECEIVED, _ERASE = range(6)
+_FIRST_TIME, _FIRST_ID, _LAST_TIME, _LAST_ID, _RECEIVED = range(5)
 _PAIRS_LIMIT = 100_000
 
 
@@ -21,7 +22,8 @@ class LinkBook:
 
     def __init__(self, rules: IdentityRules) -> None:
         self._rules = rules
-        self._evidence: dict[Pair, list[int | str | None]] = {}
+        self._evidence: dict[Pair, list[int | str]] = {}
+        self._requests: dict[Pair, set[int]] = {}
         self._pairs: dict[tuple[tuple[Identifier, ...], str], tuple[Pair, ...]] = {}
 
     def __len__(self) -> int:
@@ -54,12 +56,15 @@ class LinkBook:
         )
 
     def drain(self) -> list[Link]:
-        """The merged links, in no promised order; the book is empty afterwards."""
+        """The merged links, in no promised order, one more for each further erasure; the book is empty afterwards."""
+        requests, once = self._requests, (None,)
         merged = [
-            Link(left, right, *entry, kind=kind)  # type: ignore[arg-type, misc]
+            Link(left, right, *entry, erase, kind)  # type: ignore[arg-type]
             for (left, right, kind), entry in self._evidence.items()
+            for erase in requests.get((left, right, kind), once)
         ]
         self._evidence.clear()
+        requests.clear()
         return merged
 
     def _merge(
@@ -72,9 +77,11 @@ class LinkBook:
         received: int,
         erase: int | None,
     ) -> None:
+        if erase is not None:
+            self._requests.setdefault(pair, set()).add(erase)
         entry = self._evidence.get(pair)
         if entry is None:
-            self._evidence[pair] = [first_time, first_id, last_time, last_id, received, erase]
+            self._evidence[pair] = [first_time, first_id, last_time, last_id, received]
             return
         if (first_time, first_id) < (entry[_FIRST_TIME], entry[_FIRST_ID]):
             entry[_FIRST_TIME], entry[_FIRST_ID] = first_time, first_id
@@ -82,12 +89,10 @@ class LinkBook:
             entry[_LAST_TIME], entry[_LAST_ID] = last_time, last_id
         if received < entry[_RECEIVED]:  # type: ignore[operator]
             entry[_RECEIVED] = received
-        if erase is not None and (entry[_ERASE] is None or erase > entry[_ERASE]):  # type: ignore[operator]
-            entry[_ERASE] = erase
 
 
 def merge_links(links: Iterable[Link], rules: IdentityRules) -> list[Link]:
-    """One link a pair, with the evidence of all."""
+    """One link a pair and kind, with the evidence of all; one more for each further erasure."""
     book = LinkBook(rules)
     for link in links:
         book.add(link)

@@ -60,7 +60,7 @@ class Links:
         self.last_time = array("q")
         self.last_id: list[str] = []
         self.received = array("q")
-        self.erase: dict[int, int] = {}
+        self.erase: dict[int, set[int]] = {}
         self.tombstones: dict[int, int] = {}
 
     def intern(self, identifier: Identifier) -> int:
@@ -117,7 +117,7 @@ class Links:
                 if link.received_time < received[edge]:
                     received[edge] = link.received_time
             if link.erase_before is not None:
-                self.erase[edge] = max(link.erase_before, self.erase.get(edge, link.erase_before))
+                self.erase.setdefault(edge, set()).add(link.erase_before)
 
     def tombstone(self, index: int, until: int | None) -> None:
         """Events of an identifier up to a time were erased before."""

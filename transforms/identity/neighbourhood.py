@@ -64,7 +64,7 @@ class _Walk:
     def __init__(self, source: LinkSource, rules: IdentityRules) -> None:
         self._source, self._rules = source, rules
         self._asked: set[Identifier] = set()
-        self._links: dict[tuple[Identifier, Identifier | None, str], Link] = {}
+        self._links: dict[tuple[Identifier, Identifier | None, str, int | None], Link] = {}
         self._demoted: dict[Identifier, str] = {}
         self._tombstones: dict[Identifier, int] = {}
         self._others: defaultdict[Identifier, set[Identifier]] = defaultdict(set)
@@ -99,7 +99,7 @@ class _Walk:
         self._tombstones.update(tombstones)
         self._erasing = self._erasing or bool(tombstones)
         for link in self._source.links_of(new - demoted.keys()):
-            key = (link.left, link.right, link.kind)
+            key = (link.left, link.right, link.kind, link.erase_before)
             if key in self._links:
                 continue
             self._links[key] = link

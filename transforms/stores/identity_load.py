@@ -153,17 +153,18 @@ def of_columns(links: Links) -> Iterator[Link]:
     """The links of columns, as objects."""
     identifiers = links.identifiers
     for edge, (left, right) in enumerate(zip(links.left, links.right, strict=True)):
-        yield Link(
-            identifiers[left],
-            None if right == NO_END else identifiers[right],
-            links.first_time[edge],
-            links.first_id[edge],
-            links.last_time[edge],
-            links.last_id[edge],
-            links.received[edge],
-            links.erase.get(edge),
-            LINK_KINDS[links.kind[edge]],
-        )
+        for erase in links.erase.get(edge, (None,)):
+            yield Link(
+                identifiers[left],
+                None if right == NO_END else identifiers[right],
+                links.first_time[edge],
+                links.first_id[edge],
+                links.last_time[edge],
+                links.last_id[edge],
+                links.received[edge],
+                erase,
+                LINK_KINDS[links.kind[edge]],
+            )
 
 
 def _hash(identifier: Identifier) -> Hash:

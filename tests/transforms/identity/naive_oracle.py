@@ -292,6 +292,57 @@ def words_of(events: Iterable[Seen], rules: IdentityRules) -> list[Word]:
     return list(words.values())
 
 
-def naive(events: Iterable[Seen], rules: IdentityRules) -> Naive:
-    """Resolve events. None of them may ask for erasure."""
-    return Naive(rules, words_of(events, rules)).solve()
+def covered(words: Iterable[Word], rules: IdentityRules, until: int, requester: Identifier) -> set[Identifier]:
+    """Whose events one request for erasure covers, from what had been said for the first time by then."""
+    then = Naive(rules, [Word(w.left, w.right, w.kind, [min(w.stamps)]) for w in words if min(w.stamps)[0] <= until])
+    then.solve()
+    bars = {w.pair for w in then.words if then.fate.get((w.left, w.right or w.left, w.kind)) == ("unlink", None)}
+    seen = []
+    for word in then.words:
+        if word.right is None or word.ends & then.demoted.keys() or then._known(word.left) == then._known(word.right):
+            continue
+        login, device = then._sides(word)
+        if then._apart(login, device, bars) is None:
+            seen.append((login, device))
+
+    def persons_of(group: set[Identifier]) -> list[Identifier]:
+        return [min(then._set(login)) for login, device in seen if device in group]
+
+    def devices_of(person: set[Identifier]) -> set[Identifier]:
+        found = set()
+        for group in [s for s in then.sets if not then._known(min(s))]:
+            persons = persons_of(group)
+            policy = rules.namespaces[min(group, key=lambda i: (then._priority(i), i)).namespace].owner
+            first = persons[:1] == [min(person)]
+            alone = len(set(persons)) == 1
+            if min(person) in persons and (alone or policy == "last_known" or (policy == "first_known" and first)):
+                found |= group
+        return found
+
+    own = then._set(requester)
+    if then._known(requester):
+        return own | devices_of(own)
+    if len(set(persons_of(own))) == 1:
+        person = then._set(persons_of(own)[0])
+        return own | person | devices_of(person)
+    return own
+
+
+def naive(events: Iterable[Seen], rules: IdentityRules) -> tuple[Naive, dict[Identifier, int]]:
+    """Resolve events: who is who after erasure, and up to when whose events are erased."""
+    events = list(events)
+    words = words_of(events, rules)
+    erased: dict[Identifier, int] = {}
+    for event in events:
+        if event.name in rules.erase_events:
+            for requester in {word.left for word in words_of([event], rules)}:
+                for one in covered(words, rules, event.time, requester):
+                    erased[one] = max(event.time, erased.get(one, event.time))
+    kept = []
+    for word in words:
+        until = erased.get(word.left)
+        if until is None or min(word.stamps)[0] > until:
+            kept.append(word)
+        elif max(word.stamps)[0] > until:  # only its last evidence is known to be after it
+            kept.append(Word(word.left, word.right, word.kind, [max(word.stamps)]))
+    return Naive(rules, kept).solve(), erased

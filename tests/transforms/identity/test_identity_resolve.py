@@ -356,8 +356,39 @@ def test_what_a_request_covered_is_covered_whatever_happens_later(
     events: list[Seen], later: list[Seen], rules: IdentityRules
 ) -> None:
     before = dict(resolve(links_of(events, rules), rules).erasures())
-    moved = [Seen(event.time + 100, event.names) for event in later]
+    moved = [Seen(event.time + 100, event.names, name=event.name) for event in later]
     assert dict(resolve(links_of([*events, *moved], rules), rules).erasures()) == before
+
+
+@settings(max_examples=60, deadline=None)
+@given(world.worlds(), world.worlds(), world.any_rules)
+def test_a_later_request_takes_nothing_back_of_an_earlier_one(
+    events: list[Seen], later: list[Seen], rules: IdentityRules
+) -> None:
+    before = dict(resolve(links_of(events, rules), rules).erasures())
+    moved = [Seen(event.time + 100, event.names, name=event.name) for event in later]
+    after = dict(resolve(links_of([*events, *moved], rules), rules).erasures())
+    assert {i: until for i, until in before.items() if after.get(i, until - 1) < until} == {}
+
+
+def test_a_device_that_is_shared_by_the_time_of_a_second_request_stays_erased_up_to_the_first() -> None:
+    events = [Seen(1, "cookie:a user:1"), Seen(3, "user:1", name="erase")]
+    shared = [Seen(4, "cookie:a user:2"), Seen(5, "user:1", name="erase")]
+    assert erased(resolved(*events, *shared, rules=world.rules("keep_apart"))) == {"user:1": 5, "cookie:a": 3}
+
+
+@pytest.mark.parametrize(("first", "then", "covered"), [("merge", "unlink", False), ("unlink", "merge", True)])
+def test_merges_and_unlinks_after_a_request_change_nothing_about_it(first: str, then: str, covered: bool) -> None:
+    events = [Seen(1, "user:1 email:e", name=first), Seen(2, "user:1 email:e", name=then)]
+    asked = [*events, Seen(5, "user:1", name="erase")]
+    for more in ([], [Seen(9, "user:1 email:e", name=first)], [Seen(9, "user:1 email:e", name=then)]):
+        assert ("email:e" in erased(resolved(*asked, *more))) is covered
+
+
+def test_a_device_unlinked_from_a_person_is_not_covered_by_its_request() -> None:
+    events = [Seen(1, "cookie:a user:1"), Seen(2, "cookie:a user:1", name="unlink"), Seen(5, "user:1", name="erase")]
+    assert erased(resolved(*events)) == {"user:1": 5}
+    assert erased(resolved(events[0], events[2])) == {"user:1": 5, "cookie:a": 5}
 
 
 @settings(max_examples=60, deadline=None)
