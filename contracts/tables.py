@@ -266,7 +266,7 @@ DEAD_LETTERS = Table(
         _c("reason", TEXT, "Code from the closed list in docs/dead_letters.md."),
         _c("source", TEXT, "System or file it came from."),
         _c("schema_id", TEXT, "Fingerprint of the schema it claimed."),
-        _c("at", TIME, "Received time where known, else the --as-of of the run, else 1970-01-01."),
+        _c("at", TIME, "Received time; null for what states none, such as a damaged part of a file."),
         _c("detail", TEXT, "What exactly was wrong, without personal data."),
         _c("payload_schema", TEXT, "What the payload decrypts to: event, raw or row."),
         _c("payload", BLOB, "The whole payload, encrypted."),

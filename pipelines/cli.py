@@ -105,7 +105,18 @@ def quieten_libraries(level: str) -> None:
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
     for handler in logging.getLogger().handlers:
         handler.setLevel(chosen)
+        if chosen >= logging.ERROR:
+            handler.addFilter(_not_ours)
     logging.captureWarnings(True)
+
+
+def _not_ours(record: logging.LogRecord) -> bool:
+    """Keeps a runner from logging an error of ours with its traceback: it comes back from the run, and is reported."""
+    from pipelines.engine import cause
+
+    if record.exc_info and record.exc_info[1] is not None and cause(record.exc_info[1]) is not None:
+        return False
+    return cause(RuntimeError(record.getMessage())) is None
 
 
 def report(error: WaylineError) -> None:

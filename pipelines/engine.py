@@ -7,7 +7,10 @@ Raises ``UsageError`` for a runner or an option that does not exist, before anyt
 from __future__ import annotations
 
 import difflib
+import os
 import re
+import shlex
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -45,8 +48,7 @@ def engine_options(runner: str, workers: int, given: Sequence[str]) -> Any:
     flags = list(given)
     if runner in LOCAL:
         runner = "FnApiRunner"
-        mode = "multi_processing" if workers > 1 else "in_memory"
-        flags += [f"--direct_running_mode={mode}", f"--direct_num_workers={workers}"]
+        flags += ["--direct_running_mode=in_memory", f"--direct_num_workers={workers}"]
     try:
         create_runner(runner)
     except (ValueError, ImportError, AttributeError) as error:
@@ -63,7 +65,7 @@ def execute(build: Callable[[Any], None], options: Any) -> Any:
     """
     import apache_beam as beam
 
-    pipeline = beam.Pipeline(options=options)
+    pipeline = beam.Pipeline(runner=local_runner(options), options=options)
     build(pipeline)
     try:
         result = pipeline.run()
@@ -78,6 +80,25 @@ def execute(build: Callable[[Any], None], options: Any) -> Any:
             raise
         raise found from error
     return result
+
+
+def local_runner(options: Any) -> Any:
+    """The runner to use: for several local workers one that starts them by our command; None lets Beam choose.
+
+    Beam's own mode ``multi_processing`` starts the same workers, but breaks when the path of Python holds a space, and
+    lets each print the traceback of an error that comes back, and is reported, anyway.
+    """
+    from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
+
+    if options.view_as(StandardOptions).runner not in LOCAL or options.view_as(DirectOptions).direct_num_workers <= 1:
+        return None
+    from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+    from apache_beam.transforms.environments import SubprocessSDKEnvironment
+
+    command = f"{shlex.quote(sys.executable)} -m apache_beam.runners.worker.sdk_worker_main"
+    if os.environ.get("WAYLINE_LOG", "ERROR").upper() == "ERROR":
+        command += f" 2>{os.devnull}"  # what a worker logs reaches us otherwise
+    return FnApiRunner(default_environment=SubprocessSDKEnvironment.from_command_string(command_string=command))
 
 
 def cause(error: BaseException) -> WaylineError | None:

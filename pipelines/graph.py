@@ -61,7 +61,6 @@ class RunPlan:
 
     ``as_of`` is the horizon if the user named one; otherwise it is the greatest event time of the run.
     ``models`` are those in force, each with the event time from which it scores.
-    ``unknown_time`` dates dead letters whose event states no time.
     """
 
     files: tuple[str, ...]
@@ -72,7 +71,6 @@ class RunPlan:
     actions: str
     feast: str
     as_of: int | None
-    unknown_time: int
     revision: int
     strand_shards: int
     journey_shards: int
@@ -95,7 +93,7 @@ def build(pipeline: beam.Pipeline, plan: RunPlan) -> None:
     box = DeadLetterBox(plan.dead_letter_key)
 
     read = pipeline | "Read" >> ReadEvents(plan.files, plan.as_of)
-    validated = read.received | "Validate" >> Validate(plan.validation, box, plan.unknown_time)
+    validated = read.received | "Validate" >> Validate(plan.validation, box)
     protected = validated.valid | "Protect" >> Protect(
         plan.identity, plan.pseudonym_key, box, plan.properties, plan.strand_shards
     )

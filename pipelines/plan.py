@@ -90,7 +90,6 @@ def make_plan(options: RunOptions, definitions: Definitions, folder: OutputFolde
         actions=str(folder.actions.resolve()),
         feast=str(folder.feast.resolve()),
         as_of=options.as_of,
-        unknown_time=options.as_of or 0,
         revision=revision,
         strand_shards=config.strand_shards,
         journey_shards=config.journey_shards,
@@ -105,13 +104,16 @@ def make_plan(options: RunOptions, definitions: Definitions, folder: OutputFolde
         ),
         properties=config.properties,
         pseudonym_key=load_key(
-            PSEUDONYM_KEY_VARIABLE, given=options.pseudonym_key, default=folder.keys / "pseudonym.key", create=True
+            PSEUDONYM_KEY_VARIABLE,
+            given=options.pseudonym_key,
+            default=folder.keys / "pseudonym.key",
+            create=revision == 1,  # a new key in an old folder would make every person anew, beside the old ones
         ),
         dead_letter_key=load_key(
             DEAD_LETTER_KEY_VARIABLE,
             given=options.dead_letter_key,
             default=folder.keys / "dead_letter.key",
-            create=True,
+            create=revision == 1,
         ),
         journey=JourneySettings(
             ontology,

@@ -127,7 +127,7 @@ def _commit(
         create_views(folder, definitions.tables)
     except (OSError, duckdb.Error, pa.ArrowException) as error:
         raise OutputError(
-            f"{folder.root} cannot be written: {error}",
+            f"{folder.root} cannot be written: {str(error).splitlines()[0]}",
             hint="the next run finishes what was begun; make room or mend permissions first",
         ) from error
     return gained

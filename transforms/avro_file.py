@@ -5,7 +5,8 @@ bounded: by one block (``MAX_BLOCK``), what it inflates to (``MAX_INFLATED``) an
 Nothing but OSError of the stream itself escapes.
 
 A damaged block is reported as a container of its own (the file's header, then the bytes): replayed, it reads as the
-same events and the same damage. After bytes that are no block, reading goes on at the next sync marker.
+same events and the same damage. Of a damaged or cut block the events before the fault are given. After bytes that are
+no block, reading goes on at the next sync marker.
 """
 
 from __future__ import annotations
@@ -127,6 +128,7 @@ CODECS: dict[str, Callable[[bytes], bytes]] = {
     "zstandard": _unzstd,
 }
 _CODEC_FAULTS = (ValueError, OSError, EOFError, MemoryError, zlib.error, lzma.LZMAError, cramjam.DecompressionError)
+_UNREADABLE: tuple[type[Exception], ...] = (DecodeError, *_CODEC_FAULTS, *FAULTS)
 
 
 # --- header --------------------------------------------------------------------------------------------------------
@@ -266,6 +268,28 @@ def _frame(window: _Window, sync: bytes) -> tuple[int, bytes, bytes] | None:
     return count, block[at : at + size], block
 
 
+def _of_cut_block(window: _Window, header: Header, decoder: EventDecoder) -> Iterator[Event]:
+    """The whole events at the beginning of a block that the end of the file cuts off; consumes nothing.
+
+    Only codecs that unpack from the front: of a block of another codec nothing is readable.
+    """
+    if not window.ended or header.sync in window.data:
+        return  # not a cut: bytes that are no block
+    try:
+        count, at = read_long(window.data, 0)
+        size, at = read_long(window.data, at)
+        if not 0 <= size <= MAX_BLOCK:
+            return
+        packed = window.data[at : at + size]
+        if header.codec == "deflate":
+            packed = zlib.decompressobj(-15).decompress(packed, MAX_INFLATED)
+        elif header.codec != "null":
+            return
+        yield from decoder.decode_block(packed, count)
+    except _UNREADABLE:
+        return  # the damage that follows holds the block
+
+
 def read_events(stream: IO[bytes]) -> Iterator[Event | Damage]:
     """The events of one file in their order, and a ``Damage`` in the place of each part that cannot be read.
 
@@ -289,6 +313,7 @@ def read_events(stream: IO[bytes]) -> Iterator[Event | Damage]:
     while window.fill(1):
         framed = _frame(window, header.sync)
         if framed is None:
+            yield from _of_cut_block(window, header, decoder)
             yield _to_next_sync(window, header, decoder.schema_id)
             continue
         count, packed, block = framed

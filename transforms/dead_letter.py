@@ -19,13 +19,17 @@ from contracts.exchange import DeadLetter
 
 EVENT_PAYLOAD, RAW_PAYLOAD, ROW_PAYLOAD = "event", "raw", "row"
 
+UNDATED = 0
+"""``at`` of a dead letter that has no received time; the tables show it as null. The time of the run would make the row
+depend on how often and when its file is read."""
+
 REASONS: dict[str, str] = {
     "not_avro": "The file or message is no Avro: it does not begin like one, or its header cannot be read.",
     "unreadable": "The file could be listed but not read; its bytes are not in the dead letter, only its name is.",
     "incompatible_schema": "It is Avro, but its schema cannot be resolved to the event schema.",
     "unsafe_schema": "Its schema is recursive or has items of no size: a few bytes could exhaust the reader.",
     "unsupported_codec": "The file is compressed by a codec that is not supported here.",
-    "truncated": "The file ends inside a block; the events before are read, the payload is what is left.",
+    "truncated": "The file ends inside a block; its events up to the cut are read, the payload is the cut block.",
     "corrupt_block": "A block of the file cannot be decoded; its events up to the fault are read.",
     "undecodable": "A message or record cannot be decoded into an event.",
     "missing_field": "A required field is empty.",
@@ -86,7 +90,7 @@ class DeadLetterBox:
             detail: what exactly was wrong, free of personal data.
             source: the source as the ledger counts it.
             schema_id: fingerprint of the schema that it was read with; empty when there was none.
-            at: received time in microseconds where known, else a time fixed for the run.
+            at: received time in microseconds where known, else ``UNDATED``.
             payload_schema: ``event``, ``raw`` or ``row``: what ``payload`` is.
             payload: the whole thing, in clear.
             expired: true for an event later than the lateness bound.

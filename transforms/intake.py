@@ -19,7 +19,7 @@ from apache_beam.transforms.window import GlobalWindows
 from contracts import coders as _coders  # noqa: F401  # registers the coders of what goes in and out
 from contracts.event import Event
 from contracts.exchange import DeadLetter, LedgerCount, Link, Received, ShardInput
-from transforms.dead_letter import RAW_PAYLOAD, DeadLetterBox
+from transforms.dead_letter import RAW_PAYLOAD, UNDATED, DeadLetterBox
 from transforms.identity.evidence import LinkBook
 from transforms.identity.rules import IdentityRules
 from transforms.minimise import FieldFilter, scrubbed
@@ -59,10 +59,9 @@ class _Counting(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untype
 
 
 class _Validate(_Counting):
-    def __init__(self, rules: ValidationRules, box: DeadLetterBox, unknown_time: int) -> None:
+    def __init__(self, rules: ValidationRules, box: DeadLetterBox) -> None:
         self._validator = Validator(rules)
         self._box = box
-        self._unknown_time = unknown_time
 
     def process(self, element: Received) -> Iterator[Received | pvalue.TaggedOutput]:
         event = element.event
@@ -75,7 +74,7 @@ class _Validate(_Counting):
                     detail,
                     element.source,
                     element.schema_id,
-                    self._unknown_time,
+                    UNDATED,
                     RAW_PAYLOAD,
                     element.payload,
                 )
@@ -110,12 +109,11 @@ class Validate(beam.PTransform):  # type: ignore[misc]
     Args:
         rules: the bounds.
         box: makes the dead letters.
-        unknown_time: what a dead letter whose event has no received time is dated, in microseconds; fixed for the run.
     """
 
-    def __init__(self, rules: ValidationRules, box: DeadLetterBox, unknown_time: int) -> None:
+    def __init__(self, rules: ValidationRules, box: DeadLetterBox) -> None:
         super().__init__()
-        self._fn = _Validate(rules, box, unknown_time)
+        self._fn = _Validate(rules, box)
 
     def expand(self, received: beam.PCollection[Received]) -> ValidateOutputs:
         outputs = received | "CheckEvents" >> beam.ParDo(self._fn).with_output_types(Received).with_outputs(

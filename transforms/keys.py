@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
-from contracts.errors import ConfigurationError
+from contracts.errors import ConfigurationError, OutputError
 
 PSEUDONYM_KEY_VARIABLE = "WAYLINE_PSEUDONYM_KEY"
 DEAD_LETTER_KEY_VARIABLE = "WAYLINE_DEAD_LETTER_KEY"
@@ -51,6 +51,9 @@ def create_key_file(path: Path) -> bytes:
     """Make a random key in a new file that only its owner can read; the key of a file that already exists is read.
 
     Two processes that do this at once end with the same key: the file appears whole or not at all.
+
+    Raises:
+        OutputError: it cannot be written.
     """
     key = secrets.token_bytes(KEY_BYTES)
     draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
@@ -68,7 +71,7 @@ def create_key_file(path: Path) -> bytes:
         finally:
             draft.unlink(missing_ok=True)
     except OSError as error:
-        raise ConfigurationError(path, None, f"the key cannot be written: {error.strerror}") from error
+        raise OutputError(f"the key {path} cannot be written: {error.strerror}") from error
     return key
 
 
@@ -91,6 +94,7 @@ def load_key(
 
     Raises:
         ConfigurationError: there is none, or it is unfit.
+        OutputError: ``default`` cannot be made.
     """
     env = os.environ if environment is None else environment
     if given is not None:
@@ -103,10 +107,8 @@ def load_key(
         return read_key_file(default)
     if default is not None and create:
         return create_key_file(default)
-    place = f" or put it into {default}" if default is not None else ""
-    raise ConfigurationError(
-        variable,
-        None,
-        "no key is given",
-        hint=f"set {variable} to 64 hexadecimal digits{place}; `openssl rand -hex 32` makes one",
-    )
+    if default is not None:  # a folder that exists was made with some key, and a new one would fit nothing in it
+        hint = f"restore {default}, or set {variable} to the key that the folder was made with"
+        raise ConfigurationError(variable, None, f"no key is given, and there is no {default}", hint=hint)
+    hint = f"set {variable} to 64 hexadecimal digits; `openssl rand -hex 32` makes one"
+    raise ConfigurationError(variable, None, "no key is given", hint=hint)

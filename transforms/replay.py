@@ -114,6 +114,17 @@ class _Replay:
                 self.summary.skipped[reason] += 1
 
 
+def check_replayable(out: Path) -> OutputFolder:
+    """The output folder of a run. Raises OutputError for any other, and says what to do with that of an import."""
+    if not OutputFolder(out).format_file.exists() and any((out / "dead_letters").glob("*.avro")):
+        raise OutputError(
+            f"{out} holds the dead letters of an import: rows, which no run can read",
+            hint=f"mend the mapping or the data and import again: wayline import --mapping … --input … --out {out}; "
+            "a run takes from the new events what it does not know yet",
+        )
+    return check_readable(out)
+
+
 def replay_dead_letters(out: Path, to: Path, box: DeadLetterBox, reasons: Sequence[str] = ()) -> ReplaySummary:
     """Write dead letters out as event files.
 
@@ -135,7 +146,7 @@ def replay_dead_letters(out: Path, to: Path, box: DeadLetterBox, reasons: Sequen
             near = difflib.get_close_matches(reason, REASONS, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"reasons: {', '.join(REASONS)}"
             raise InputError(f"{reason!r} is no reason of a dead letter", hint=hint)
-    folder = check_readable(out)
+    folder = check_replayable(out)
     if to.resolve().is_relative_to(folder.root.resolve()):
         raise OutputError(f"{to} lies inside {out}", hint="name a folder of its own with --to")
     try:

@@ -20,8 +20,9 @@ def command(out: Path, to: Path, reasons: tuple[str, ...], dead_letter_key: Path
     """
     from transforms.dead_letter import DeadLetterBox
     from transforms.keys import DEAD_LETTER_KEY_VARIABLE, load_key
-    from transforms.replay import replay_dead_letters
+    from transforms.replay import check_replayable, replay_dead_letters
 
+    check_replayable(out)  # before the key: of a wrong folder the key would be missing too
     key = load_key(DEAD_LETTER_KEY_VARIABLE, given=dead_letter_key, default=out / "keys" / "dead_letter.key")
     summary = replay_dead_letters(out, to, DeadLetterBox(key), reasons)
     for reason in sorted({*summary.events, *summary.raw, *summary.skipped}):

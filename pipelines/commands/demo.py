@@ -44,18 +44,20 @@ def command(out: Path, customers: int, seed: int) -> None:
     console.print(f"     {summary.records:,} records: late, doubled, malformed ones among them; truth kept apart")
 
     known_until = _add_days(config.start, KNOWN_DAYS)
+    _make_keys(results, seed)
     first = _run(
         console, f"2  run what was known on day {KNOWN_DAYS}, by rules alone", world, results, known_until, False
     )
     console.print(f"     {first.total.accepted:,} events accepted, ledger balances")
 
     with _step(console, "3  train the stage model on it, through the gates"):
-        accuracy, majority = _train(results)
-    console.print(
-        f"     accuracy {accuracy:.2f} (always the commonest stage: {majority:.2f}); champion from day {KNOWN_DAYS} on"
-    )
+        accuracy, majority, refusal = _train(results)
+    console.print(f"     accuracy {accuracy:.2f} (always the commonest stage: {majority:.2f})", highlight=False)
+    verdict = "refused, rules alone go on" if refusal else f"champion from day {KNOWN_DAYS} on"
+    console.print(f"     {verdict}{': ' if refusal else ''}{refusal}", highlight=False, soft_wrap=True)
 
-    second = _run(console, f"4  run all {DAYS} days with the model, actions live to file", world, results, None, True)
+    by = "by rules alone" if refusal else "with the model"
+    second = _run(console, f"4  run all {DAYS} days {by}, actions live to file", world, results, None, True)
     console.print(f"     decisions became: {_counts(second)}")
 
     with _step(console, f"5  people answer for {ANSWER_DAYS} days"):
@@ -114,7 +116,28 @@ def _run(console: Console, title: str, world: Path, out: Path, as_of: int | None
     return report
 
 
-def _train(out: Path) -> tuple[float, float]:
+def _make_keys(out: Path, seed: int) -> None:
+    """The keys of the demo, made from its seed: so its ids, and with them who trains and who tests the model, repeat.
+
+    They protect people who do not exist. A folder with real events gets random keys from ``wayline run``.
+    """
+    import hashlib
+
+    from contracts.errors import OutputError
+
+    try:
+        (out / "keys").mkdir(parents=True)
+        for name in ("pseudonym", "dead_letter"):
+            file = out / "keys" / f"{name}.key"
+            file.touch(mode=0o600)
+            file.write_text(hashlib.sha256(f"wayline demo {seed} {name}".encode()).hexdigest() + "\n", encoding="ascii")
+    except OSError as error:
+        raise OutputError(f"{out} cannot be written: {error.strerror}") from error
+
+
+def _train(out: Path) -> tuple[float, float, str]:
+    """Train and promote: accuracy, that of always the commonest stage, why a gate refuses the model or ""."""
+    from contracts.errors import ModelError
     from models.registry import ModelRegistry
     from models.training import TrainingSettings, train
     from pipelines.commands.model import stage_definitions
@@ -122,15 +145,19 @@ def _train(out: Path) -> tuple[float, float]:
     definitions = stage_definitions(None)
     trained = train(out, definitions, TrainingSettings())
     manifest = trained.model.manifest
-    ModelRegistry(out / "registry").promote(
-        manifest.version,
-        stages=definitions.stages,
-        active_from=manifest.horizon + 1,
-        reason="demo",
-        now=time.time_ns() // 1_000,
-        certain=definitions.certain,
-    )
-    return manifest.metrics.accuracy, manifest.metrics.majority_accuracy
+    refusal = ""
+    try:
+        ModelRegistry(out / "registry").promote(
+            manifest.version,
+            stages=definitions.stages,
+            active_from=manifest.horizon + 1,
+            reason="demo",
+            now=time.time_ns() // 1_000,
+            certain=definitions.certain,
+        )
+    except ModelError as error:  # on few people the gates may well refuse; the round trip does not end with that
+        refusal = error.message
+    return manifest.metrics.accuracy, manifest.metrics.majority_accuracy, refusal
 
 
 def _respond(world: Path, out: Path) -> int:

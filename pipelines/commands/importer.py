@@ -52,7 +52,10 @@ def command(mapping: str, inputs: tuple[str, ...], out: Path, dead_letter_key: P
     console.print(table)
     console.print(f"events are in {out / 'events'}")
     if summary.dead:
-        console.print(f"dead letters are in {out / 'dead_letters'}")
+        console.print(
+            f"dead letters are in {out / 'dead_letters'}; to bring these rows in, mend the mapping or the data"
+        )
+        console.print("and import again: rows that mapped keep their event ids, and a run knows them already")
 
 
 def find_files(patterns: tuple[str, ...]) -> list[Path]:

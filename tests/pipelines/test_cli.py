@@ -76,6 +76,20 @@ def test_telemetry_is_off_unless_the_user_said_otherwise() -> None:
     assert environment["DO_NOT_TRACK"] == "0"
 
 
+def test_the_demo_makes_the_same_keys_each_time_and_others_for_another_seed(tmp_path: Path) -> None:
+    from pipelines.commands.demo import _make_keys
+    from transforms.keys import read_key_file
+
+    keys = []
+    for name, seed in (("a", 7), ("b", 7), ("c", 8)):
+        _make_keys(tmp_path / name, seed)
+        files = [tmp_path / name / "keys" / f"{kind}.key" for kind in ("pseudonym", "dead_letter")]
+        assert all(file.stat().st_mode & 0o777 == 0o600 for file in files)
+        keys.append([read_key_file(file) for file in files])
+    assert keys[0] == keys[1] != keys[2]
+    assert keys[0][0] != keys[0][1]
+
+
 def test_help_answers_at_once() -> None:
     call("--help")
     started = time.perf_counter()

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from contracts.errors import LockedError, OutputError, UsageError
 from pipelines.commands.run import print_report
-from pipelines.engine import cause, engine_options
+from pipelines.engine import cause, engine_options, local_runner
 from pipelines.run import RunReport
 from transforms.ledger import LedgerRow
 
@@ -22,6 +22,19 @@ def test_the_bounded_direct_runner_is_named() -> None:
 def test_options_go_to_beam_as_they_are() -> None:
     found = engine_options("DirectRunner", 2, ("--job_name=nightly",)).get_all_options()
     assert (found["job_name"], found["direct_num_workers"]) == ("nightly", 2)
+
+
+def test_several_workers_are_started_by_a_command_that_bears_a_space_in_the_path_of_python(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert local_runner(engine_options("DirectRunner", 1, ())) is None
+    monkeypatch.setattr("sys.executable", "/my code/bin/python")
+    monkeypatch.delenv("WAYLINE_LOG", raising=False)
+    runner = local_runner(engine_options("DirectRunner", 2, ()))
+    command = runner._default_environment.command_string
+    assert command == "'/my code/bin/python' -m apache_beam.runners.worker.sdk_worker_main 2>/dev/null"
+    monkeypatch.setenv("WAYLINE_LOG", "DEBUG")
+    assert "2>" not in local_runner(engine_options("DirectRunner", 2, ()))._default_environment.command_string
 
 
 @pytest.mark.parametrize(

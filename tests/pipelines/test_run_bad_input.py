@@ -217,6 +217,25 @@ def test_a_locked_database_is_refused_and_nothing_is_lost(
     assert tables_of(held) == before
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_of_ours_in_a_worker_is_one_message_too(cli: Cli, events: Path, held: Path, workers: int) -> None:
+    (held / "feast" / "online.db").write_bytes(b"not a database at all, but long enough to be one" * 100)
+    before = tables_of(held)
+    said = cli("--input", events, "--out", held, f"--workers={workers}")
+    refused(said, 5, "online.db", "damaged, or no database")
+    assert said.err.count("damaged, or no database") == 1, "the runner says it as well"
+    assert tables_of(held) == before
+
+
+def test_a_lost_key_is_asked_for_and_no_second_one_is_made(cli: Cli, events: Path, held: Path) -> None:
+    for name in ("pseudonym", "dead_letter"):
+        kept = (held / "keys" / f"{name}.key").read_bytes()
+        (held / "keys" / f"{name}.key").unlink()
+        refused(cli("--input", events, "--out", held), 3, "there is no", f"{name}.key", "restore")
+        assert not (held / "keys" / f"{name}.key").exists()
+        (held / "keys" / f"{name}.key").write_bytes(kept)
+
+
 def test_a_damaged_database_is_refused_and_nothing_is_lost(cli: Cli, events: Path, held: Path) -> None:
     (held / "stores" / STORE_FILE).write_bytes(b"not a database at all, but long enough to be one" * 100)
     before = tables_of(held)

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from contracts.exchange import Action, DeadLetter, Decision, Label, Outcome, Session, SignalEvidence, Transition
+from transforms.dead_letter import UNDATED
 
 Row = tuple[Any, ...]
 
@@ -178,7 +179,7 @@ def dead_letter_row(letter: DeadLetter) -> Row:
         letter.reason,
         letter.source,
         letter.schema_id,
-        letter.at,
+        None if letter.at == UNDATED else letter.at,
         letter.detail,
         letter.payload_schema,
         letter.payload,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 import cramjam
 import pytest
@@ -64,7 +65,33 @@ def test_a_file_cut_anywhere_gives_its_readable_events_and_one_rest(make_event: 
         assert damage or cut in ends, "only a cut between two blocks goes unnoticed"
         if damage:
             assert damage[0].reason in ("not_avro", "truncated")
-            assert read(damage[0].payload) == ([], damage), "replayed, the rest is the same rest"
+            again, rest = read(damage[0].payload)
+            assert rest == damage, "replayed, the rest is the same rest"
+            assert again == found[len(found) - len(again) :], "and gives nothing new"
+
+
+@pytest.mark.parametrize("codec", ["null", "deflate"])
+@pytest.mark.parametrize("own", [True, False], ids=["newest schema", "another schema"])
+def test_of_a_cut_block_the_events_before_the_cut_are_read(
+    make_event: Maker, make_file: Container, codec: str, own: bool
+) -> None:
+    events = [make_event(n) for n in range(30)]
+    whole = make_file(events, codec, interval=1 << 20)
+    if not own:  # of the same size, and another name is no obstacle to a writer's own default
+        whole = whole.replace(b'"device_class"', b'"device_glass"')
+    _, end, decoder = avro_file.open_header(whole)
+    assert decoder.is_own == own
+    events = [e if own else replace(e, device_class=None) for e in events]
+    counts = []
+    for cut in range(end + 1, len(whole), 61):
+        found, damage = read(whole[:cut])
+        assert found == events[: len(found)]
+        assert [d.reason for d in damage] == ["truncated"]
+        counts.append(len(found))
+    assert counts == sorted(counts)
+    assert counts[0] == 0
+    assert 10 < counts[len(counts) // 2] < 20 if codec == "null" else counts[len(counts) // 2] > 0
+    assert read(whole[:-8])[0] == events, "only the marker is missing"
 
 
 def test_a_broken_block_costs_itself_and_reading_goes_on(make_event: Maker, make_file: Container) -> None:

@@ -91,8 +91,12 @@ def test_an_unfit_key_is_refused_without_being_repeated(text: str) -> None:
 
 def test_a_missing_key_names_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        load_key("K", default=tmp_path / "k", environment={})
+        load_key("K", environment={})
     assert "openssl rand" in caught.value.hint
+    with pytest.raises(ConfigurationError) as caught:
+        load_key("K", default=tmp_path / "k", environment={})
+    assert "restore" in caught.value.hint, "a new key would fit nothing in a folder that was made with another"
+    assert "openssl" not in caught.value.hint
     with pytest.raises(ConfigurationError, match="cannot be read"):
         load_key("K", given=tmp_path / "nothing", environment={})
 

@@ -15,7 +15,7 @@ from contracts import wire
 from contracts.event import DAY, HOUR, Event, Identifier
 from contracts.event_codec import decode_event
 from contracts.exchange import DeadLetter, LedgerCount, Link, Received, ShardInput
-from transforms.dead_letter import DeadLetterBox
+from transforms.dead_letter import UNDATED, DeadLetterBox
 from transforms.identity.rules_file import load_rules
 from transforms.inputs import list_inputs
 from transforms.intake import Protect, Validate
@@ -26,7 +26,6 @@ from transforms.validate import ValidationRules
 RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 IDENTITY = Path(__file__).parents[3] / "ontology" / "identity.yaml"
 KEY, BOX = b"k" * 32, DeadLetterBox(b"d" * 32)
-RUN_TIME = 1_760_000_000_000_000
 
 
 class _Keep(beam.DoFn):  # type: ignore[misc]
@@ -51,7 +50,7 @@ def run(files: list[str], folder: Path, as_of: int | None = None) -> dict[str, l
     """The outputs of the three stages over some files."""
     with beam.Pipeline(runner=RUNNER, options=PipelineOptions(["--no_save_main_session"])) as pipeline:
         read = pipeline | "Read" >> ReadEvents(files, as_of)
-        checked = read.received | "Validate" >> Validate(ValidationRules(), BOX, RUN_TIME)
+        checked = read.received | "Validate" >> Validate(ValidationRules(), BOX)
         protected = checked.valid | "Protect" >> Protect(load_rules(IDENTITY), KEY, BOX)
         outputs = {
             "strand_inputs": protected.strand_inputs,
@@ -101,6 +100,7 @@ def test_everything_received_goes_on_or_is_a_dead_letter_and_the_ledger_balances
         "not_avro": 1,
         "truncated": 1,
     }
+    assert {d.reason for d in out["dead_letters"] if d.at == UNDATED} == {"not_avro", "truncated"}
     kinds: Counter[str] = Counter()
     for count in out["ledger"]:
         kinds[count.kind] += count.n

@@ -115,6 +115,21 @@ def test_faults_are_named(tmp_path: Path, world: tuple[Path, list[DeadLetter]]) 
         replay_dead_letters(out, out / "to", BOX)
 
 
+def test_of_an_import_the_command_says_to_import_again(tmp_path: Path) -> None:
+    (tmp_path / "mine" / "dead_letters").mkdir(parents=True)
+    (tmp_path / "mine" / "dead_letters" / "rows.avro").write_bytes(b"")
+    arguments = ["--out", str(tmp_path / "mine"), "--to", str(tmp_path / "to")]
+    with pytest.raises(OutputError, match="dead letters of an import") as caught:
+        CliRunner().invoke(command, arguments, catch_exceptions=False)
+    assert "import again" in caught.value.hint
+
+
+def test_a_wrong_folder_is_named_before_a_key_is_asked_for(tmp_path: Path) -> None:
+    arguments = ["--out", str(tmp_path / "nothing"), "--to", str(tmp_path / "to")]
+    with pytest.raises(OutputError, match="no Wayline output folder"):
+        CliRunner().invoke(command, arguments, catch_exceptions=False)
+
+
 def test_the_command_says_what_it_wrote_and_how_to_go_on(tmp_path: Path, world: tuple[Path, list[DeadLetter]]) -> None:
     key = tmp_path / "key"
     key.write_text(KEY.hex())
