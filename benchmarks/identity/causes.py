@@ -40,7 +40,7 @@ CAUSES = (
     Cause(
         "contact_never_tied",
         True,
-        "is known by a phone number, e-mail or record that never stands beside the rest of its person",
+        "carries a phone number, e-mail, record or login that nothing ties to the greater part of its person",
         "no event says that both are one person's",
     ),
     Cause(

@@ -16,7 +16,6 @@ from benchmarks.identity.evidence import Evidence, gather
 from benchmarks.identity.truth import Truth, read_truth
 from contracts import documents
 from contracts.errors import ConfigurationError
-from contracts.exchange import Link
 from transforms.identity.resolve import resolve
 from transforms.identity.rules import IdentityRules, parse_rules
 from transforms.inputs import list_inputs
@@ -52,11 +51,13 @@ class Column:
 class Comparison:
     """One world. ``events`` are compared; ``erased`` were accepted but are gone on request under some rules.
 
-    ``devices``: cookies and installations seen; ``shared``: of them with several true persons.
+    ``rejected``: received and not accepted, by reason; ``unknown``: accepted, but not in the truth. ``devices``: cookies
+    and installations seen; ``shared``: of them with several true persons.
     """
 
     received: int
     rejected: Counter[str]
+    unknown: int
     erased: int
     events: int
     persons: int
@@ -107,12 +108,10 @@ def compare(
     tell("reading")
     evidence = gather(list_inputs((str(world / "events"),)), first, _KEY, workers)
     scene, unknown = _scene(evidence, truth, first)
-    if unknown:
-        evidence.rejected["not in the truth"] += unknown
     given: dict[str, Given] = {}
     for name, some in rules.items():
         tell(f"resolving: {name}")
-        given[name] = by_rules(scene, resolve(_links(evidence), some).assignments())
+        given[name] = by_rules(scene, resolve(evidence.links, some).assignments())
     erased = np.logical_or.reduce([g.erased for g in given.values()])
     persons = {name: g.person[~erased] for name, g in given.items()}
     # erasure is no error, and a column that erases less must not be measured on more
@@ -141,6 +140,7 @@ def compare(
     return Comparison(
         evidence.received,
         evidence.rejected,
+        unknown,
         int(erased.sum()),
         len(kept),
         len(np.unique(kept.person)),
@@ -166,10 +166,6 @@ def _reading(rules: IdentityRules) -> list[tuple[object, ...]]:
         (n.name, n.kind, n.priority, n.links, n.normalise, n.target, n.blocked_values, n.blocked_patterns)
         for n in rules.namespaces.values()
     ]
-
-
-def _links(evidence: Evidence) -> list[Link]:
-    return evidence.links
 
 
 def _scene(evidence: Evidence, truth: Truth, rules: IdentityRules) -> tuple[Scene, int]:

@@ -32,9 +32,9 @@ def _share(name: str, text: str) -> Callable[[F], F]:
 @click.option("--seed", type=click.IntRange(0), help="Same seed, same bytes. Default: 7.")
 @click.option(
     "--world",
-    type=click.Choice(["default", "clean", "shared"]),
-    help="Settings to begin with, for measuring identity: clean (every device logs in, none is shared) or shared "
-    "(the same, but 5 % of the devices have two users). Other options win over it.",
+    type=click.Choice(["default", "clean", "shared", "quiet"]),
+    help="Settings to begin with, for measuring identity: clean (every device logs in, none is shared), shared "
+    "(the same, but 5 % of the devices have two users), quiet (as shared, with fewer logins). Other options win.",
 )
 @click.option("--start", callback=instant, metavar="TIME", help="First day. Default: 2025-01-06.")
 @click.option("--activity", type=float, metavar="FACTOR", help="How much people do. Default: 1.")

@@ -39,31 +39,25 @@ _OPTIONAL_SHARES = ("login_share", "device_sharing")
 _LEFT_OUT = frozenset(("account_share", "login_share", "device_sharing", "every_device_logs_in"))
 """Came after the others: worlds that do without them keep their bytes."""
 
+_CLEAN: Mapping[str, Any] = {
+    "every_device_logs_in": True,
+    "account_share": 1.0,
+    "login_share": 1.0,
+    "shared_share": 0.0,
+    "kiosk_share": 0.0,
+    "erasure_share": 0.0,
+    "expired_share": 0.0,
+}
 WORLDS: Mapping[str, Mapping[str, Any]] = {
     "default": {},
-    "clean": {
-        "every_device_logs_in": True,
-        "account_share": 1.0,
-        "login_share": 1.0,
-        "shared_share": 0.0,
-        "kiosk_share": 0.0,
-        "erasure_share": 0.0,
-        "expired_share": 0.0,
-    },
-    "shared": {
-        "every_device_logs_in": True,
-        "account_share": 1.0,
-        "login_share": 1.0,
-        "device_sharing": 0.05,
-        "shared_share": 0.0,
-        "kiosk_share": 0.0,
-        "erasure_share": 0.0,
-        "expired_share": 0.0,
-    },
+    "clean": _CLEAN,
+    "shared": {**_CLEAN, "device_sharing": 0.05},
+    "quiet": {**_CLEAN, "device_sharing": 0.05, "login_share": None},
 }
 """Settings of the named worlds, for measuring identity. ``clean``: whatever can be known about who did what stands in
-the events, and no device is shared. ``shared``: the same, but one device in twenty is used by two people. All the other
-dirt is as in the default world, save what takes events away (erasure, expiry), since it could take away the one login.
+the events, and no device is shared. ``shared``: the same, but one device in twenty is used by two people. ``quiet``: as
+``shared``, but people log in only as often as their stage makes them, as in the default world. All other dirt is as in
+the default world, save what takes events away (erasure, expiry), since it could take away the one login.
 """
 
 

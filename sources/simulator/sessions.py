@@ -102,8 +102,9 @@ def plan_visits(
         ]
     )
     stage = paths.stage_at(person, start)
-    device = borrowed(config, chunk, people, person, choose_devices(rng, people, person, config.kiosk_share))
+    device = choose_devices(rng, people, person, config.kiosk_share)
     has_account = people.reachable(person, start)
+    device = borrowed(config, chunk, people, person, has_account, device)
     app = people.devices.is_app[device]
     usual = np.where(app, 0.9, catalogue.LOGIN[stage])
     logs_in = has_account & (rng.random(len(person)) < (usual if config.login_share is None else config.login_share))

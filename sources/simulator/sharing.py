@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sources.simulator import randomness
 from sources.simulator.avro import Ints
@@ -13,40 +14,44 @@ _BORROWS = 0.35
 """Of the visits of who may use another one's device, this share is made on it; at least one is."""
 
 
-def borrowed(config: WorldConfig, chunk: int, people: People, person: Ints, device: Ints) -> Ints:
+def borrowed(
+    config: WorldConfig, chunk: int, people: People, person: Ints, has_account: NDArray[np.bool_], device: Ints
+) -> Ints:
     """The devices of visits, once some of them are made on the device of somebody else.
 
     People live in pairs, the first and the second, the third and the fourth of a chunk. In some pairs the second one
-    also uses the device that the first one visits with most, so that nobody is tied to more than one other by it. Which
-    pairs is the same for every stretch of time, as far as the numbers are. A world without such sharing draws nothing.
+    also uses a device of the first one, any of those the first one visits with, and has an account by then: so nobody
+    is tied to more than one other by it. A world without such sharing draws nothing.
 
     Args:
         person: of each visit.
+        has_account: whether each visit's person has an account then.
         device: of each visit, as chosen so far.
     """
     if not config.device_sharing:
         return device
     rng = randomness.generator(config.seed, randomness.SHARING, chunk)
     pairs = rng.permutation(len(people) // 2)
-    wishes = rng.random(len(person))
-    favourite = _favourites(people, person, device)
-    visits = np.bincount(person, minlength=len(people))
+    lent = _one_of_each(people, rng.random(len(people.devices.number)), person, device)
+    borrows = has_account & (rng.random(len(person)) < _BORROWS)
+    # at least one visit is made on the device, whatever chance says
+    candidates = np.flatnonzero(has_account)
+    borrowers, first = np.unique(person[candidates], return_index=True)
+    borrows[candidates[first]] = True
+    several = np.bincount(person, minlength=len(people)) >= 2
+    several &= np.isin(np.arange(len(people)), borrowers)
     wanted = round(config.device_sharing * len(np.unique(device)))
-    able = pairs[(favourite[pairs * 2] >= 0) & (visits[pairs * 2 + 1] >= 2)][:wanted]
-    lent = np.full(len(people), -1, dtype=np.int64)
-    lent[able * 2 + 1] = favourite[able * 2]
-    # the wish of the first visit of each person is granted whatever it was
-    _, first = np.unique(person, return_index=True)
-    wishes[first] = 0.0
-    return np.where((lent[person] >= 0) & (wishes < _BORROWS), lent[person], device)
+    able = pairs[(lent[pairs * 2] >= 0) & several[pairs * 2 + 1]][:wanted]
+    used = np.full(len(people), -1, dtype=np.int64)
+    used[able * 2 + 1] = lent[able * 2]
+    return np.where((used[person] >= 0) & borrows, used[person], device)
 
 
-def _favourites(people: People, person: Ints, device: Ints) -> Ints:
-    """The device that each person visits with most, the lowest of several; -1 for who visits with none of their own."""
+def _one_of_each(people: People, rank: NDArray[np.float64], person: Ints, device: Ints) -> Ints:
+    """One of the own devices that each person visits with, that of the least rank; -1 for who visits with none."""
     own = (device >= people.first_device[person]) & (device < (people.first_device + people.device_count)[person])
-    used, times = np.unique(device[own], return_counts=True)
-    owner = np.searchsorted(people.first_device, used, side="right") - 1
-    best = np.full(len(people), -1, dtype=np.int64)
-    order = np.lexsort((-used, times))
-    best[owner[order]] = used[order]
-    return best
+    visited = np.unique(device[own])
+    visited = visited[np.argsort(-rank[visited])]
+    chosen = np.full(len(people), -1, dtype=np.int64)
+    chosen[np.searchsorted(people.first_device, visited, side="right") - 1] = visited
+    return chosen
