@@ -51,8 +51,8 @@ class Column:
 class Comparison:
     """One world. ``events`` are compared; ``erased`` were accepted but are gone on request under some rules.
 
-    ``rejected``: received and not accepted, by reason; ``unknown``: accepted, but not in the truth. ``devices``: cookies
-    and installations seen; ``shared``: of them with several true persons.
+    ``rejected``: received and not accepted, by reason; ``unknown``: accepted, but not in the truth. ``devices``:
+    cookies and installations seen; ``shared``: of them with several true persons.
     """
 
     received: int
