@@ -129,7 +129,7 @@ def causes_of(scene: Scene, reach: Reach, predicted: Ints, attribution: Attribut
         ("quiet_visit", shared),
         ("name_of_several", of_several),
         ("person_never_named", ~named_person[scene.person[wrong]]),
-        ("cookie_never_named", unnamed & ~anybody[primary][wrong]),
+        ("cookie_never_named", unnamed & ~anybody[wrong]),
     )
     chosen = np.select(
         [condition for _, condition in conditions],
