@@ -108,12 +108,15 @@ def compare(
     tell("reading")
     evidence = gather(list_inputs((str(world / "events"),)), first, _KEY, workers)
     scene, unknown = _scene(evidence, truth, first)
+    # long lists are let go of as soon as their numbers are known: memory is what bounds the size of a world here
+    evidence.places.clear()
     given: dict[str, Given] = {}
     for name, some in rules.items():
         tell(f"resolving: {name}")
         given[name] = by_rules(scene, resolve(evidence.links, some).assignments())
+    evidence.links.clear()
     erased = np.logical_or.reduce([g.erased for g in given.values()])
-    persons = {name: g.person[~erased] for name, g in given.items()}
+    persons = {name: given.pop(name).person[~erased] for name in rules}
     # erasure is no error, and a column that erases less must not be measured on more
     kept = scene.only(~erased)
     tell("scoring")

@@ -74,15 +74,19 @@ def gather(files: Sequence[str], rules: IdentityRules, key: bytes, workers: int)
         key: the pseudonym key.
         workers: processes; 1 reads in this one.
     """
-    shares = [list(files[start::workers]) for start in range(min(workers, len(files)))]
-    if len(shares) == 1:
-        return _joined([_read(shares[0], rules, key)])
+    joiner = _Joiner(rules)
+    if workers == 1 or len(files) == 1:
+        for file in files:
+            joiner.add(_read(file, rules, key))
+        return joiner.evidence()
     # spawned, not forked: the libraries loaded here have threads
-    with ProcessPoolExecutor(len(shares), multiprocessing.get_context("spawn")) as pool:
-        return _joined(list(pool.map(_read, shares, [rules] * len(shares), [key] * len(shares))))
+    with ProcessPoolExecutor(min(workers, len(files)), multiprocessing.get_context("spawn")) as pool:
+        for part in pool.map(_read, files, [rules] * len(files), [key] * len(files)):
+            joiner.add(part)
+    return joiner.evidence()
 
 
-def _read(files: Sequence[str], rules: IdentityRules, key: bytes) -> _Part:
+def _read(file: str, rules: IdentityRules, key: bytes) -> _Part:
     relax_collector()
     validator = Validator(ValidationRules())
     protector = Protector(rules, Pseudonymiser(key))
@@ -92,55 +96,70 @@ def _read(files: Sequence[str], rules: IdentityRules, key: bytes) -> _Part:
     counts: Counter[tuple[str, str]] = Counter()
     rejected: Counter[str] = Counter()
     visit_text, visit = "", NO_VISIT
-    for name in files:
-        for received in received_of(name, None, counts):
-            event = received.event
-            if event is None:
-                rejected[received.reason or "undecodable"] += 1
-                continue
-            verdict = validator.check(event)
-            if verdict.reason is not None:
-                rejected[verdict.reason] += 1
-                continue
-            place = protector.place(event.identifiers)
-            if place is None:
-                rejected["no_usable_identifier"] += 1
-                continue
-            book.observe(place.identifiers, event.name, event.event_id, event.event_time, event.received_time)
-            if event.tracker_session_id is None:
-                visit_text, visit = "", NO_VISIT
-            elif event.tracker_session_id != visit_text:
-                visit_text, visit = event.tracker_session_id, number_of(event.tracker_session_id)
-            ids.append(number_of(event.event_id))
-            times.append(event.event_time)
-            visits.append(visit)
-            places.append(rows.setdefault(place.identifiers, len(rows)))
+    for received in received_of(file, None, counts):
+        event = received.event
+        if event is None:
+            rejected[received.reason or "undecodable"] += 1
+            continue
+        verdict = validator.check(event)
+        if verdict.reason is not None:
+            rejected[verdict.reason] += 1
+            continue
+        place = protector.place(event.identifiers)
+        if place is None:
+            rejected["no_usable_identifier"] += 1
+            continue
+        book.observe(place.identifiers, event.name, event.event_id, event.event_time, event.received_time)
+        if event.tracker_session_id is None:
+            visit_text, visit = "", NO_VISIT
+        elif event.tracker_session_id != visit_text:
+            visit_text, visit = event.tracker_session_id, number_of(event.tracker_session_id)
+        ids.append(number_of(event.event_id))
+        times.append(event.event_time)
+        visits.append(visit)
+        places.append(rows.setdefault(place.identifiers, len(rows)))
     columns = (ids.tobytes(), times.tobytes(), visits.tobytes(), places.tobytes())
     received_in_all = sum(n for (_, kind), n in counts.items() if kind == "received")
     return _Part(columns, list(rows), book.drain(), rejected, received_in_all)
 
 
-def _joined(parts: Sequence[_Part]) -> Evidence:
-    rows: dict[Identifiers, int] = {}
-    places: list[Ints] = []
-    rejected: Counter[str] = Counter()
-    for part in parts:
-        moved = np.fromiter(
-            (rows.setdefault(place, len(rows)) for place in part.places), np.int64, len(part.places)
+class _Joiner:
+    """Joins what files gave, one after the other, so that what two of them say is held once."""
+
+    def __init__(self, rules: IdentityRules) -> None:
+        self._book = LinkBook(rules)
+        self._rows: dict[Identifiers, int] = {}
+        self._columns: list[tuple[NDArray[np.uint64], Ints, NDArray[np.uint64], Ints]] = []
+        self._rejected: Counter[str] = Counter()
+        self._received = 0
+
+    def add(self, part: _Part) -> None:
+        """Take what one file gave."""
+        rows = self._rows
+        moved = np.fromiter((rows.setdefault(place, len(rows)) for place in part.places), np.int64, len(part.places))
+        ids, times, visits, places = part.columns
+        self._columns.append(
+            (
+                np.frombuffer(ids, np.uint64),
+                np.frombuffer(times, np.int64),
+                np.frombuffer(visits, np.uint64),
+                moved[np.frombuffer(places, np.int64)],
+            )
+        )
+        for link in part.links:
+            self._book.add(link)
+        self._rejected.update(part.rejected)
+        self._received += part.received
+
+    def evidence(self) -> Evidence:
+        """All of it; the joiner is empty afterwards."""
+        ids, time, visit, place = (np.concatenate(column) for column in zip(*self._columns, strict=True))
+        self._columns.clear()
+        # copies of an event name the same identifiers at the same time: any one of them will do
+        event_id, first = np.unique(ids, return_index=True)
+        self._rejected["duplicate"] += len(ids) - len(event_id)
+        places, self._rows = list(self._rows), {}
+        return Evidence(
+            event_id, time[first], visit[first], place[first], places, self._book.drain(), self._rejected,
+            self._received,
         )  # fmt: skip
-        places.append(moved[np.frombuffer(part.columns[3], np.int64)])
-        rejected.update(part.rejected)
-    ids = np.concatenate([np.frombuffer(part.columns[0], np.uint64) for part in parts])
-    # copies of an event name the same identifiers at the same time: any one of them will do
-    event_id, first = np.unique(ids, return_index=True)
-    rejected["duplicate"] += len(ids) - len(event_id)
-    return Evidence(
-        event_id,
-        np.concatenate([np.frombuffer(part.columns[1], np.int64) for part in parts])[first],
-        np.concatenate([np.frombuffer(part.columns[2], np.uint64) for part in parts])[first],
-        np.concatenate(places)[first],
-        list(rows),
-        [link for part in parts for link in part.links],
-        rejected,
-        sum(part.received for part in parts),
-    )
