@@ -60,6 +60,8 @@ def main(
     rules, missing = _rules(files)
     if missing:
         console.print(f"not in this version: {', '.join(missing)}")
+    made = f"python -m benchmarks.accuracy --customers {customers} --days {days} --seed {seed} --worlds {worlds}"
+    made += "".join(f" --rules {path}" for path in files)
     results: list[WorldFigures] = []
     for name in names:
         config = WorldConfig(**{**WORLDS[name], "customers": customers, "days": days, "seed": seed, "codec": "null"})
@@ -70,12 +72,11 @@ def main(
         for table in terminal(results[-1]):
             console.print(table)
         console.print(f"{time.monotonic() - begun:.0f} s, at most {_peak_mb(workers):,.0f} MB of memory\n")
-    if write is not None:
-        made = f"python -m benchmarks.accuracy --customers {customers} --days {days} --seed {seed} --worlds {worlds}"
-        made += "".join(f" --rules {path}" for path in files)
-        new = block(results, made, sorted({some.version for some in rules.values()}), missing)
-        write.write_text(with_block(write.read_text(encoding="utf-8"), new), encoding="utf-8")
-        console.print(f"written to {write}")
+        if write is not None:
+            # after each world: a long run that is cut short leaves what it measured
+            text = block(results, made, sorted({some.version for some in rules.values()}), missing)
+            write.write_text(with_block(write.read_text(encoding="utf-8"), text), encoding="utf-8")
+            console.print(f"written to {write}")
 
 
 def _rules(files: tuple[Path, ...]) -> tuple[dict[str, IdentityRules], list[str]]:
