@@ -10,8 +10,9 @@ BIN := $(VENV)/bin
 DEMO_OUT ?= demo-out
 DEMO_CUSTOMERS ?= 150
 BENCH_EVENTS ?= 100000,1000000
+ACCURACY_CUSTOMERS ?= 100000
 
-.PHONY: help demo services test lint types unit schemas bench lock clean
+.PHONY: help demo services test lint types unit schemas bench accuracy lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -65,6 +66,9 @@ unit: $(VENV)/.dev ## Tests only
 bench: $(VENV)/.runtime ## Events a second, memory, cost per event and per stage, at BENCH_EVENTS sizes
 	$(BIN)/python -m benchmarks.pipeline --events $(BENCH_EVENTS)
 
+accuracy: $(VENV)/.runtime ## How right identity is on ACCURACY_CUSTOMERS simulated people; renews docs/accuracy.md
+	$(BIN)/python -m benchmarks.accuracy --customers $(ACCURACY_CUSTOMERS) --write docs/accuracy.md
+
 lock: $(BIN)/python ## Renew the lock files from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --group build --universal --python-version 3.11 --generate-hashes --upgrade \
 	  --no-emit-index-url --no-annotate --custom-compile-command "make lock" --quiet --output-file locks/runtime.txt
@@ -72,5 +76,5 @@ lock: $(BIN)/python ## Renew the lock files from pyproject.toml
 	  --no-emit-index-url --no-annotate --custom-compile-command "make lock" --quiet --constraint locks/runtime.txt \
 	  --output-file locks/dev.txt
 
-clean: ## Remove the environment and what demo and bench wrote
-	rm -rf $(VENV) $(DEMO_OUT) bench-out
+clean: ## Remove the environment and what demo, bench and accuracy wrote
+	rm -rf $(VENV) $(DEMO_OUT) bench-out accuracy-out

@@ -11,7 +11,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("contracts", "pipelines", "transforms", "features", "models", "ontology", "sources", "reports")
+PACKAGES = (
+    "contracts",
+    "pipelines",
+    "transforms",
+    "features",
+    "models",
+    "ontology",
+    "sources",
+    "reports",
+    "benchmarks",
+)
 
 ALLOWED = {
     "contracts": {"contracts"},
@@ -21,10 +31,14 @@ ALLOWED = {
     "sources": {"contracts", "sources", "transforms"},
     "reports": {"contracts", "reports", "transforms", "features", "models"},
     "pipelines": {"contracts", "pipelines", "transforms", "features", "models", "sources", "reports"},
+    "benchmarks": {"contracts", "pipelines", "transforms", "features", "models", "sources", "reports", "benchmarks"},
 }
 """Who may import whom: pipelines on top, contracts at the bottom."""
 
 PURE = (
+    "benchmarks/identity/agreement.py",
+    "benchmarks/identity/assigned.py",
+    "benchmarks/identity/causes.py",
     "contracts/event.py",
     "contracts/exchange.py",
     "contracts/wire.py",
@@ -70,6 +84,14 @@ def test_imports_run_one_way(path: Path) -> None:
         top = name.split(".")[0]
         if top in PACKAGES:
             assert top in ALLOWED[package], f"{path.relative_to(ROOT)} imports {name}"
+
+
+def test_only_evaluation_reads_the_truth_of_a_world() -> None:
+    says_where_it_is = ROOT / "pipelines" / "commands" / "simulate.py"
+    for path in modules():
+        if path != says_where_it_is and path.relative_to(ROOT).parts[0] not in ("sources", "benchmarks"):
+            text = path.read_text(encoding="utf-8")
+            assert not re.search(r"""["'/]truth["'/]|true_person_id|true_stage""", text), path.relative_to(ROOT)
 
 
 def test_pure_cores_import_no_engine_and_no_client() -> None:

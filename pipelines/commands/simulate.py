@@ -30,6 +30,12 @@ def _share(name: str, text: str) -> Callable[[F], F]:
 @click.option("--customers", type=click.IntRange(1), help="People in the world. Default: 2000.")
 @click.option("--days", type=click.IntRange(1), help="Days to simulate. Default: 60; with --respond-to 14.")
 @click.option("--seed", type=click.IntRange(0), help="Same seed, same bytes. Default: 7.")
+@click.option(
+    "--world",
+    type=click.Choice(["default", "clean", "shared", "quiet"]),
+    help="Settings to begin with, for measuring identity: clean (every device logs in, none is shared), shared "
+    "(the same, but 5 % of the devices have two users), quiet (as shared, with fewer logins). Other options win.",
+)
 @click.option("--start", callback=instant, metavar="TIME", help="First day. Default: 2025-01-06.")
 @click.option("--activity", type=float, metavar="FACTOR", help="How much people do. Default: 1.")
 @click.option("--drift-at", callback=instant, metavar="TIME", help="From then on stages show themselves differently.")
@@ -43,6 +49,19 @@ def _share(name: str, text: str) -> Callable[[F], F]:
 @_share("skew", "Devices with a wrong clock. Default: 0.01.")
 @_share("dirty", "Events with a login such as null. Default: 0.005.")
 @_share("shared", "People who share a device at home. Default: 0.2.")
+@_share("account", "People who sign up sooner or later. Default: 0.8.")
+@_share("login", "Visits of people with an account that log in. Default: by stage.")
+@click.option(
+    "--device-sharing",
+    type=click.FloatRange(0, 1),
+    metavar="SHARE",
+    help="Personal devices in use that a second person uses too. Default: 0.",
+)
+@click.option(
+    "--every-device-logs-in/--devices-log-in-by-chance",
+    default=None,
+    help="Every cookie, app and contact is named beside its owner's login once. Default: by chance.",
+)
 @_share("kiosk", "Visits at a kiosk in a store. Default: 0.01.")
 @_share("opt-out", "People who withdraw consent. Default: 0.08.")
 @_share("erasure", "People who ask to be erased. Default: 0.005.")
@@ -69,7 +88,7 @@ def command(
     """Make a world of customers with its truth, or play one on in answer to the actions of a run.
 
     Events go to OUT/events, in order of arrival; the truth about persons, stages and effects to OUT/truth, for
-    evaluation only. The share of each kind of bad data can be set.
+    evaluation only. The share of each kind of bad data can be set; --world sets several of them at once.
     """
     given = {name: value for name, value in settings.items() if value is not None}
     if run_folder is not None:
@@ -82,10 +101,10 @@ def command(
     if pseudonym_key is not None or identity is not None:
         raise click.UsageError("--pseudonym-key and --identity go with --respond-to only.")
 
-    from sources.simulator.config import WorldConfig
+    from sources.simulator.config import WORLDS, WorldConfig
     from sources.simulator.world import simulate
 
-    config = WorldConfig(**given)
+    config = WorldConfig(**{**WORLDS[given.pop("world", "default")], **given})
     with _progress("simulating") as show:
         summary = simulate(config, out, show, overwrite=overwrite)
     _report(out, summary)

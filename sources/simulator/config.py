@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from contracts.errors import InputError, UsageError
 from contracts.event import DAY
@@ -29,8 +31,34 @@ _SHARES = (
     "opt_out_share",
     "erasure_share",
     "logged_share",
+    "account_share",
     "noise",
 )
+_OPTIONAL_SHARES = ("login_share", "device_sharing")
+
+_LEFT_OUT = frozenset(("account_share", "login_share", "device_sharing", "every_device_logs_in"))
+"""Came after the others: worlds that do without them keep their bytes."""
+
+_CLEAN: Mapping[str, Any] = {
+    "every_device_logs_in": True,
+    "account_share": 1.0,
+    "login_share": 1.0,
+    "shared_share": 0.0,
+    "kiosk_share": 0.0,
+    "erasure_share": 0.0,
+    "expired_share": 0.0,
+}
+WORLDS: Mapping[str, Mapping[str, Any]] = {
+    "default": {},
+    "clean": _CLEAN,
+    "shared": {**_CLEAN, "device_sharing": 0.05},
+    "quiet": {**_CLEAN, "device_sharing": 0.05, "login_share": None},
+}
+"""Settings of the named worlds, for measuring identity. ``clean``: whatever can be known about who did what stands in
+the events, and no device is shared. ``shared``: the same, but one device in twenty is used by two people. ``quiet``: as
+``shared``, but people log in only as often as their stage makes them, as in the default world. All other dirt is as in
+the default world, save what takes events away (erasure, expiry), since it could take away the one login.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +70,15 @@ class WorldConfig:
     ``malformed_share`` is added as records that must be rejected; ``dirty_share`` carry a login such as ``null``.
     Of devices: ``skew_share`` have a wrong clock. Of people: ``shared_share`` live in a household with a common device,
     ``opt_out_share`` and ``erasure_share`` ask for it within ``days``, ``logged_share`` take part in the randomised
-    experiment. Of sessions: ``kiosk_share`` happen at a kiosk of a store. ``noise`` is how much of each stage's
-    behaviour is the average of all stages. From ``drift_at`` on, stages show themselves differently.
+    experiment, ``account_share`` sign up sooner or later, unless they have an account already. Of sessions:
+    ``kiosk_share`` happen at a kiosk of a store; ``login_share`` of those by people with an account log in (None: as
+    often as their stage makes them). ``noise`` is how much of each stage's behaviour is the average of all stages. From
+    ``drift_at`` on, stages show themselves differently.
+
+    ``device_sharing``: of the personal devices that are used at all, this share is used by a second person as well
+    (None: by nobody; the common devices of households are not meant). ``every_device_logs_in``: everybody has an
+    account before the end, no browser forgets its cookie before that, and every identifier of a device and every
+    contact is named beside its owner's login at least once.
     """
 
     customers: int = 2_000
@@ -65,6 +100,10 @@ class WorldConfig:
     opt_out_share: float = 0.08
     erasure_share: float = 0.005
     logged_share: float = 0.5
+    account_share: float = 0.8
+    login_share: float | None = None
+    device_sharing: float | None = None
+    every_device_logs_in: bool = False
     noise: float = 0.05
     events_per_file: int = 200_000
     codec: str = "deflate"
@@ -79,8 +118,10 @@ class WorldConfig:
             raise UsageError(f"seed is {self.seed}", hint="give a whole number from 0 up")
         if not 0 < self.activity <= 20:
             raise UsageError(f"activity is {self.activity}", hint="give more than 0 and at most 20")
-        for name in _SHARES:
+        for name in (*_SHARES, *_OPTIONAL_SHARES):
             value = getattr(self, name)
+            if value is None and name in _OPTIONAL_SHARES:
+                continue
             if not 0 <= value <= 1:
                 raise UsageError(f"{name} is {value}", hint="a share lies between 0 and 1")
         if not 315_532_800_000_000 <= self.start <= 4_000_000_000_000_000:
@@ -121,9 +162,14 @@ class World:
     segments: tuple[Segment, ...]
 
     def save(self, folder: Path) -> None:
+        """Write it. A setting of ``_LEFT_OUT`` stands in the file only where it was set."""
+        plain = {field.name: field.default for field in fields(WorldConfig) if field.name in _LEFT_OUT}
+        config = {
+            name: value for name, value in asdict(self.config).items() if name not in plain or value != plain[name]
+        }
         content = {
             "format": FORMAT,
-            "config": asdict(self.config),
+            "config": config,
             "segments": [asdict(segment) for segment in self.segments],
         }
         partial = folder / (WORLD_FILE + ".tmp")

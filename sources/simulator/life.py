@@ -15,6 +15,7 @@ from sources.simulator.avro import Ints
 from sources.simulator.catalogue import CUSTOMER
 from sources.simulator.config import Segment, WorldConfig
 from sources.simulator.draft import Draft, Properties
+from sources.simulator.introductions import introduced
 from sources.simulator.paths import Paths, natural_paths
 from sources.simulator.people import People, people_of
 from sources.simulator.sessions import Moments
@@ -46,7 +47,7 @@ def live(config: WorldConfig, chunk: int, number: int, segment: Segment, respons
     mails, clicks = elsewhere.newsletters(config, rng, people, paths, window)
     purchases, cause = _purchases(paths, window)
     order = (people.first + purchases.person) * 100_000_000 + (purchases.at - config.start) // MINUTE
-    visits = sessions.plan_visits(config, rng, people, paths, window, clicks, purchases)
+    visits = sessions.plan_visits(config, chunk, rng, people, paths, window, clicks, purchases)
     parts = [
         sessions.visit_events(config, rng, people, paths, visits, catalogue.name_tables(config.noise)),
         sessions.sign_ups(people, visits, window),
@@ -63,6 +64,8 @@ def live(config: WorldConfig, chunk: int, number: int, segment: Segment, respons
         elsewhere.logged(actions, properties),
     ]
     draft = _possible(people, Draft.concatenate(parts), segment)
+    if config.every_device_logs_in:
+        draft = introduced(people, draft, segment.end)
     return Life(people, paths, actions, played.effects, draft, properties)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.event import DAY, MINUTE
+from contracts.event import DAY, HOUR, MINUTE
 from sources.simulator import catalogue, randomness
 from sources.simulator.avro import Ints
 from sources.simulator.config import WorldConfig
@@ -140,10 +140,12 @@ def people_of(config: WorldConfig, chunk: int) -> People:
     stage = np.where(
         present, rng.choice(4, n, p=[0.50, 0.27, 0.11, 0.12]), rng.choice(4, n, p=[0.90, 0.08, 0.02, 0.0])
     ).astype(np.int64)
-    with_account = rng.random(n) < 0.8
+    with_account = rng.random(n) < config.account_share
     signs_up = born + MINUTE + rng.exponential(6 * DAY, n).astype(np.int64)
     has_already = (present & (rng.random(n) < 0.6)) | (stage == catalogue.CUSTOMER)
     account_at = np.where(has_already, config.start - 1, np.where(with_account, signs_up, NEVER))
+    if config.every_device_logs_in:
+        account_at = np.minimum(account_at, config.end - HOUR)
     granted = rng.random((n, len(catalogue.PURPOSES))) < catalogue.GRANTED
     asks_at = _hazard(rng, n, config.erasure_share, config)
     # Only who has an account can ask to be erased.
@@ -179,7 +181,7 @@ def people_of(config: WorldConfig, chunk: int) -> People:
         device_count=count,
         household_device=household_device[household],
         first_kiosk=personal + len(together),
-        devices=_devices(rng, config, chunk, count, len(together), erased_at),
+        devices=_devices(rng, config, chunk, count, len(together), erased_at, account_at),
     )
 
 
@@ -194,7 +196,13 @@ def _hazard(rng: np.random.Generator, n: int, share: float, config: WorldConfig)
 
 
 def _devices(
-    rng: np.random.Generator, config: WorldConfig, chunk: int, count: Ints, households: int, erased_at: Ints
+    rng: np.random.Generator,
+    config: WorldConfig,
+    chunk: int,
+    count: Ints,
+    households: int,
+    erased_at: Ints,
+    account_at: Ints,
 ) -> Devices:
     personal = int(count.sum())
     total = personal + households + KIOSKS
@@ -215,6 +223,9 @@ def _devices(
     forgets = np.full((total, CLEARINGS + 1), NEVER, dtype=np.int64)
     forgets[:, :CLEARINGS] = np.where(clears[:, None], times, NEVER)
     forgets[:personal, CLEARINGS] = np.repeat(erased_at, count)
+    if config.every_device_logs_in:
+        own = forgets[:personal]
+        own[own <= np.repeat(account_at, count)[:, None]] = NEVER
     forgets.sort(axis=1)
     skewed = rng.random(total) < config.skew_share
     skew = np.where(skewed, rng.uniform(-240e6, 240e6, total), 0).astype(np.int64)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-PEOPLE, PATHS, LOGGED, LIFE, ARRIVAL = range(5)
+PEOPLE, PATHS, LOGGED, LIFE, ARRIVAL, SHARING = range(6)
 """Purposes of generators; each has its own stream, so that drawing more of one moves no other."""
 
 

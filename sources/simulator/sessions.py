@@ -15,6 +15,7 @@ from sources.simulator.config import WorldConfig
 from sources.simulator.draft import Draft, Properties
 from sources.simulator.paths import Paths
 from sources.simulator.people import KIOSKS, NEVER, People
+from sources.simulator.sharing import borrowed
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -73,6 +74,7 @@ def choose_devices(rng: np.random.Generator, people: People, person: Ints, kiosk
 
 def plan_visits(
     config: WorldConfig,
+    chunk: int,
     rng: np.random.Generator,
     people: People,
     paths: Paths,
@@ -102,8 +104,10 @@ def plan_visits(
     stage = paths.stage_at(person, start)
     device = choose_devices(rng, people, person, config.kiosk_share)
     has_account = people.reachable(person, start)
+    device = borrowed(config, chunk, people, person, has_account, device)
     app = people.devices.is_app[device]
-    logs_in = has_account & (rng.random(len(person)) < np.where(app, 0.9, catalogue.LOGIN[stage]))
+    usual = np.where(app, 0.9, catalogue.LOGIN[stage])
+    logs_in = has_account & (rng.random(len(person)) < (usual if config.login_share is None else config.login_share))
     u = rng.random(len(person))
     ad = u < catalogue.AD_ENTRY[stage]
     ads = catalogue.TRAFFIC_ADS + rng.integers(0, catalogue.ADS_VARIANTS, len(person))
