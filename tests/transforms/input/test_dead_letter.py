@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contracts.errors import ConfigurationError, InputError
+from contracts.errors import ConfigurationError, InputError, OutputError
 from contracts.event import Event
 from contracts.event_codec import decode_event
 from transforms.dead_letter import DeadLetterBox
@@ -68,6 +68,12 @@ def test_a_key_is_made_once_and_only_its_owner_reads_it(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert create_key_file(path) == key == load_key("NO_SUCH_KEY", default=path, environment={})
     assert os.listdir(path.parent) == ["pseudonym.key"]
+
+
+def test_a_key_that_cannot_be_written_is_a_fault_of_the_output(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(OutputError, match="cannot be written"):
+        load_key("NO_SUCH_KEY", default=tmp_path / "file" / "keys" / "k.key", create=True, environment={})
 
 
 def test_the_file_given_wins_over_the_environment_and_that_over_the_default(tmp_path: Path) -> None:
