@@ -59,7 +59,7 @@ class LinkBook:
         """The merged links, in no promised order, one more for each further erasure; the book is empty afterwards."""
         requests, once = self._requests, (None,)
         merged = [
-            Link(left, right, *entry, erase, kind)  # type: ignore[arg-type]
+            Link(left, right, *entry, erase, kind)  # type: ignore[arg-type, call-arg]
             for (left, right, kind), entry in self._evidence.items()
             for erase in requests.get((left, right, kind), once)
         ]
