@@ -21,7 +21,8 @@ from benchmarks.identity.report import WorldFigures, block, terminal, with_block
 from contracts.errors import InputError
 from sources.simulator.config import WORLDS, WorldConfig, load_world
 from sources.simulator.world import simulate
-from transforms.identity.rules import IdentityRules, load_rules
+from transforms.identity.rules import IdentityRules
+from transforms.identity.rules_file import load_rules
 
 FOLDER = Path("accuracy-out")
 SHIPPED = Path("ontology/identity.yaml")

@@ -17,7 +17,8 @@ from benchmarks.identity.truth import Truth, read_truth
 from contracts import documents
 from contracts.errors import ConfigurationError
 from transforms.identity.resolve import resolve
-from transforms.identity.rules import IdentityRules, parse_rules
+from transforms.identity.rules import IdentityRules
+from transforms.identity.rules_file import parse_rules
 from transforms.inputs import list_inputs
 
 POLICIES = ("last_known", "first_known", "carry_forward", "keep_apart")

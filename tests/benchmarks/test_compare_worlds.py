@@ -17,7 +17,7 @@ from contracts import documents
 from contracts.errors import InputError
 from sources.simulator.config import WORLDS, WorldConfig
 from sources.simulator.world import simulate
-from transforms.identity.rules import load_rules, parse_rules
+from transforms.identity.rules_file import load_rules, parse_rules
 
 ROOT = Path(__file__).parents[2]
 RULES, MISSING = variants(ROOT / "ontology" / "identity.yaml")

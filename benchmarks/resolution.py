@@ -1,6 +1,6 @@
 """Resolving identity in bulk: seconds, memory and the cost of a link at several sizes, and a poisoned identifier.
 
-``python -m benchmarks.identity --links 100000,1000000``. Each size is resolved in a process of its own, from links as
+``python -m benchmarks.resolution --links 100000,1000000``. Each size is resolved in a process of its own, from links as
 the bounded host has them to assignments and rows written out.
 """
 
@@ -92,7 +92,7 @@ def main(sizes: str, poison: int, one: str | None) -> None:
     asked = [("world", int(size)) for size in sizes.split(",")] + [("poison", poison)]
     found = []
     for kind, count in asked:
-        command = [sys.executable, "-m", "benchmarks.identity", "--one", f"{kind}:{count}"]
+        command = [sys.executable, "-m", "benchmarks.resolution", "--one", f"{kind}:{count}"]
         output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
         found.append((kind, json.loads(output)))
     table = Table("", *(f"{kind} {result['links']:,.0f} links" for kind, result in found))
