@@ -20,7 +20,7 @@ from transforms.identity.ids import shard_of
 from transforms.identity.rules import CARRY_FORWARD, LAST_KNOWN, Bound, IdentityRules
 from transforms.stores.database import Row, Transaction
 from transforms.stores.identity_rows import Edge, EdgeKey, Node, link_of_row, merged, new_node
-from transforms.stores.identity_schema import LINK_COLUMNS, NODE_COLUMNS, NUMBERS, identifier_hash
+from transforms.stores.identity_schema import LINK_COLUMNS, NODE_COLUMNS, NUMBERS, STAYS_CARRIED, identifier_hash
 
 _NODES = f"SELECT {NODE_COLUMNS} FROM identity_identifiers"
 _LINKS = f"SELECT {LINK_COLUMNS} FROM identity_links"
@@ -49,6 +49,8 @@ class StoredGraph:
         self.last_number: int | None = None
         """The greatest number given; None while none was."""
         self._by_number: dict[int, Node] = {}
+        self._lost: set[Node] = set()
+        """Nodes that an erased identifier is linked with no longer."""
         self._suspects: dict[Node, bool] = {}
         """Nodes that may be demoted now; True: or that may not be any more."""
 
@@ -324,6 +326,7 @@ class StoredGraph:
             ends = [node for node in (edge.left, edge.right) if node is not None]
             if link.last_time <= until:
                 self.remove(edge)
+                self._lost.update(ends[1:])
                 if len(ends) == 2 and link.kind != UNLINK and self._counted(edge) == 0:
                     for node in ends:
                         node.degree -= 1
@@ -335,6 +338,26 @@ class StoredGraph:
             self._look_again(node)
             self._suspects[node] = True
         return {node.identifier for node in touched}
+
+    def keep_carried(self) -> None:
+        """What was carried to an erased login must go, though nothing links the two any more."""
+        lost, self._lost = self._lost, set()
+        for device in lost:
+            if device.carry != STAYS_CARRIED and self._may_carry(device):
+                device.changed = device.changed or not device.carry
+                device.carry, device.dirty = STAYS_CARRIED, True
+
+    def is_carried_to_erased(self, node: Node) -> bool:
+        """Whether a device may have been carried to a login of which something is erased."""
+        return self._may_carry(node) and any(edge.right is node and edge.left.erased is not None for edge in node.edges)
+
+    def _may_carry(self, node: Node) -> bool:
+        namespace = node.identifier.namespace
+        return (
+            not node.demoted
+            and not self._rules.is_known(namespace)
+            and self._rules.namespaces[namespace].owner == CARRY_FORWARD
+        )
 
     def remove(self, edge: Edge) -> None:
         """Take a link out of the ledger."""

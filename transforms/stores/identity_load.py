@@ -7,7 +7,7 @@ The links of a run are in memory at once, as columns, as they are when a run res
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,7 @@ from transforms.stores.identity_schema import (
     NODE_FIELDS,
     NUMBERS,
     RULES,
+    STAYS_CARRIED,
     STRAND_FIELDS,
     hash_of,
     to_bytes,
@@ -243,7 +244,7 @@ class _Bulk:
             self._by_index(None, {i: row[_PURGED] for i, row in enumerate(old) if row and row[_VALUE] is not None}),
             numbers[own].tolist(),
             numbers[holders].tolist(),
-            self._by_index(0, dict.fromkeys(carried, 1)),
+            self._by_index(0, self._carry(carried)),
             self._by_index(0, {i: row[_COMPACTED] for i, row in enumerate(old) if row}),
             strands[numbers[:-1]].tolist(),
             self._shard,
@@ -257,6 +258,17 @@ class _Bulk:
                 stored.append((*(values[index] for values in columns), row[_SEQUENCE]))
         fresh = zip(*(map(values.__getitem__, self._fresh) for values in columns), strict=True)
         return stored, fresh
+
+    def _carry(self, carried: Collection[int]) -> dict[int, int]:
+        """How devices are carried, those that are not left out."""
+        found = dict.fromkeys(carried, 1)
+        for index, row in enumerate(self._old):
+            if row is not None and row[_CARRY] == STAYS_CARRIED:
+                found[index] = STAYS_CARRIED
+        if self._erased:
+            lost = column(self._links.right)[np.isin(column(self._links.left), list(self._erased))]
+            found.update((device, STAYS_CARRIED) for device in lost.tolist() if device in carried)
+        return found
 
     def _by_index(self, usual: object, others: Mapping[int, object]) -> list[Any]:
         values = [usual] * len(self._shard)
