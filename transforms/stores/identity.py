@@ -111,10 +111,10 @@ class IdentityStore(Protocol):
     def compact(self) -> int:
         """Shorten the ledger of crowded identifiers; return how many links went.
 
-        Of an identifier that links nothing because it was seen with more than ``crowd`` others, the first ``crowd`` + 1
-        links in the order of resolution stay; each further one becomes a sighting of its other end alone. No answer
-        about any person, strand or id changes; ``edges`` no longer lists those links, and the identifier stays crowded
-        whatever is erased or re-resolved. Merges and unlinks stay.
+        Of an identifier that links nothing because it was seen with more than ``crowd`` others, the links between a
+        login and a device go but for the first ``crowd`` + 1: each further one becomes a sighting of its other end
+        alone, and its strand stays. No answer about any person, strand or id changes; ``edges`` no longer lists those
+        links, and the identifier stays crowded whatever is erased or re-resolved. Merges and unlinks stay.
         """
         ...
 

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from contracts.exchange import LINK_KINDS, MERGE, UNLINK
 from transforms.identity.demotion import CROWDED
 from transforms.identity.rules import IdentityRules, StrandKey
 from transforms.stores.database import Transaction
 from transforms.stores.identity_graph import StoredGraph
 from transforms.stores.identity_rows import Node
-from transforms.stores.identity_schema import KIND_CODES
 from transforms.stores.identity_write import write
-
-_WORDS = [KIND_CODES[kind] for kind in (MERGE, UNLINK)]
 
 
 def compact(tx: Transaction, rules: IdentityRules, shards: int) -> int:
-    """Keep of each crowded identifier the first ``crowd`` + 1 links and every word of a person about it."""
+    """Keep of each crowded identifier the first ``crowd`` + 1 links with logins, or with devices, and all others."""
     gone = 0
     for (number,) in tx.all("SELECT number FROM identity_identifiers WHERE demoted = ? ORDER BY number", (CROWDED,)):
         gone += _compact_one(tx, rules, shards, number)
@@ -28,9 +24,8 @@ def _compact_one(tx: Transaction, rules: IdentityRules, shards: int, number: int
     graph = StoredGraph(tx, rules, shards)
     (node,) = graph.numbered([number])
     graph.complete([node])
-    kinds = [LINK_KINDS[code] for code in _WORDS]
-    edges = [edge for edge in node.edges if edge.right is not None and edge.link.kind not in kinds]
-    edges.sort(key=lambda edge: (edge.link.first_time, edge.link.first_event_id, edge.link.left, edge.link.right))
+    edges = [edge for edge in node.edges if graph.may_fold(edge.link)]
+    edges.sort(key=lambda edge: (edge.link.first_time, edge.link.first_event_id, edge.key))
     extra = edges[rules.crowd + 1 :]
     if not extra:
         return 0
@@ -38,7 +33,6 @@ def _compact_one(tx: Transaction, rules: IdentityRules, shards: int, number: int
     for edge in extra:
         graph.remove(edge)
     graph.merge([edge.link for edge in extra])
-    graph.strands.clear()
     write(graph, tx, rules)
     return len(extra)
 

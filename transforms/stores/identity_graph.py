@@ -10,7 +10,7 @@ it (``flips``), and after an erasure it takes away the evidence that went (``cut
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from contracts.event import Identifier
@@ -20,7 +20,7 @@ from transforms.identity.ids import shard_of
 from transforms.identity.rules import CARRY_FORWARD, LAST_KNOWN, Bound, IdentityRules
 from transforms.stores.database import Row, Transaction
 from transforms.stores.identity_rows import Edge, EdgeKey, Node, link_of_row, merged, new_node
-from transforms.stores.identity_schema import LINK_COLUMNS, NODE_COLUMNS, NUMBERS, identifier_hash
+from transforms.stores.identity_schema import LINK_COLUMNS, NODE_COLUMNS, NUMBERS, STAYS_CARRIED, identifier_hash
 
 _NODES = f"SELECT {NODE_COLUMNS} FROM identity_identifiers"
 _LINKS = f"SELECT {LINK_COLUMNS} FROM identity_links"
@@ -49,6 +49,8 @@ class StoredGraph:
         self.last_number: int | None = None
         """The greatest number given; None while none was."""
         self._by_number: dict[int, Node] = {}
+        self._lost: set[Node] = set()
+        """Nodes that an erased identifier is linked with no longer."""
         self._suspects: dict[Node, bool] = {}
         """Nodes that may be demoted now; True: or that may not be any more."""
 
@@ -156,14 +158,14 @@ class StoredGraph:
                 node.dirty = node.changed = True
         self._load_pairs(links)
         changed: list[Edge] = []
-        folded: dict[EdgeKey, Link] = {}
+        folded: list[Link] = []
         grown = 0
         for link in links:
             edge = self.edges.get((link.left, link.right, link.kind))
             if edge is None:
                 left, right = self._node(link.left), None if link.right is None else self._node(link.right)
-                if right is not None and (left.compacted or right.compacted) and _may_fold(link):
-                    self._fold(link, left, right, folded)
+                if right is not None and (left.compacted or right.compacted) and self.may_fold(link):
+                    folded.append(link)
                     continue
                 changed.append(self._add(left, right, link))
             else:
@@ -181,7 +183,7 @@ class StoredGraph:
                 if end is not None:
                     end.see(edge.link.first_time, edge.link.last_time)
         if folded:
-            more, count = self.merge(list(folded.values()))
+            more, count = self.merge(self._fold(folded))
             return changed + more, grown + count
         return changed, grown
 
@@ -239,17 +241,42 @@ class StoredGraph:
         left, right, _ = edge.key
         return sum((left, right, kind) in self.edges for kind in LINK_KINDS if kind != UNLINK)
 
-    def _fold(self, link: Link, left: Node, right: Node, folded: dict[EdgeKey, Link]) -> None:
-        """A link of an identifier whose ledger was compacted: a sighting of the other end, and its strand."""
-        is_known = self._rules.is_known
-        if is_known(link.left.namespace) and not is_known(right.identifier.namespace):
-            self.strands.add((left, right))
-        for node in (left, right):
-            node.see(link.first_time, link.last_time)
-            if not node.compacted:
-                alone = replace(link, left=node.identifier, right=None, kind=SEEN)
-                held = folded.get((node.identifier, None, SEEN))
-                folded[(node.identifier, None, SEEN)] = alone if held is None else merged(held, alone)[0]
+    def may_fold(self, link: Link) -> bool:
+        """Whether a link of a crowded identifier may be forgotten, since its strand keeps that the pair was seen."""
+        if link.right is None or link.kind in (MERGE, UNLINK) or link.erase_before is not None:
+            return False
+        return self._rules.is_known(link.left.namespace) and not self._rules.is_known(link.right.namespace)
+
+    def _fold(self, links: Sequence[Link]) -> list[Link]:
+        """Links of identifiers whose ledger was compacted, as sightings of the other end alone."""
+        alone: dict[Identifier, Link] = {}
+        pairs: dict[tuple[Node, Node], None] = {}
+        for link in links:
+            assert link.right is not None
+            left, right = self.nodes[link.left], self.nodes[link.right]
+            pairs[left, right] = None
+            for node in (left, right):
+                node.see(link.first_time, link.last_time)
+                if not node.compacted:
+                    sighting = replace(link, left=node.identifier, right=None, kind=SEEN)
+                    held = alone.get(node.identifier)
+                    alone[node.identifier] = sighting if held is None else merged(held, sighting)[0]
+        of_login: defaultdict[Node, list[Node]] = defaultdict(list)
+        for login, device in pairs:
+            of_login[login].append(device)
+        for login, devices in of_login.items():
+            sql = "SELECT device FROM identity_strands WHERE login = ? AND device IN ??"
+            found = self._tx.all(sql, (login.number, sorted(device.number for device in devices)))
+            seen = {number for (number,) in found}
+            for device in devices:
+                if device.number in seen or (login, device) in self.strands:
+                    continue
+                self.strands.add((login, device))
+                for node in (login, device):
+                    node.degree += 1
+                    node.dirty = True
+                    self._suspects.setdefault(node, False)
+        return list(alone.values())
 
     def _needs_last(self, edge: Edge) -> bool:
         """Whether somebody's person may depend on when a link was seen last."""
@@ -324,6 +351,7 @@ class StoredGraph:
             ends = [node for node in (edge.left, edge.right) if node is not None]
             if link.last_time <= until:
                 self.remove(edge)
+                self._lost.update(ends[1:])
                 if len(ends) == 2 and link.kind != UNLINK and self._counted(edge) == 0:
                     for node in ends:
                         node.degree -= 1
@@ -335,6 +363,26 @@ class StoredGraph:
             self._look_again(node)
             self._suspects[node] = True
         return {node.identifier for node in touched}
+
+    def keep_carried(self) -> None:
+        """What was carried to an erased login must go, though nothing links the two any more."""
+        lost, self._lost = self._lost, set()
+        for device in lost:
+            if device.carry != STAYS_CARRIED and self._may_carry(device):
+                device.changed = device.changed or not device.carry
+                device.carry, device.dirty = STAYS_CARRIED, True
+
+    def is_carried_to_erased(self, node: Node) -> bool:
+        """Whether a device may have been carried to a login of which something is erased."""
+        return self._may_carry(node) and any(edge.right is node and edge.left.erased is not None for edge in node.edges)
+
+    def _may_carry(self, node: Node) -> bool:
+        namespace = node.identifier.namespace
+        return (
+            not node.demoted
+            and not self._rules.is_known(namespace)
+            and self._rules.namespaces[namespace].owner == CARRY_FORWARD
+        )
 
     def remove(self, edge: Edge) -> None:
         """Take a link out of the ledger."""
@@ -356,8 +404,3 @@ class StoredGraph:
 
 def _number(node: Node) -> int:
     return node.number
-
-
-def _may_fold(link: Link) -> bool:
-    """Whether a crowded end leaves nothing to say about the two together: no word of a person, no request."""
-    return link.kind not in (MERGE, UNLINK) and link.erase_before is None

@@ -8,7 +8,7 @@ with all links in memory, as columns.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -32,6 +32,7 @@ from transforms.stores.identity_schema import (
     NODE_FIELDS,
     NUMBERS,
     RULES,
+    STAYS_CARRIED,
     STRAND_FIELDS,
     hash_of,
     to_bytes,
@@ -297,7 +298,7 @@ class _Bulk:
             self._by_index(None, {i: row[_PURGED] for i, row in enumerate(old) if row and row[_VALUE] is not None}),
             numbers[own].tolist(),
             numbers[holders].tolist(),
-            self._by_index(0, dict.fromkeys(carried, 1)),
+            self._by_index(0, self._carry(carried)),
             self._by_index(
                 0, {i: row[_COMPACTED] for i, row in enumerate(old) if row} | dict.fromkeys(self._crowded, 1)
             ),
@@ -316,6 +317,17 @@ class _Bulk:
                     stored.append((*(values[index] for values in columns), row[_SEQUENCE]))
         fresh = zip(*(map(values.__getitem__, self._fresh) for values in columns), strict=True)
         return stored, fresh
+
+    def _carry(self, carried: Collection[int]) -> dict[int, int]:
+        """How devices are carried, those that are not left out."""
+        found = dict.fromkeys(carried, 1)
+        for index, row in enumerate(self._old):
+            if row is not None and row[_CARRY] == STAYS_CARRIED:
+                found[index] = STAYS_CARRIED
+        if self._erased:
+            lost = column(self._links.right)[np.isin(column(self._links.left), list(self._erased))]
+            found.update((device, STAYS_CARRIED) for device in lost.tolist() if device in carried)
+        return found
 
     def _by_index(self, usual: object, others: Mapping[int, object]) -> list[Any]:
         values = [usual] * len(self._shard)

@@ -32,7 +32,8 @@ class Node:
         self.erased: int | None = None
         self.purged: int | None = None
         self.person = self.holder = number
-        self.carry = self.compacted = self.nameless = False
+        self.carry = 0
+        self.compacted = self.nameless = False
         self.strands = self.sequence = 0
         self.edges: list[Edge] = []
         self.new = self.dirty = self.changed = self.left_loaded = self.right_loaded = True
@@ -46,8 +47,8 @@ class Node:
             identifier = Identifier(namespace, to_text(value))
         node = cls(number, identifier or Identifier("", id_of(hashed, rest)), hashed, rest, 0)
         (node.first_seen, node.last_seen, node.degree, node.demoted, node.erased, node.purged) = others[:6]
-        (node.person, node.holder, carry, compacted, node.strands, node.shard, node.sequence) = others[6:]
-        node.carry, node.compacted = bool(carry), bool(compacted)
+        (node.person, node.holder, node.carry, compacted, node.strands, node.shard, node.sequence) = others[6:]
+        node.compacted = bool(compacted)
         node.nameless = not named
         node.new = node.dirty = node.changed = node.left_loaded = node.right_loaded = False
         return node
@@ -69,7 +70,7 @@ class Node:
             self.purged,
             self.person,
             self.holder,
-            int(self.carry),
+            self.carry,
             int(self.compacted),
             self.strands,
             self.shard,

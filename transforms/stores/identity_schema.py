@@ -17,6 +17,8 @@ NUMBERS, RULES, SHARDS = "numbers", "rules", "shards"
 """Names in ``identity_meta``: the last number given, the rules in force, how many shards there are."""
 
 KIND_CODES = {kind: code for code, kind in enumerate(LINK_KINDS)}
+STAYS_CARRIED = 2
+"""In ``carry``: the device was carried to a login that is erased; what was carried must go, whatever is linked now."""
 NOBODY = 0
 """The number of no identifier: the right end of a link of one identifier alone, no conflict, no login."""
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from contracts.errors import OutputError
 from contracts.event import Identifier
-from contracts.exchange import LINK_KINDS, LOGOUT, MIN_TIME, SEEN, Assignment, Link
+from contracts.exchange import LINK_KINDS, LOGOUT, MAX_TIME, MIN_TIME, SEEN, Assignment, Link
 from transforms.identity.evidence import LinkBook
 from transforms.identity.graph import Links
 from transforms.identity.neighbourhood import Neighbourhood, neighbourhood
@@ -130,6 +130,7 @@ class StoredIdentity:
 
     def _resolve(self, graph: StoredGraph, changed: list[Edge]) -> int:
         """Resolve around changed links until nothing is left to erase; return for how many identifiers."""
+        earliest = min((edge.link.first_time for edge in changed), default=MAX_TIME)
         changed += graph.flipped_edges()
         touched = _ends(changed)
         resolved = 0
@@ -140,7 +141,11 @@ class StoredIdentity:
             links.add_all(edge.link for edge in changed)
             for target in near.targets:
                 links.intern(target)
-            resolution = resolve_collected(links, self._rules, near.tombstones, near.demoted)
+            # requests ask again only for what is new and older than they: of what they once did not reach, much stood
+            # against links that are erased by now
+            older = not resolved and earliest <= max(near.tombstones.values(), default=MIN_TIME)
+            tombstones = near.tombstones if older else None
+            resolution = resolve_collected(links, self._rules, tombstones, near.demoted)
             apply(graph, near.targets, resolution, self._rules)
             resolved += len(near.targets)
             erasures = list(resolution.erasures())
@@ -150,6 +155,7 @@ class StoredIdentity:
             # what is deleted may free an identifier that was seen with too many
             touched = graph.cut()
             changed = [edge for edge in changed if not edge.gone] + graph.flipped_edges()
+            graph.keep_carried()
             if touched:
                 touched |= _ends(changed)
         return resolved

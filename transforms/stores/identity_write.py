@@ -16,7 +16,7 @@ from transforms.identity.rules import IdentityRules
 from transforms.stores.database import Transaction
 from transforms.stores.identity_graph import StoredGraph
 from transforms.stores.identity_rows import Edge, Node
-from transforms.stores.identity_schema import LINK_FIELDS, NOBODY, NODE_FIELDS, NUMBERS, STRAND_FIELDS
+from transforms.stores.identity_schema import LINK_FIELDS, NOBODY, NODE_FIELDS, NUMBERS, STAYS_CARRIED, STRAND_FIELDS
 
 UPDATE_NODE = f"UPDATE identity_identifiers SET {', '.join(f'{name} = ?' for name in NODE_FIELDS[3:])} WHERE number = ?"
 _UPDATE_LINK = (
@@ -45,6 +45,7 @@ def apply(graph: StoredGraph, targets: Collection[Identifier], resolution: Resol
         conflict = NOBODY if row.conflict is None else nodes[row.conflict].number
         if edge.rule != row.rule or edge.status != row.status or edge.conflict != conflict:
             edge.status, edge.rule, edge.conflict, edge.dirty = row.status, row.rule, conflict, True
+    any_erased = any(node.erased is not None for node in nodes.values())
     numbers = {node.canonical: node.number for node in nodes.values()}
     for assignment in resolution.assignments():
         if assignment.login is not None:
@@ -54,8 +55,11 @@ def apply(graph: StoredGraph, targets: Collection[Identifier], resolution: Resol
             continue
         node = nodes[assignment.primary]
         person, holder = numbers[assignment.steps[0][1]], numbers[resolution.person_of(assignment.primary)]
-        if (node.person, node.carry) != (person, assignment.carry):
-            node.person, node.carry, node.changed = person, assignment.carry, True
+        carry = int(assignment.carry or (any_erased and graph.is_carried_to_erased(node)))
+        if node.carry == STAYS_CARRIED:
+            carry = STAYS_CARRIED
+        if (node.person, node.carry) != (person, carry):
+            node.person, node.carry, node.changed = person, carry, True
         if node.holder != holder:
             node.holder, node.dirty = holder, True
 

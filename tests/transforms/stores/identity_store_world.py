@@ -9,6 +9,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "identity"))
 
+from store_world import Place
+
 from contracts.event import Identifier
 from contracts.exchange import Assignment, Link
 from transforms.identity.ids import canonical_id
@@ -67,3 +69,12 @@ def _by_strand(assignments: Iterable[Assignment]) -> dict[Any, Any]:
         assert (a.primary, a.login) not in found, "a strand stands under one number only"
         found[(a.primary, a.login)] = (a.steps, a.erased_before, a.carry)
     return found
+
+
+TABLES = ("identity_meta", "identity_shards", "identity_identifiers", "identity_links", "identity_strands")
+
+
+def emptied(place: Place) -> Place:
+    """The place without what an identity store wrote there."""
+    place.behind(*(f"DELETE FROM {table}" for table in TABLES))
+    return place
