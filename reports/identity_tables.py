@@ -47,6 +47,11 @@ class IdentityTables:
         row = self.tables.first("identifiers", "namespace = ? AND value = ?", [*identifier])
         return None if row is None else str(row["person_id"])
 
+    def holders(self, identifiers: Collection[Identifier]) -> dict[Identifier, str]:
+        """The person of each identifier that OUT knows."""
+        rows = self.tables.rows("identifiers", "value = ANY(?)", [sorted({i.value for i in identifiers})])
+        return {Identifier(row["namespace"], row["value"]): row["person_id"] for row in rows}
+
     def members(self, person_id: str) -> list[Identifier]:
         """The identifiers of a person, in the order in which they were first seen."""
         rows = self.tables.rows("identifiers", "person_id = ?", [person_id], order="first_seen, namespace, value")
