@@ -52,6 +52,11 @@ class IdentityTables:
         rows = self.tables.rows("identifiers", "value = ANY(?)", [sorted({i.value for i in identifiers})])
         return {Identifier(row["namespace"], row["value"]): row["person_id"] for row in rows}
 
+    def horizon(self) -> int | None:
+        """The time up to which journeys are folded; None when there are none."""
+        rows = self.tables.rows("journeys", "TRUE", order="horizon DESC", limit=1)
+        return micros(rows[0]["horizon"]) if rows else None
+
     def members(self, person_id: str) -> list[Identifier]:
         """The identifiers of a person, in the order in which they were first seen."""
         rows = self.tables.rows("identifiers", "person_id = ?", [person_id], order="first_seen, namespace, value")

@@ -12,10 +12,10 @@ from rich.panel import Panel
 from rich.text import Text
 
 from reports.explain import EventStory
+from reports.identity_words import rule_words
 from reports.lookup import Row
 from reports.rendering import ARROW, clean, grid, heading, identifier, indented, length, plural, second, text
 from reports.tell_decisions import followed, label_words
-from reports.identity_words import rule_words
 from transforms.dead_letter import REASONS
 from transforms.journey import words
 

@@ -149,3 +149,120 @@ def _print(story: Iterable[RenderableType]) -> None:
 
 def _print_json(values: dict[str, Any]) -> None:
     click.echo(json.dumps(values, indent=2, ensure_ascii=False, sort_keys=False))
+
+
+# --- requests -----------------------------------------------------------------------------------------------------
+
+
+_by = click.option("--by", required=True, metavar="WHO", help="Who asks: a desk, a role, a ticket; kept in clear.")
+_why = click.option("--why", required=True, metavar="TEXT", help="Why; kept in clear.")
+_at = click.option("--at", callback=instant, metavar="TIME", help="When the request is dated. Default: now.")
+_events = click.option(
+    "--events", type=click.Path(path_type=Path), help="Folder for the event file. Default: OUT/requests."
+)
+
+
+@command.command("merge")
+@click.argument("one", metavar="A")
+@click.argument("other", metavar="B")
+@_out
+@_by
+@_why
+@_at
+@_events
+@_limit
+@_json
+@_config
+@_key
+def merge(one: str, other: str, out: Path, **options: Any) -> None:
+    """Ask that A and B be one person, whatever limits say.
+
+    A and B are raw identifiers such as user_id:42, or ids that the tables show (p_…). The request is written as an
+    event file, with pseudonyms only, and takes effect with the next run. It lifts an unlink of the two.
+    """
+    from contracts.exchange import MERGE
+
+    _request(MERGE, one, other, out, _Asked(**options))
+
+
+@command.command("unlink")
+@click.argument("one", metavar="A")
+@click.argument("other", metavar="B")
+@_out
+@_by
+@_why
+@_at
+@_events
+@_limit
+@_json
+@_config
+@_key
+def unlink(one: str, other: str, out: Path, **options: Any) -> None:
+    """Ask that A and B be in no person together, whatever evidence says, until a merge.
+
+    A and B are raw identifiers such as user_id:42, or ids that the tables show (p_…). The request is written as an
+    event file, with pseudonyms only, and takes effect with the next run.
+    """
+    from contracts.exchange import UNLINK
+
+    _request(UNLINK, one, other, out, _Asked(**options))
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The options that both requests share, as click names them."""
+
+    by: str
+    why: str
+    at: int | None
+    events: Path | None
+    limit: int
+    as_json: bool
+    config: Path | None
+    key: Path | None
+
+
+def _request(kind: str, one: str, other: str, out: Path, asked: _Asked) -> None:
+    import shlex
+    import time
+
+    from reports.identity_request import foresee, foreseen_values, make_request, write_request
+    from reports.tell_request import tell_request
+    from transforms.validate import YEAR_2000
+
+    now = time.time_ns() // 1_000
+    at = now if asked.at is None else asked.at
+    if not YEAR_2000 <= at <= now:
+        raise click.UsageError("--at must be a time from 2000 on that is not in the future")
+    with _opened(out, asked.config, asked.key) as session:
+        request = make_request(
+            kind,
+            session.rules,
+            session.definitions.config.identity,
+            session.identifier(one),
+            session.identifier(other),
+            asked.by,
+            asked.why,
+            at,
+        )
+        foreseen = foresee(request, session.source)
+        horizon = session.source.horizon()
+    folder = asked.events or out / "requests"
+    path = write_request(request, folder)
+    words = ["wayline", "run", "--input", str(folder), "--out", str(out)]
+    words += ["--config", str(asked.config)] if asked.config else []
+    words += ["--pseudonym-key", str(asked.key)] if asked.key else []
+    following = shlex.join(words)
+    if asked.as_json:
+        _print_json(foreseen_values(request, foreseen, path, following))
+        return
+    _print(tell_request(request, foreseen, asked.limit))
+    click.echo(f"\nwritten: {path}\nnext:    {following}")
+    if horizon is not None and at - horizon > _DAY:
+        click.echo(
+            "note: the newest event of OUT is more than a day older than this request, and journeys are folded up to\n"
+            "      the newest event; date the request with --at if they should stay where they are"
+        )
+
+
+_DAY = 86_400_000_000
