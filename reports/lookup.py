@@ -90,8 +90,11 @@ class JourneyTables:
         found = self.rows(name, where, values, order=order, limit=1)
         return found[0] if found else None
 
-    def counts(self, name: str, column: str, values: Sequence[object]) -> dict[str, int]:
-        """How many rows of a table hold each of some values in a column; a value of none is missing."""
+    def counts(self, name: str, column: str, values: Sequence[object], where: str = "TRUE") -> dict[str, int]:
+        """How many rows of a table hold each of some values in a column; a value of none is missing.
+
+        ``where`` is SQL over the columns that must hold too.
+        """
         table = self._tables[name]
         parts = self._folder.tables.resolve() / name
         if not any(parts.glob("*.parquet")):
@@ -102,12 +105,27 @@ class JourneyTables:
         newest = newest_rows(table, f"(FROM {source} SEMI JOIN {touched} USING ({keys}))")
         try:
             found = self._connection.execute(
-                f"SELECT {asked}, count(*) FROM ({newest}) WHERE NOT is_deleted AND {asked} = ANY(?) GROUP BY 1",
+                f"SELECT {asked}, count(*) FROM ({newest}) "
+                f"WHERE NOT is_deleted AND {asked} = ANY(?) AND ({where}) GROUP BY 1",
                 [list(values), list(values)],
             ).fetchall()
         except (duckdb.IOException, duckdb.InvalidInputException) as error:
             raise self._changed(error) from error
         return dict(found)
+
+    def count(self, name: str) -> int:
+        """How many rows a table has."""
+        table = self._tables[name]
+        parts = self._folder.tables.resolve() / name
+        if not any(parts.glob("*.parquet")):
+            return 0
+        source = f"read_parquet({quote(str(parts / '*.parquet'))}, union_by_name = true)"
+        newest = newest_rows(table, f"(FROM {source})")
+        try:
+            row = self._connection.execute(f"SELECT count(*) FROM ({newest}) WHERE NOT is_deleted").fetchone()
+        except (duckdb.IOException, duckdb.InvalidInputException) as error:
+            raise self._changed(error) from error
+        return 0 if row is None else int(row[0])
 
     def _changed(self, error: Exception) -> OutputError:
         return OutputError(

@@ -211,7 +211,7 @@ class Protector:
             ),
         )
 
-    def _event_id(self, event_id: str) -> str:
+    def event_id(self, event_id: str) -> str:
         """The event_id; a hash of it, the same in every run, when it holds a personal datum."""
         if is_personal(event_id):
             return self._pseudonymiser.pseudonym(Identifier(_EVENT_ID, event_id)).value
@@ -225,7 +225,7 @@ class Protector:
         same.
         """
         fields: dict[str, Any] = {
-            "event_id": self._event_id(event.event_id),
+            "event_id": self.event_id(event.event_id),
             "name": self._texts[event.name],
             "event_time": event.event_time,
             "received_time": event.received_time,

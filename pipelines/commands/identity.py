@@ -266,3 +266,70 @@ def _request(kind: str, one: str, other: str, out: Path, asked: _Asked) -> None:
 
 
 _DAY = 86_400_000_000
+
+
+# --- other rules --------------------------------------------------------------------------------------------------
+
+
+@command.command("dry-run")
+@click.option("--rules", required=True, type=click.Path(path_type=Path), help="The identity rules to try.")
+@click.option("--input", "inputs", required=True, multiple=True, help="Glob or folder of event Avro; repeatable.")
+@click.option("--out", type=click.Path(path_type=Path), help="An output of these events: its key, journeys and plans.")
+@click.option("--rules-now", type=click.Path(path_type=Path), help="Rules to compare with. Default: those in force.")
+@_limit
+@_json
+@_config
+@_key
+def dry_run(
+    rules: Path,
+    inputs: tuple[str, ...],
+    out: Path | None,
+    rules_now: Path | None,
+    limit: int,
+    as_json: bool,
+    config: Path | None,
+    key: Path | None,
+) -> None:
+    """Try other identity rules on the events of SOURCE, and write nothing.
+
+    Says who would merge and who would split, how many events would change hands, and, with --out, which journeys and
+    which planned actions that concerns. Without a key the ids of persons mean something within this answer alone.
+    """
+    import secrets
+    import time
+
+    from pipelines.definitions import load_definitions
+    from pipelines.plan import read_tombstones, validation_rules
+    from reports.dry_run import try_rules
+    from reports.dry_run_effects import touched
+    from reports.lookup import JourneyTables
+    from reports.tell_dry_run import tell_trial, trial_values
+    from transforms.identity.rules_file import load_rules
+    from transforms.inputs import list_inputs
+    from transforms.keys import KEY_BYTES, PSEUDONYM_KEY_VARIABLE, load_key
+    from transforms.tables.output import check_readable
+    from transforms.validate import Validator
+
+    definitions = load_definitions(config)
+    new, old = load_rules(rules), load_rules(rules_now or definitions.config.identity)
+    folder = None if out is None else check_readable(out)
+    default = None if folder is None else folder.keys / "pseudonym.key"
+    pseudonym_key = (
+        secrets.token_bytes(KEY_BYTES)
+        if folder is None and key is None
+        else load_key(PSEUDONYM_KEY_VARIABLE, given=key, default=default)
+    )
+    validation = validation_rules(definitions, time.time_ns() // 1_000)
+    tombstones = {} if folder is None else read_tombstones(folder)
+    trial = try_rules(list_inputs(inputs), old, new, pseudonym_key, Validator(validation), tombstones)
+    effects = None
+    if out is not None:
+        tables = JourneyTables(out, definitions.tables)
+        try:
+            effects = touched(tables, trial.difference.changed, definitions.policies)
+        finally:
+            tables.close()
+    if as_json:
+        _print_json(trial_values(trial, effects, limit))
+    else:
+        _print(tell_trial(trial, effects, limit))
