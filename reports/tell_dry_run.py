@@ -40,7 +40,7 @@ def tell_trial(trial: Trial, touched: Touched | None, limit: int) -> Iterator[Re
     yield indented(
         text(
             f"{found.same:,} of {plural(found.before, 'person')} keep exactly their events ({found.renamed:,} of them "
-            f"under another id); {len(found.joined):,} are made of several, {len(found.parted):,} fall apart"
+            f"under another id); made of several: {len(found.joined):,}; falling apart: {len(found.parted):,}"
         )
     )
     lost = f"; {found.lost:,} become nobody's, {found.gained:,} somebody's" if found.lost or found.gained else ""

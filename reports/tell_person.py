@@ -121,6 +121,14 @@ def _identity(story: PersonStory, limit: int) -> Iterator[RenderableType]:
     elsewhere = [row["person_id"] for row in story.aliases if row["person_id"] not in named]
     if elsewhere:
         yield indented(text(f"also known as {', '.join(elsewhere)}"))
+    for strand in story.shared[: limit or None]:
+        device = identifier(*strand.device) if strand.device is not None else strand.strand_id
+        yield indented(
+            text(
+                f"{device} was in several hands in turn: {strand.own:,} of {plural(strand.events, 'event')} without a "
+                f"login are this person's, {day(strand.first)} to {day(strand.last)}"
+            )
+        )
     if not story.edges:
         yield indented(Text("never seen together with another identifier", style="dim"))
         return

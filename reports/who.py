@@ -47,7 +47,9 @@ def find_person(
         return _held(tables, _by_identifier(tables, Identifier(namespace.strip(), value), rules, pseudonymiser))
     strand = tables.first("events", "strand_id = ?", [asked], order="event_time DESC")
     if strand is not None:
-        return strand["person_id"], f"{asked} is a strand of this person"
+        others = tables.first("events", "strand_id = ? AND person_id <> ?", [asked, strand["person_id"]])
+        shared = " now; parts of it are others', who had the device before" if others is not None else ""
+        return strand["person_id"], f"{asked} is a strand of this person{shared}"
     session = tables.first("sessions", "session_id = ?", [asked])
     if session is not None:
         return session["person_id"], f"{asked} is a session of this person"
