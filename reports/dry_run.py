@@ -11,12 +11,13 @@ An event counts once for its id and primary identifiers. Where one id came with 
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -225,6 +226,18 @@ def _event_hash(event_id: str, keys: tuple[StrandKey | None, StrandKey | None]) 
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
 
 
+class _Hands(NamedTuple):
+    """A strand that is carried forward: from ``starts`` on it is that of ``persons``.
+
+    From ``erasing`` on it was in the hands of a login whose events are erased up to ``until``.
+    """
+
+    starts: npt.NDArray[np.int64]
+    persons: npt.NDArray[np.int64]
+    erasing: npt.NDArray[np.int64]
+    until: npt.NDArray[np.int64]
+
+
 class _Owners:
     """Whose each strand's events are under one set of rules. Person 0 is nobody."""
 
@@ -261,33 +274,46 @@ class _Owners:
 
     def _carried(
         self, carried: Mapping[Identifier, int], side: _Reading, spill: _Spill, left: str
-    ) -> dict[int, tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
-        """For each carried strand when which person has it, and up to when that person's part is erased."""
+    ) -> dict[int, _Hands]:
+        """For each carried strand in whose hands it was, and when."""
         on_carried = np.zeros(len(self.strands) + 1, dtype=np.bool_)
         on_carried[[n for key, n in side.numbers.items() if key.primary in carried]] = True
         marks: dict[Identifier, list[StrandEvent]] = {device: [] for device in carried}
         for records in spill.parts():
-            for record in records[on_carried[records[self.column]]].tolist():
-                event, time, logout = record[0], record[1], record[_RECORD.names.index(left)]  # type: ignore[union-attr]
-                key = self.strands[record[_RECORD.names.index(self.column)]]  # type: ignore[union-attr]
+            here = records[on_carried[records[self.column]]]
+            columns = (here["event"], here["time"], here[self.column], here[left])
+            for event, time, strand, logout in zip(*(column.tolist() for column in columns), strict=True):
+                key = self.strands[strand]
                 marks[key.primary].append(
                     StrandEvent(f"{event:020d}", time, time, "", key.primary, key.login, b"", logout=logout)
                 )
-        found = {}
-        for device, events in marks.items():
-            steps = hands(sorted(events, key=lambda event: (event.event_time, event.event_id)))
-            own = int(self._person[carried[device]])
-            persons = [own if s.login is None else self._login_person(device, s.login, side) for s in steps]
-            erased = [
-                MIN_TIME if s.login is None else self._erased_logins.get(StrandKey(device, s.login), MIN_TIME)
-                for s in steps
-            ]
-            found[carried[device]] = (
-                np.array([s.at for s in steps], dtype=np.int64),
-                np.array(persons, dtype=np.int64),
-                np.array(erased, dtype=np.int64),
-            )
-        return found
+        return {carried[device]: self._hands(device, events, side) for device, events in marks.items()}
+
+    def _hands(self, device: Identifier, events: list[StrandEvent], side: _Reading) -> _Hands:
+        """As the strand stage does: what is erased is told by all events, whose the rest is by what is left."""
+        events.sort(key=lambda event: (event.event_time, event.event_id))
+        everything = hands(events)
+        until = [self._erased_until(device, step.login) for step in everything]
+        starts = [step.at for step in everything]
+
+        def is_kept(event: StrandEvent) -> bool:
+            bound = self._erased_until(device, event.login)
+            if event.login is None:
+                bound = max(bound, until[bisect_right(starts, event.event_time) - 1])
+            return event.event_time > bound
+
+        left = hands(event for event in events if is_kept(event))
+        own = int(self._person[side.numbers[StrandKey(device, None)]])
+        persons = [own if s.login is None else self._login_person(device, s.login, side) for s in left]
+        return _Hands(
+            np.array([step.at for step in left], dtype=np.int64),
+            np.array(persons, dtype=np.int64),
+            np.array(starts, dtype=np.int64),
+            np.array(until, dtype=np.int64),
+        )
+
+    def _erased_until(self, device: Identifier, login: Identifier | None) -> int:
+        return self._erased_logins.get(StrandKey(device, login), MIN_TIME)
 
     def _login_person(self, device: Identifier, login: Identifier, side: _Reading) -> int:
         number = side.numbers.get(StrandKey(device, login))
@@ -304,11 +330,11 @@ class _Owners:
         until = self._until[strand]
         if self._steps:
             for number in np.intersect1d(strand, list(self._steps)).tolist():
-                starts, persons, erased = self._steps[number]
+                held = self._steps[number]
                 here = strand == number
-                step = np.searchsorted(starts, time[here], side="right") - 1
-                person[here] = persons[step]
-                until[here] = np.maximum(until[here], erased[step])
+                person[here] = held.persons[np.searchsorted(held.starts, time[here], side="right") - 1]
+                step = np.searchsorted(held.erasing, time[here], side="right") - 1
+                until[here] = np.maximum(until[here], held.until[step])
         person[(time <= until) & (strand != _NONE)] = 0
         return person
 
