@@ -86,8 +86,8 @@ def measure(kind: str, count: int) -> dict[str, float]:
 def main(sizes: str, poison: int, one: str | None) -> None:
     """Measure the resolution of identity."""
     if one:
-        kind, _, count = one.partition(":")
-        print(json.dumps(measure(kind, int(count))))
+        what, _, number = one.partition(":")
+        print(json.dumps(measure(what, int(number))))
         return
     asked = [("world", int(size)) for size in sizes.split(",")] + [("poison", poison)]
     found = []
@@ -96,9 +96,9 @@ def main(sizes: str, poison: int, one: str | None) -> None:
         output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
         found.append((kind, json.loads(output)))
     table = Table("", *(f"{kind} {result['links']:,.0f} links" for kind, result in found))
-    for name, words in (("resolve", "resolved, s"), ("seconds", "with all rows, s"), ("cpu", "CPU, s"),
+    for key, words in (("resolve", "resolved, s"), ("seconds", "with all rows, s"), ("cpu", "CPU, s"),
                         ("peak_mb", "memory beyond the links, MB")):  # fmt: skip
-        table.add_row(words, *(f"{result[name]:,.1f}" for _, result in found))
+        table.add_row(words, *(f"{result[key]:,.1f}" for _, result in found))
     table.add_row("CPU us a link", *(f"{result['cpu'] / result['links'] * 1e6:,.1f}" for _, result in found))
     Console().print(table)
 

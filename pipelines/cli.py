@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "model": ("pipelines.commands.model", "List, promote and roll back stage models."),
     "features": ("pipelines.commands.features", "The features and their Feast repository."),
     "explain": ("pipelines.commands.explain", "Tell the story of a person, an event or a decision."),
+    "identity": ("pipelines.commands.identity", "Explain persons, ask for merges and unlinks, try other rules."),
     "replay-dead-letters": ("pipelines.commands.dead_letters", "Write dead letters out again, to be run again."),
     "schema": ("pipelines.commands.schema", "Check the Avro schemas against their predecessors."),
     "demo": ("pipelines.commands.demo", "The round trip on a simulated world: what `make demo` runs."),

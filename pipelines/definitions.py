@@ -10,6 +10,7 @@ from features.journey_features import FEATURE_NAMES, feature_columns
 from pipelines.config import ProjectConfig, load_config
 from transforms.decide.policy import load_policies, policy_vocabulary
 from transforms.decide.rules import PolicySet
+from transforms.identity.rules_file import load_rules
 from transforms.journey.facts import FACTS
 from transforms.journey.ontology import Ontology, load_ontology
 
@@ -29,9 +30,13 @@ class Definitions:
 
 
 def load_definitions(config: Path | None, session_by: str | None = None) -> Definitions:
-    """Read configuration, ontology and policies. Raises ConfigurationError with file and line."""
+    """Read configuration, ontology and policies. Raises ConfigurationError with file and line.
+
+    Events that ask something of identity, by the identity rules, are records to the ontology.
+    """
     loaded = load_config(config)
-    ontology = load_ontology(loaded.ontology, session_by or loaded.session_by)
+    requests = load_rules(loaded.identity).administrative
+    ontology = load_ontology(loaded.ontology, session_by or loaded.session_by).with_administrative(requests)
     vocabulary = policy_vocabulary(FEATURE_NAMES, FACTS)
     policies = load_policies(loaded.policies, vocabulary, ontology.stage_names)
     return Definitions(loaded, ontology, policies)

@@ -95,13 +95,7 @@ def make_plan(options: RunOptions, definitions: Definitions, folder: OutputFolde
         journey_shards=config.journey_shards,
         maturity=config.maturity,
         identity=identity,
-        validation=ValidationRules(
-            lateness=config.lateness,
-            clock_skew=config.clock_skew,
-            not_after=greatest_time(options.now, config.clock_skew),
-            max_bytes=config.max_event_bytes,
-            is_known=ontology.is_known,
-        ),
+        validation=validation_rules(definitions, options.now),
         properties=config.properties,
         pseudonym_key=load_key(
             PSEUDONYM_KEY_VARIABLE,
@@ -138,6 +132,18 @@ def make_plan(options: RunOptions, definitions: Definitions, folder: OutputFolde
             for record in activated.activations.records
             if record.version in activated.models and record.version is not None
         ),
+    )
+
+
+def validation_rules(definitions: Definitions, now: int | None) -> ValidationRules:
+    """What a run that starts ``now`` (UTC microseconds) turns away."""
+    config = definitions.config
+    return ValidationRules(
+        lateness=config.lateness,
+        clock_skew=config.clock_skew,
+        not_after=greatest_time(now, config.clock_skew),
+        max_bytes=config.max_event_bytes,
+        is_known=definitions.ontology.is_known,
     )
 
 

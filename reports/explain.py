@@ -8,15 +8,18 @@ Errors: ``InputError`` for an id that OUT does not know, with the nearest thing 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
+from contracts.event import Identifier
 from reports.lookup import JourneyTables, Row
 from reports.replaying import Replayed, replayed
 from reports.unknown import unknown_decision, unknown_event
 from transforms.decide.asking import step_slot
 from transforms.decide.decide import decision_id
 from transforms.decide.rules import PolicySet
+from transforms.identity.ids import strand_id
 from transforms.journey.ontology import Ontology, Signal
 
 
@@ -52,6 +55,22 @@ class PersonStory:
     deeds: tuple[Deed, ...]
     outcomes: tuple[Row, ...]
     logged: tuple[Row, ...]
+    shared: tuple[SharedStrand, ...] = ()
+
+
+@dataclass(frozen=True)
+class SharedStrand:
+    """A strand that several persons had in turn: of its ``events`` the person has ``own``, in [first, last].
+
+    ``device`` names it (namespace, pseudonym), where any edge of the person does.
+    """
+
+    strand_id: str
+    device: Identifier | None
+    own: int
+    events: int
+    first: datetime
+    last: datetime
 
 
 @dataclass(frozen=True)
@@ -121,6 +140,7 @@ def explain_person(tables: JourneyTables, person_id: str, asked: str = "") -> Pe
     identifiers = tables.rows("identifiers", "person_id = ?", [person_id], order="first_seen, namespace, value")
     decisions = tables.decisions_of(person_id, family, {row["strand_id"] for row in events})
     outcomes = tables.rows("outcomes", "person_id = ?", [person_id], order='"at", outcome_id')
+    edges = _edges_of(tables, identifiers)
     return PersonStory(
         person_id=person_id,
         asked=asked,
@@ -128,7 +148,7 @@ def explain_person(tables: JourneyTables, person_id: str, asked: str = "") -> Pe
         journey=tables.first("journeys", "person_id = ?", [person_id]),
         aliases=tuple(aliases),
         identifiers=tuple(identifiers),
-        edges=tuple(_edges_of(tables, identifiers)),
+        edges=tuple(edges),
         sessions=tuple(tables.rows("sessions", "person_id = ?", [person_id], order="started_at, session_id")),
         events=tuple(events),
         transitions=tuple(
@@ -140,7 +160,34 @@ def explain_person(tables: JourneyTables, person_id: str, asked: str = "") -> Pe
         logged=tuple(
             tables.rows("labels", "origin = 'logged' AND person_id = ?", [person_id], order="decided_at, decision_id")
         ),
+        shared=tuple(_shared(tables, events, edges)),
     )
+
+
+def _shared(tables: JourneyTables, events: Sequence[Row], edges: Sequence[Row]) -> Iterator[SharedStrand]:
+    """Strands of which others have events too, in the order in which the person first had them."""
+    own: dict[str, list[Row]] = {}
+    for row in events:
+        own.setdefault(row["strand_id"], []).append(row)
+    named = {
+        strand_id(device, None): device
+        for row in edges
+        for device in (
+            Identifier(row["left_namespace"], row["left_value"]),
+            Identifier(row["right_namespace"], row["right_value"]),
+        )
+    }
+    counts = tables.counts("events", "strand_id", sorted(own))
+    for strand, rows in own.items():
+        if counts.get(strand, 0) > len(rows):
+            yield SharedStrand(
+                strand,
+                named.get(strand),
+                len(rows),
+                counts[strand],
+                rows[0]["event_time"],
+                rows[-1]["event_time"],
+            )
 
 
 def _edges_of(tables: JourneyTables, identifiers: Sequence[Row]) -> list[Row]:

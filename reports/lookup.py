@@ -81,10 +81,7 @@ class JourneyTables:
             names = [column[0] for column in cursor.description]
             found = cursor.fetchall()
         except (duckdb.IOException, duckdb.InvalidInputException) as error:
-            raise OutputError(
-                f"the tables of {self.out} changed while they were read, or are damaged: {error}",
-                hint="ask again; if it stays, run `wayline run` on the same --out once more",
-            ) from error
+            raise self._changed(error) from error
         documents = {column.name for column in table.columns if column.kind == JSON}
         return [{n: _read(v) if n in documents else v for n, v in zip(names, row, strict=True)} for row in found]
 
@@ -92,6 +89,49 @@ class JourneyTables:
         """The first such row, or None."""
         found = self.rows(name, where, values, order=order, limit=1)
         return found[0] if found else None
+
+    def counts(self, name: str, column: str, values: Sequence[object], where: str = "TRUE") -> dict[str, int]:
+        """How many rows of a table hold each of some values in a column; a value of none is missing.
+
+        ``where`` is SQL over the columns that must hold too.
+        """
+        table = self._tables[name]
+        parts = self._folder.tables.resolve() / name
+        if not any(parts.glob("*.parquet")):
+            return {}
+        source = f"read_parquet({quote(str(parts / '*.parquet'))}, union_by_name = true)"
+        keys, asked = ", ".join(map(name_sql, table.key)), name_sql(column)
+        touched = f"(SELECT DISTINCT {keys} FROM {source} WHERE {asked} = ANY(?))"
+        newest = newest_rows(table, f"(FROM {source} SEMI JOIN {touched} USING ({keys}))")
+        try:
+            found = self._connection.execute(
+                f"SELECT {asked}, count(*) FROM ({newest}) "
+                f"WHERE NOT is_deleted AND {asked} = ANY(?) AND ({where}) GROUP BY 1",
+                [list(values), list(values)],
+            ).fetchall()
+        except (duckdb.IOException, duckdb.InvalidInputException) as error:
+            raise self._changed(error) from error
+        return dict(found)
+
+    def count(self, name: str) -> int:
+        """How many rows a table has."""
+        table = self._tables[name]
+        parts = self._folder.tables.resolve() / name
+        if not any(parts.glob("*.parquet")):
+            return 0
+        source = f"read_parquet({quote(str(parts / '*.parquet'))}, union_by_name = true)"
+        newest = newest_rows(table, f"(FROM {source})")
+        try:
+            row = self._connection.execute(f"SELECT count(*) FROM ({newest}) WHERE NOT is_deleted").fetchone()
+        except (duckdb.IOException, duckdb.InvalidInputException) as error:
+            raise self._changed(error) from error
+        return 0 if row is None else int(row[0])
+
+    def _changed(self, error: Exception) -> OutputError:
+        return OutputError(
+            f"the tables of {self.out} changed while they were read, or are damaged: {error}",
+            hint="ask again; if it stays, run `wayline run` on the same --out once more",
+        )
 
     def _columns(self, table: Table, source: str) -> list[str]:
         """The columns that the parts have: those of ``scores`` depend on the ontology they were made by."""

@@ -12,10 +12,10 @@ from rich.panel import Panel
 from rich.text import Text
 
 from reports.explain import EventStory
+from reports.identity_words import rule_words
 from reports.lookup import Row
 from reports.rendering import ARROW, clean, grid, heading, identifier, indented, length, plural, second, text
 from reports.tell_decisions import followed, label_words
-from reports.tell_person import rule_words
 from transforms.dead_letter import REASONS
 from transforms.journey import words
 
@@ -146,7 +146,7 @@ def _identity(story: EventStory) -> Iterator[RenderableType]:
         pair = f"{identifier(row['left_namespace'], row['left_value'])} + "
         pair += identifier(row["right_namespace"], row["right_value"])
         which = " and ".join(place for place in ("first", "last") if row[f"{place}_event_id"] == story.event_id)
-        yield indented(text(f"{which} to show {pair} together: {rule_words(row['rule'])}"))
+        yield indented(text(f"{which} to show {pair} together: {rule_words(row['rule'], row['kind'])}"))
 
 
 def _decisions(story: EventStory) -> Iterator[RenderableType]:

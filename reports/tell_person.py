@@ -14,6 +14,7 @@ from rich.text import Text
 
 from contracts.event import Identifier
 from reports.explain import PersonStory
+from reports.identity_words import conflict_words, rule_words, status_words
 from reports.lookup import Row
 from reports.rendering import (
     ARROW,
@@ -40,25 +41,7 @@ from transforms.identity.ids import canonical_id
 from transforms.journey import words
 from transforms.journey.ontology import Ontology
 
-_RULES = {
-    "united": "both belong to one person",
-    "grouped": "devices seen together, without a login",
-    "only_person": "nobody else was seen with it",
-    "owner": "shared; what it did without a login is this person's",
-    "last_known": "shared; what it did without a login is the last known person's",
-    "first_known": "shared; what it did without a login is the first known person's",
-    "keep_apart": "shared; what it did without a login is nobody else's",
-    "public": "seen with so many persons that it is nobody's",
-    "component_size": "refused: the person would have too many identifiers",
-}
 _BAR = 5
-
-
-def rule_words(rule: str) -> str:
-    """What a rule of identity says about an edge."""
-    if rule.startswith("limit:"):
-        return f"refused: a person may not have so many values of {rule.removeprefix('limit:')}"
-    return _RULES.get(rule, rule)
 
 
 def tell_person(story: PersonStory, ontology: Ontology, limit: int) -> Iterator[RenderableType]:
@@ -138,6 +121,14 @@ def _identity(story: PersonStory, limit: int) -> Iterator[RenderableType]:
     elsewhere = [row["person_id"] for row in story.aliases if row["person_id"] not in named]
     if elsewhere:
         yield indented(text(f"also known as {', '.join(elsewhere)}"))
+    for strand in story.shared[: limit or None]:
+        device = identifier(*strand.device) if strand.device is not None else strand.strand_id
+        yield indented(
+            text(
+                f"{device} was in several hands in turn: {strand.own:,} of {plural(strand.events, 'event')} without a "
+                f"login are this person's, {day(strand.first)} to {day(strand.last)}"
+            )
+        )
     if not story.edges:
         yield indented(Text("never seen together with another identifier", style="dim"))
         return
@@ -153,8 +144,12 @@ def _identity(story: PersonStory, limit: int) -> Iterator[RenderableType]:
                         f"{identifier(row['left_namespace'], row['left_value'])} + "
                         f"{identifier(row['right_namespace'], row['right_value'])}"
                     ),
-                    Text("one", style="green") if row["accepted"] else Text("apart", style="yellow"),
-                    Text.assemble(clean(rule_words(row["rule"])), (f"; event {clean(row['first_event_id'])}", "dim")),
+                    status_words(row["status"]),
+                    Text.assemble(
+                        clean(rule_words(row["rule"], row["kind"])),
+                        (conflict_words(row["conflict"]), "yellow"),
+                        (f"; event {clean(row['first_event_id'])}", "dim"),
+                    ),
                 )
                 for row in edges
             ],

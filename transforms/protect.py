@@ -167,10 +167,25 @@ class Protector:
                 self._places[identifiers] = made
             return made
 
+    def place_of(self, event: Event) -> Place | None:
+        """``place`` of an event. One that asks for a merge or an unlink may name pseudonyms; see ``PSEUDONYM_PREFIX``.
+
+        Whoever may send requests could name the raw identifiers as well, and learns nothing from a pseudonym.
+        """
+        if not self._rules.is_request(event.name):
+            return self.place(event.identifiers)
+        shown = [(identifier, self._rules.pseudonym_of(identifier)) for identifier in event.identifiers]
+        raw = (self._rules.normalise(identifier) for identifier, pseudonym in shown if pseudonym is None)
+        found = {pseudonym for _, pseudonym in shown if pseudonym is not None}
+        found.update(self._pseudonymiser.pseudonym(normal) for normal in raw if normal is not None)
+        return self._placed(tuple(sorted(found)), event.name)
+
     def _make_place(self, identifiers: Iterable[Identifier]) -> Place | None:
         normal = {n for n in map(self._rules.normalise, identifiers) if n is not None}
-        pseudonyms = tuple(sorted(map(self._pseudonymiser.pseudonym, normal)))
-        key = self._rules.strand_key(pseudonyms)
+        return self._placed(tuple(sorted(map(self._pseudonymiser.pseudonym, normal))), "")
+
+    def _placed(self, pseudonyms: tuple[Identifier, ...], name: str) -> Place | None:
+        key = self._rules.strand_of(pseudonyms, name)
         if key is None:
             return None
         return Place(pseudonyms, key.primary, key.login, shard_of(key.primary, self._shards))
@@ -182,7 +197,7 @@ class Protector:
             event: a valid event.
             source: the source as the ledger counts it.
         """
-        place = self.place(event.identifiers)
+        place = self.place_of(event)
         if place is None:
             return None
         fields = self._fields_of(event, place.identifiers)
@@ -200,7 +215,7 @@ class Protector:
             ),
         )
 
-    def _event_id(self, event_id: str) -> str:
+    def event_id(self, event_id: str) -> str:
         """The event_id; a hash of it, the same in every run, when it holds a personal datum."""
         if is_personal(event_id):
             return self._pseudonymiser.pseudonym(Identifier(_EVENT_ID, event_id)).value
@@ -214,7 +229,7 @@ class Protector:
         same.
         """
         fields: dict[str, Any] = {
-            "event_id": self._event_id(event.event_id),
+            "event_id": self.event_id(event.event_id),
             "name": self._texts[event.name],
             "event_time": event.event_time,
             "received_time": event.received_time,

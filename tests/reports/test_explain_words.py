@@ -10,8 +10,9 @@ from rich.console import Console, RenderableType
 
 from pipelines.definitions import Definitions
 from reports.explain import PersonStory
+from reports.identity_words import rule_words
 from reports.rendering import clean, length, plain, text
-from reports.tell_person import rule_words, tell_person
+from reports.tell_person import tell_person
 
 AT = datetime(2025, 1, 6, 12, tzinfo=UTC)
 

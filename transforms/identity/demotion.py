@@ -9,12 +9,12 @@ without a login is a person of its own. Times: UTC microseconds of event time.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from contracts.event import Identifier
-from contracts.exchange import LINK_KINDS, UNLINK
+from contracts.exchange import LINK_KINDS, UNLINK, Link
 from transforms.identity.graph import NO_END, Column, Links, column
 from transforms.identity.rules import Bound, IdentityRules
 
@@ -65,6 +65,16 @@ def demoted(links: Links, rules: IdentityRules) -> set[int]:
         ):
             found.add(index)
     return found
+
+
+def demotion_of(identifier: Identifier, its_links: Iterable[Link], rules: IdentityRules) -> str | None:
+    """Why one identifier links nothing, by all its links; None when it does."""
+    own = Links(rules)
+    own.add_all(its_links)
+    index = own.index.get(identifier)
+    if index in crowded(own, rules):
+        return CROWDED
+    return DEMOTED if index in demoted(own, rules) else None
 
 
 def _pairs(links: Links) -> Column:

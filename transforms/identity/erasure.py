@@ -22,7 +22,7 @@ import numpy as np
 
 from contracts.event import Identifier
 from contracts.exchange import LINK_KINDS, Link
-from transforms.identity.demotion import CROWDED, DEMOTED, demoted
+from transforms.identity.demotion import CROWDED, demotion_of
 from transforms.identity.graph import NO_END, Column, Links, column
 from transforms.identity.neighbourhood import neighbourhood
 from transforms.identity.partition import partition
@@ -176,10 +176,9 @@ class _Until:
                 continue
             bound = self._rules.namespaces[identifier.namespace].demote_after
             if bound is not None and len(self._edges(identifier)) > bound.values:
-                own = Links(self._rules)
-                own.add_all(self.links_of((identifier,)))
-                if own.index[identifier] in demoted(own, self._rules):
-                    found[identifier] = DEMOTED
+                why = demotion_of(identifier, self.links_of((identifier,)), self._rules)
+                if why is not None:
+                    found[identifier] = why
         return found
 
     def erased(self, identifiers: Collection[Identifier]) -> Mapping[Identifier, int]:

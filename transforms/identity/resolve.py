@@ -119,6 +119,10 @@ class Resolution:
         index = self._links.index.get(identifier)
         return canonical_id(identifier) if index is None else self._holder_id(index)
 
+    def known_identifiers(self) -> Iterator[Identifier]:
+        """Every identifier that any link names."""
+        return iter(self._links.identifiers)
+
     def assignments(self, sequence: int = 1) -> Iterator[Assignment]:
         """One assignment for each strand that the links allow for; each strand that has events is among them.
 

@@ -13,15 +13,23 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from contracts.event import Identifier
-from contracts.exchange import LOGOUT, SEEN, Link
+from contracts.exchange import LOGOUT, MERGE, SEEN, UNLINK, Link
 from transforms.identity.values import MAX_LENGTH, MAX_LENGTH_SENT, NORMALISERS, sha256
 
 DEVICE, KNOWN = "device", "known"
 LAST_KNOWN, FIRST_KNOWN, KEEP_APART, CARRY_FORWARD = "last_known", "first_known", "keep_apart", "carry_forward"
 OWNER_POLICIES: Final = (LAST_KNOWN, FIRST_KNOWN, KEEP_APART, CARRY_FORWARD)
 
+PSEUDONYM_PREFIX: Final = "wayline.pseudonym."
+"""Before a namespace: the value is its pseudonym already, as the tables show it. Requests alone may write so; to any
+other event it is an unknown namespace, which counts for nothing. No configured namespace can have a dot."""
+_PSEUDONYM = re.compile(r"[0-9a-f]{32}")
+
 Pair = tuple[Identifier, Identifier | None, str]
 """The ends of a link and its kind."""
+
+
+_REQUESTS = (MERGE, UNLINK)
 
 
 class StrandKey(NamedTuple):
@@ -145,6 +153,35 @@ class IdentityRules:
         if device is not None:
             return StrandKey(device, login)
         return None if login is None else StrandKey(login, None)
+
+    def strand_of(self, identifiers: Iterable[Identifier], name: str) -> StrandKey | None:
+        """``strand_key`` of an event by its name: a request concerns a login and was made on no device of it.
+
+        Otherwise an unlink of a device and a login would be one more sighting of the login on the device.
+        """
+        key = self.strand_key(identifiers)
+        if key is not None and key.login is not None and self.is_request(name):
+            return StrandKey(key.login, None)
+        return key
+
+    def is_request(self, name: str) -> bool:
+        """Whether events of this name ask for a merge or an unlink."""
+        return self.kinds.get(name) in _REQUESTS
+
+    @property
+    def administrative(self) -> frozenset[str]:
+        """Names of events that ask something of identity: no doing of the person."""
+        return self.erase_events | {name for name in self.kinds if self.is_request(name)}
+
+    def pseudonym_of(self, identifier: Identifier) -> Identifier | None:
+        """What an identifier of a request says whose value is a pseudonym already (``PSEUDONYM_PREFIX``).
+
+        None when it is not in that form, or of a namespace that may not link.
+        """
+        prefix, _, name = identifier.namespace.rpartition(".")
+        if f"{prefix}." != PSEUDONYM_PREFIX or not self.links_at_all(name):
+            return None
+        return Identifier(name, identifier.value) if _PSEUDONYM.fullmatch(identifier.value) else None
 
     def pairs(self, identifiers: Sequence[Identifier], name: str) -> tuple[Pair, ...]:
         """The links of an event: its login (else its primary) with each other linking identifier, and their kind.

@@ -11,11 +11,11 @@ it; ``stages.py`` states the whole rule.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from transforms.conditions import Condition
-from transforms.journey.behaviours import BehaviourTable, Meaning, Meanings
+from transforms.journey.behaviours import BehaviourTable, Meaning, Meanings, fold_name
 from transforms.journey.facts import counters_of
 
 MAX_STAGES = 7
@@ -137,6 +137,7 @@ class Ontology:
     holders: Mapping[str, str]
     source: str = field(repr=False)
     session_by: str | None = None
+    administrative: frozenset[str] = frozenset()
     _meanings: Meanings = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -144,9 +145,19 @@ class Ontology:
 
     def __reduce__(self) -> tuple[object, ...]:
         # Compiled conditions and caches cannot travel; the text is the ontology.
-        from transforms.journey.ontology_file import parse_ontology
+        return (_rebuilt, (self.source, self.path, self.session_by, self.administrative))
 
-        return (parse_ontology, (self.source, self.path, self.session_by))
+    def with_administrative(self, names: Iterable[str]) -> Ontology:
+        """This ontology, to which events of these names too are records: what the identity rules call requests.
+
+        They open no session and count as nothing done, whether or not the file lists them. The version is the file's.
+        """
+        folded = frozenset(map(fold_name, names))
+        return replace(
+            self,
+            administrative=self.administrative | folded,
+            table=replace(self.table, records=self.table.records | folded),
+        )
 
     @property
     def stage_names(self) -> tuple[str, ...]:
@@ -189,6 +200,12 @@ class Ontology:
             resets=tuple(s.number for s in self.signals if shown & s.reset_by),
             renews=tuple(s.number for s in self.stages if s.after is not None and shown & s.since),
         )
+
+
+def _rebuilt(source: str, path: str, session_by: str | None, administrative: frozenset[str]) -> Ontology:
+    from transforms.journey.ontology_file import parse_ontology
+
+    return parse_ontology(source, path, session_by).with_administrative(administrative)
 
 
 def load_ontology(path: object, session_by: str | None = None) -> Ontology:

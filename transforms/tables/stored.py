@@ -45,7 +45,7 @@ class _ReadLog(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
         for stored in read_log(Path(part)):
             event = wire.unpack(Event, stored.event)
             # the number of shards, and what counts as primary, may have changed since it was stored
-            key = self._rules.strand_key(event.identifiers)
+            key = self._rules.strand_of(event.identifiers, event.name)
             if key is None:
                 continue
             book.observe(event.identifiers, event.name, event.event_id, event.event_time, event.received_time)
