@@ -104,7 +104,7 @@ def build(pipeline: beam.Pipeline, plan: RunPlan) -> None:
         plan.identity, plan.strand_shards, plan.revision, plan.tombstones, plan.stores
     )
     inputs = (protected.strand_inputs, stored.strand_inputs, resolved.assignments)
-    strands = inputs | "Strand" >> Strand(box, schema_id("event"), plan.journey_shards)
+    strands = inputs | "Strand" >> Strand(box, schema_id("event"), plan.journey_shards, plan.identity.carries())
 
     horizon = links | "Horizon" >> _Horizon(plan.as_of, max(plan.tombstones.values(), default=0))
     journeys = strands.records | "Journey" >> Journey(

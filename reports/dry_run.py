@@ -292,7 +292,8 @@ class _Owners:
     def _hands(self, device: Identifier, events: list[StrandEvent], side: _Reading) -> _Hands:
         """As the strand stage does: what is erased is told by all events, whose the rest is by what is left."""
         events.sort(key=lambda event: (event.event_time, event.event_id))
-        everything = hands(events)
+        how = side.rules.carry_of(device.namespace)
+        everything = hands(events, how)
         until = [self._erased_until(device, step.login) for step in everything]
         starts = [step.at for step in everything]
 
@@ -302,7 +303,7 @@ class _Owners:
                 bound = max(bound, until[bisect_right(starts, event.event_time) - 1])
             return event.event_time > bound
 
-        left = hands(event for event in events if is_kept(event))
+        left = hands((event for event in events if is_kept(event)), how)
         own = int(self._person[side.numbers[StrandKey(device, None)]])
         persons = [own if s.login is None else self._login_person(device, s.login, side) for s in left]
         return _Hands(

@@ -207,7 +207,7 @@ def _parts(compared: Compared, persons: set[str], source: IdentityTables) -> tup
     for identifier in sorted(compared.concerned):
         pair = (compared.before.person_of(identifier), compared.after.person_of(identifier))
         identifiers.setdefault(pair, []).append(identifier)
-    events = moves(compared, source).events
+    events = moves(compared, source, source.rules).events
     return tuple(
         Part(*pair, tuple(identifiers.get(pair, ())), events.get(pair, 0))
         for pair in sorted({*identifiers, *events})

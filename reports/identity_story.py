@@ -155,7 +155,7 @@ def _without(
     for member in members:
         if (person := after.person_of(member)) != stays:
             leaves.setdefault(person, []).append(member)
-    moved = moves(compared, source)
+    moved = moves(compared, source, source.rules)
     held = compared.before.person_of(anchor)
     joins = {person: tuple(sorted(sources)) for person, sources in division(compared).merged.items()}
     return WhatIf(

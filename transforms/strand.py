@@ -7,7 +7,7 @@ no Beam. State: none outside a bundle; all that reaches a shard is there at once
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import apache_beam as beam
@@ -17,6 +17,7 @@ from contracts import coders, wire
 from contracts.exchange import DeadLetter, LedgerCount, Purge, ShardInput, StrandBatch, StrandRecord
 from transforms.collector import relax_collector
 from transforms.identity.ids import DEFAULT_SHARDS, person_shard, shard_of, strand_id
+from transforms.identity.rules import Carry
 from transforms.identity.strands import Rejects, fold_shard
 
 __all__ = ["DEFAULT_SHARDS", "Strand", "StrandFold", "Strands", "person_shard", "shard_of", "strand_id"]
@@ -58,12 +59,20 @@ class StrandFold(beam.DoFn):  # type: ignore[misc]
         box: makes dead letters.
         schema_id: of the event schema, for dead letters.
         person_shards: shards of the journey stage.
+        carries: how devices are carried (``IdentityRules.carries``).
     """
 
-    def __init__(self, box: Rejects, schema_id: str = "", person_shards: int = DEFAULT_SHARDS) -> None:
+    def __init__(
+        self,
+        box: Rejects,
+        schema_id: str = "",
+        person_shards: int = DEFAULT_SHARDS,
+        carries: Mapping[str, Carry] | None = None,
+    ) -> None:
         self._box = box
         self._schema_id = schema_id
         self._person_shards = person_shards
+        self._carries = dict(carries or {})
 
     def setup(self) -> None:
         relax_collector()
@@ -73,7 +82,7 @@ class StrandFold(beam.DoFn):  # type: ignore[misc]
     ) -> Iterator[tuple[bytes, StrandBatch] | pvalue.TaggedOutput]:
         _, packed = element
         inputs = (wire.unpack_compressed(ShardInput, content) for content in packed)
-        result = fold_shard(inputs, self._box, self._schema_id)
+        result = fold_shard(inputs, self._box, self._schema_id, carries=self._carries)
         for letter in result.dead_letters:
             yield pvalue.TaggedOutput(DEAD_LETTERS, letter)
         for (source, kind), n in sorted(result.counts.items()):
@@ -109,9 +118,15 @@ class Strand(beam.PTransform):  # type: ignore[misc]  # Beam's base class is unt
     ``Strands``. It does not decide who a person is (``transforms.link``) nor fold journeys.
     """
 
-    def __init__(self, box: Rejects, schema_id: str = "", person_shards: int = DEFAULT_SHARDS) -> None:
+    def __init__(
+        self,
+        box: Rejects,
+        schema_id: str = "",
+        person_shards: int = DEFAULT_SHARDS,
+        carries: Mapping[str, Carry] | None = None,
+    ) -> None:
         super().__init__()
-        self._fold = StrandFold(box, schema_id, person_shards)
+        self._fold = StrandFold(box, schema_id, person_shards, carries)
 
     def expand(self, inputs: tuple[beam.PCollection[tuple[bytes, ShardInput]], ...]) -> Strands:
         coders.register()

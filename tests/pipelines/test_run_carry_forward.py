@@ -21,8 +21,9 @@ def browsing(prefix: str, start: int, ids: dict[str, str]) -> list[Record]:
 
 
 def evening(*, logout: bool) -> list[Record]:
-    """Ann, then (after a logout, perhaps) nobody, then Bob; each with events that name no login."""
+    """Ann, then Bob, and (after logouts, perhaps) nobody; each with events that name no login."""
     left = [event("out", "logout", NOON + DAY + 2 * HOUR, TV, consent=CONSENT)] if logout else []
+    gone = [event("end", "logout", NOON + 2 * DAY + 2 * HOUR, TV, consent=CONSENT)] if logout else []
     return [
         *browsing("before", NOON, TV),
         event("ann", "login", NOON + DAY, {**TV, **ANN}, consent=CONSENT),
@@ -31,6 +32,8 @@ def evening(*, logout: bool) -> list[Record]:
         *browsing("after", NOON + DAY + 3 * HOUR, TV),
         event("bob", "login", NOON + 2 * DAY, {**TV, **BOB}, consent=CONSENT),
         *browsing("bobs", NOON + 2 * DAY + HOUR, TV),
+        *gone,
+        *browsing("tail", NOON + 2 * DAY + 3 * HOUR, TV),
     ]
 
 
@@ -60,9 +63,11 @@ def test_each_login_has_its_part_of_a_shared_device(tmp_path: Path, config: Path
         "ann": "ann",
         "anns": "ann",
         "out": "ann",
-        "after": "tv",
+        "after": "bob",
         "bob": "bob",
         "bobs": "bob",
+        "end": "bob",
+        "tail": "tv",
     }
     tv = canonical_id(Identifier(*runs.pseudonym("anonymous_id", "the-tv")))
     assert runs.query(f"SELECT is_current, merged_into FROM persons WHERE person_id = '{tv}'") == [(True, None)]

@@ -1,20 +1,40 @@
-"""Carry forward: what a device did without a login belongs to the login most recently seen on it.
+"""Carrying: what a device did without a login belongs to one of the logins seen on it, each in its turn.
 
 Pure. Input: what is known of one device, its events in order and the person of each of its logins. Output: a step
 function of event time, (from, person), ascending, the first from ``MIN_TIME``. Times: UTC microseconds of event time.
 
-From an event that names a login on, the device's other events are that login's person's; what came before the first
-login is the first login's. A logout ends it: from the next microsecond on, until a login, the events are those of the
-device's own person. So is what came before a logout that no login came before.
+Between two logins on the device, its other events are
+
+- under ``carry_forward`` those of the login before;
+- under ``carry_visit`` likewise, but a visit (a run of the device's events without a gap of ``visit_gap``) in which
+  somebody logs in is the first such login's from its beginning;
+- under ``carry_back`` those of the login after.
+
+What came before the first login is the first login's. A logout ends it: from the next microsecond on, the events are
+those of the next login, as if there had been none before; of the device's own person if none follows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from contracts.event import Identifier
-from contracts.exchange import MAX_TIME, MIN_TIME, StrandEvent
+from contracts.exchange import MAX_TIME, MIN_TIME
+from transforms.identity.rules import CARRY_BACK, CARRY_FORWARD, CARRY_VISIT, Carry
+
+
+class Mark(Protocol):
+    """What an event says of in whose hands its device is."""
+
+    @property
+    def event_time(self) -> int: ...
+
+    @property
+    def login(self) -> Identifier | None: ...
+
+    @property
+    def logout(self) -> bool: ...
 
 
 class Step(NamedTuple):
@@ -24,24 +44,47 @@ class Step(NamedTuple):
     login: Identifier | None
 
 
-def hands(events: Iterable[StrandEvent]) -> list[Step]:
+_FORWARD = Carry(CARRY_FORWARD, 0)
+
+
+def hands(events: Iterable[Mark], carry: Carry = _FORWARD) -> list[Step]:
     """In whose hands a device was. ``events``: all of one primary identifier, in order of (event time, event_id)."""
     steps: list[Step] = []
-
-    def put(at: int, login: Identifier | None) -> None:
-        while steps and steps[-1].at >= at:
-            steps.pop()
-        if not steps or steps[-1].login != login:
-            steps.append(Step(at, login))
-
+    left: int | None = None
+    """When the last login was ended, if nobody logged in since."""
+    last_login = last_event = MIN_TIME
+    visit, visited = MIN_TIME, False
+    """When the visit began, and whether somebody logged in or out in it."""
     for event in events:
+        at = event.event_time
+        if at - last_event >= carry.visit_gap:
+            visit, visited = at, False
+        last_event = at
         if event.login is not None:
-            put(event.event_time, event.login)
+            if left is not None:
+                start = left + 1
+            elif carry.policy == CARRY_BACK and steps:
+                start = last_login + 1
+            elif carry.policy == CARRY_VISIT and not visited:
+                start = visit
+            else:
+                start = at
+            _put(steps, min(start, at), event.login)
+            last_login, left, visited = at, None, True
         if event.logout:
-            put(event.event_time + 1, None)
+            left, visited = at, True
+    if left is not None:
+        _put(steps, left + 1, None)
     if not steps:
         return [Step(MIN_TIME, None)]
     return [Step(MIN_TIME, steps[0].login), *steps[1:]]
+
+
+def _put(steps: list[Step], at: int, login: Identifier | None) -> None:
+    while steps and steps[-1].at >= at:
+        steps.pop()
+    if not steps or steps[-1].login != login:
+        steps.append(Step(at, login))
 
 
 def carried_steps(

@@ -7,8 +7,8 @@ verdict on every sighting.
 A person that someone merged with a device of the group owns it; of several the newest word counts. Otherwise: a person
 is no candidate that was unlinked from a member, or that has been seen with more devices than ``component_size`` leaves
 room for (those seen first count). One candidate owns the group; among several the owner policy of its most device-like
-namespace chooses. Under ``carry_forward`` a group with several, or with a logout, belongs to nobody: its events go to
-each login in turn.
+namespace chooses. Under a policy that carries, a group with several, or with a logout, belongs to nobody: its events
+go to each login in turn.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 from contracts.event import Identifier
 from contracts.exchange import LINK_KINDS, LOGOUT
 from transforms.identity.graph import NO_END, Column, Links, column
-from transforms.identity.rules import CARRY_FORWARD, FIRST_KNOWN, LAST_KNOWN, IdentityRules
+from transforms.identity.rules import CARRYING, FIRST_KNOWN, LAST_KNOWN, IdentityRules
 from transforms.identity.union import BARRED, COMPONENT_SIZE, Refusal, Union
 
 ONLY_PERSON, OWNER, MERGED = "only_person", "owner", "merge"
@@ -196,7 +196,7 @@ class Owners:
         edges = np.flatnonzero(self._links.kind_column() == _LOGOUT)
         left, right = column(self._links.left)[edges], column(self._links.right)[edges]
         groups = np.unique(self._roots[np.where(right == NO_END, left, right)]).tolist()
-        return [group for group in groups if self._policy(group) == CARRY_FORWARD]
+        return [group for group in groups if self._policy(group) in CARRYING]
 
     # --- who does ---------------------------------------------------------------------------------------------------
 
@@ -218,7 +218,7 @@ class Owners:
             owner = seen[0][1]
         else:
             owner = NO_END
-            if policy == CARRY_FORWARD:
+            if policy in CARRYING:
                 self.carried[group] = last
         for edge, person in seen:
             if person == owner:

@@ -21,7 +21,7 @@ from collections.abc import Collection, Iterable
 from contracts.event import DAY, Identifier
 from contracts.exchange import ALIAS, MERGE, UNLINK, Link
 from transforms.identity.evidence import merge_links
-from transforms.identity.rules import CARRY_FORWARD, DEVICE, LAST_KNOWN, IdentityRules, Pair
+from transforms.identity.rules import CARRYING, DEVICE, LAST_KNOWN, IdentityRules, Pair
 
 DEFAULT_LIMIT = 500_000
 """Pairs; about 250 bytes each."""
@@ -43,7 +43,7 @@ class ReportedLinks:
         self._rules, self._limit, self._refresh = rules, limit, refresh
         self._known: dict[Pair, _Evidence] = {}
         policies = {n.owner for n in rules.namespaces.values() if n.links and n.kind == DEVICE}
-        self._sightings_need_last = bool(policies & {LAST_KNOWN, CARRY_FORWARD})
+        self._sightings_need_last = bool(policies & {LAST_KNOWN, *CARRYING})
         self._words = {MERGE, UNLINK, ALIAS} if rules.alias_overrides else {MERGE, UNLINK}
 
     def __len__(self) -> int:

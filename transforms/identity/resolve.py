@@ -35,7 +35,7 @@ from transforms.identity.graph import NO_END, Column, Links, column
 from transforms.identity.ids import canonical_id
 from transforms.identity.owners import ONLY_PERSON, OWNER
 from transforms.identity.partition import GROUPED, MERGED, UNITED, UNLINKED, Partition, partition
-from transforms.identity.rules import CARRY_FORWARD, IdentityRules
+from transforms.identity.rules import CARRYING, IdentityRules
 from transforms.identity.union import BARRED
 
 ACCEPTED, REFUSED, REMOVED = "accepted", "refused", "removed"
@@ -172,7 +172,7 @@ class Resolution:
             for left, right in zip(links.left, links.right, strict=True):
                 if right == NO_END or left not in self._erased or links.known[right] or right in self._demoted:
                     continue
-                if namespaces[links.identifiers[right].namespace].owner == CARRY_FORWARD:
+                if namespaces[links.identifiers[right].namespace].owner in CARRYING:
                     found.add(right)
         return found
 

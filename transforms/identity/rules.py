@@ -17,8 +17,11 @@ from contracts.exchange import LOGOUT, MERGE, SEEN, UNLINK, Link
 from transforms.identity.values import MAX_LENGTH, MAX_LENGTH_SENT, NORMALISERS, sha256
 
 DEVICE, KNOWN = "device", "known"
-LAST_KNOWN, FIRST_KNOWN, KEEP_APART, CARRY_FORWARD = "last_known", "first_known", "keep_apart", "carry_forward"
-OWNER_POLICIES: Final = (LAST_KNOWN, FIRST_KNOWN, KEEP_APART, CARRY_FORWARD)
+LAST_KNOWN, FIRST_KNOWN, KEEP_APART = "last_known", "first_known", "keep_apart"
+CARRY_FORWARD, CARRY_VISIT, CARRY_BACK = "carry_forward", "carry_visit", "carry_back"
+CARRYING: Final = (CARRY_FORWARD, CARRY_VISIT, CARRY_BACK)
+"""Policies under which a shared device is each login's in turn; ``transforms.identity.carry`` says how."""
+OWNER_POLICIES: Final = (LAST_KNOWN, FIRST_KNOWN, KEEP_APART, *CARRYING)
 
 PSEUDONYM_PREFIX: Final = "wayline.pseudonym."
 """Before a namespace: the value is its pseudonym already, as the tables show it. Requests alone may write so; to any
@@ -52,6 +55,14 @@ class Bound:
         if extra <= 0 or self.within is None:
             return extra > 0
         return any(times[i + self.values] - times[i] <= self.within for i in range(extra))
+
+
+@dataclass(frozen=True, slots=True)
+class Carry:
+    """How a device is carried: one of ``CARRYING``, and the silence that ends a visit, in microseconds."""
+
+    policy: str
+    visit_gap: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +100,7 @@ class IdentityRules:
         erase_events: event names that ask for erasure.
         kinds: event name to what it says of the identifiers it names, where that is not ``seen``.
         alias_overrides: an alias holds where a limit would refuse it, as a merge does.
+        visit_gap: silence that ends a visit of a device, in microseconds.
     """
 
     name: str
@@ -99,6 +111,7 @@ class IdentityRules:
     erase_events: frozenset[str]
     kinds: Mapping[str, str]
     alias_overrides: bool
+    visit_gap: int
     _devices: Mapping[str, int] = field(repr=False)
     _known: Mapping[str, int] = field(repr=False)
 
@@ -217,6 +230,19 @@ class IdentityRules:
             Link(left, right, event_time, event_id, event_time, event_id, received_time, erase, kind)
             for left, right, kind in self.pairs(identifiers, name)
         ]
+
+    def carries(self) -> dict[str, Carry]:
+        """How devices of a namespace are carried, for those whose owner policy is to carry."""
+        return {
+            name: Carry(namespace.owner, self.visit_gap)
+            for name, namespace in self.namespaces.items()
+            if namespace.owner in CARRYING
+        }
+
+    def carry_of(self, namespace: str) -> Carry:
+        """How a device of a namespace is carried, if it is: another one of its group may say that it is."""
+        rules = self.namespaces.get(namespace)
+        return Carry(CARRY_FORWARD if rules is None or rules.owner not in CARRYING else rules.owner, self.visit_gap)
 
     def is_known(self, namespace: str) -> bool:
         """True for a linking namespace of known identifiers: a login, a contact, a record."""

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from contracts import documents
+from contracts.event import MINUTE
 from contracts.exchange import ALIAS, LOGOUT, MERGE, UNLINK
 from transforms.identity.rules import (
     DEVICE,
@@ -34,6 +35,7 @@ _KEYS = (
     "component_size",
     "crowd",
     "alias_overrides",
+    "visit_gap",
     "block",
     "events",
 )
@@ -78,6 +80,7 @@ def parse_rules(root: documents.Node) -> IdentityRules:
     if crowd_node and crowd < size:
         crowd_node.fail(f"crowd is {crowd}, below component_size, {size}: no person could ever be that large")
     erase, kinds = _events(root.get("events"))
+    gap = root.get("visit_gap")
     content = json.dumps(root.plain(), sort_keys=True, ensure_ascii=False).encode()
     linking = [n for n in namespaces.values() if n.links and n.target == n.name]
     return IdentityRules(
@@ -89,6 +92,7 @@ def parse_rules(root: documents.Node) -> IdentityRules:
         erase_events=erase,
         kinds=kinds,
         alias_overrides=overrides.boolean() if overrides else False,
+        visit_gap=gap.duration(minimum=1) if gap else 30 * MINUTE,
         _devices={n.name: n.priority for n in linking if n.kind == DEVICE},
         _known={n.name: n.priority for n in linking if n.kind == KNOWN},
     )

@@ -26,6 +26,7 @@ from contracts.event_codec import encode_event
 from contracts.exchange import Assignment, DeadLetter, Purge, ShardInput, StrandEvent, StrandRecord
 from transforms.identity.carry import Step, carried_steps, hands, spans_of
 from transforms.identity.ids import canonical_id, strand_id
+from transforms.identity.rules import CARRY_FORWARD, Carry
 
 STAGE = "strand"
 CONFLICTING_PAYLOAD = "conflicting_payload"
@@ -34,6 +35,7 @@ PROTECTED_PAYLOAD = "protected_event"
 
 ACCEPTED, DUPLICATE, ERASED, DEAD_LETTERED = "accepted", "duplicate", "erased", "dead_lettered"
 
+_FORWARD = Carry(CARRY_FORWARD, 0)
 _payload_encoder = msgspec.msgpack.Encoder(order="deterministic")
 
 StrandName = tuple[Identifier, Identifier | None]
@@ -79,7 +81,13 @@ def payload_hash(event: bytes) -> bytes:
     return hashlib.blake2b(_payload_encoder.encode(said), digest_size=16).digest()
 
 
-def fold_shard(inputs: Iterable[ShardInput], box: Rejects, schema_id: str = "", version: int = 1) -> ShardResult:
+def fold_shard(
+    inputs: Iterable[ShardInput],
+    box: Rejects,
+    schema_id: str = "",
+    version: int = 1,
+    carries: Mapping[str, Carry] | None = None,
+) -> ShardResult:
     """Fold one strand shard.
 
     Each event of this run meets one fate. An event of a strand whose person asked for erasure, at or before the
@@ -94,6 +102,7 @@ def fold_shard(inputs: Iterable[ShardInput], box: Rejects, schema_id: str = "", 
         box: makes dead letters.
         schema_id: of the event schema, for dead letters.
         version: of the records; orders records of one assignment.
+        carries: how devices of a namespace are carried (``IdentityRules.carries``).
     """
     assignments: dict[StrandName, Assignment] = {}
     events: defaultdict[Identifier, dict[str, StrandEvent]] = defaultdict(dict)
@@ -112,7 +121,8 @@ def fold_shard(inputs: Iterable[ShardInput], box: Rejects, schema_id: str = "", 
             else:
                 clashes.setdefault((event.primary, event.event_id), [first]).append(event)
     result = ShardResult()
-    erasing = _Erasing(assignments, events, clashes)
+    how = carries or {}
+    erasing = _Erasing(assignments, events, clashes, how)
     for (primary, event_id), copies in clashes.items():
         winner = _settle(copies, erasing, box, schema_id, result)
         if winner is None:
@@ -133,7 +143,7 @@ def fold_shard(inputs: Iterable[ShardInput], box: Rejects, schema_id: str = "", 
         for login, strand in sorted(strands.items(), key=_by_login):
             held = assignments.get((primary, login))
             if held is not None and held.carry:
-                held = _carried(held, strands, assignments)
+                held = _carried(held, strands, assignments, how)
             for event in strand:
                 if not event.stored:
                     result.log.append(event)
@@ -182,6 +192,7 @@ class _Erasing:
         assignments: Mapping[StrandName, Assignment],
         events: Mapping[Identifier, Mapping[str, StrandEvent]],
         clashes: Mapping[tuple[Identifier, str], Sequence[StrandEvent]],
+        carries: Mapping[str, Carry],
     ) -> None:
         self._until = {name: a.erased_before for name, a in assignments.items() if a.erased_before is not None}
         concerned = {primary for primary, _ in self._until}
@@ -190,9 +201,10 @@ class _Erasing:
         for (primary, _), found in clashes.items():
             if primary in carried:
                 copies[primary].extend(found)
-        self._hands: dict[Identifier, list[Step]] = {
-            primary: hands(sorted(found, key=_marks)) for primary, found in copies.items()
-        }
+        self._hands: dict[Identifier, list[Step]] = {}
+        for primary, found in copies.items():
+            found.sort(key=_marks)
+            self._hands[primary] = hands(found, carries.get(primary.namespace, _FORWARD))
 
     def concerns(self, primary: Identifier, login: Identifier | None) -> bool:
         return (primary, login) in self._until or (login is None and primary in self._hands)
@@ -221,10 +233,12 @@ def _carried(
     held: Assignment,
     strands: Mapping[Identifier | None, Sequence[StrandEvent]],
     assignments: Mapping[StrandName, Assignment],
+    carries: Mapping[str, Carry],
 ) -> Assignment:
     """The assignment of a login-less strand that follows the logins seen on its device."""
     primary = held.primary
-    seen = hands(sorted((event for strand in strands.values() for event in strand), key=_order))
+    every = sorted((event for strand in strands.values() for event in strand), key=_order)
+    seen = hands(every, carries.get(primary.namespace, _FORWARD))
 
     def person_of(login: Identifier) -> str:
         of_login = assignments.get((primary, login))

@@ -177,7 +177,7 @@ class Moves:
     strands: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
 
 
-def moves(compared: Compared, source: EventSource) -> Moves:
+def moves(compared: Compared, source: EventSource, rules: IdentityRules) -> Moves:
     """Whose every event of the identifiers concerned is, before and after."""
     concerned = compared.concerned
     old, new = (
@@ -198,7 +198,7 @@ def moves(compared: Compared, source: EventSource) -> Moves:
             events = source.on_device(key.primary, sorted(logins[key.primary]))
             owners = [
                 (_at(first, event.event_time), _at(second, event.event_time))
-                for first, second in [(_steps(key, old, events), _steps(key, new, events))]
+                for first, second in [(_steps(key, old, events, rules), _steps(key, new, events, rules))]
                 for event in events
                 if event.login is None
             ]
@@ -218,7 +218,7 @@ def _first(key: StrandKey, assignment: Assignment | None) -> str:
 
 
 def _steps(
-    key: StrandKey, assignments: Mapping[StrandKey, Assignment], events: Sequence[StrandEvent]
+    key: StrandKey, assignments: Mapping[StrandKey, Assignment], events: Sequence[StrandEvent], rules: IdentityRules
 ) -> tuple[tuple[int, str], ...]:
     held = assignments.get(key)
     own = _first(key, held)
@@ -229,7 +229,7 @@ def _steps(
         name = StrandKey(key.primary, login)
         return _first(name, assignments.get(name))
 
-    return carried_steps(hands(events), person_of, own)
+    return carried_steps(hands(events, rules.carry_of(key.primary.namespace)), person_of, own)
 
 
 def _at(steps: Sequence[tuple[int, str]], time: int) -> str:

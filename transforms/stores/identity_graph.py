@@ -17,14 +17,14 @@ from contracts.event import Identifier
 from contracts.exchange import ALIAS, LINK_KINDS, MERGE, SEEN, UNLINK, Link
 from transforms.identity.demotion import CROWDED, DEMOTED, is_demoted
 from transforms.identity.ids import shard_of
-from transforms.identity.rules import CARRY_FORWARD, LAST_KNOWN, Bound, IdentityRules
+from transforms.identity.rules import CARRYING, LAST_KNOWN, Bound, IdentityRules
 from transforms.stores.database import Row, Transaction
 from transforms.stores.identity_rows import Edge, EdgeKey, Node, link_of_row, merged, new_node
 from transforms.stores.identity_schema import LINK_COLUMNS, NODE_COLUMNS, NUMBERS, STAYS_CARRIED, identifier_hash
 
 _NODES = f"SELECT {NODE_COLUMNS} FROM identity_identifiers"
 _LINKS = f"SELECT {LINK_COLUMNS} FROM identity_links"
-_BY_LAST = frozenset((LAST_KNOWN, CARRY_FORWARD))
+_BY_LAST = frozenset((LAST_KNOWN, *CARRYING))
 """Rules of refused links whose last evidence the policy compares with that of others."""
 
 
@@ -381,7 +381,7 @@ class StoredGraph:
         return (
             not node.demoted
             and not self._rules.is_known(namespace)
-            and self._rules.namespaces[namespace].owner == CARRY_FORWARD
+            and self._rules.namespaces[namespace].owner in CARRYING
         )
 
     def remove(self, edge: Edge) -> None:

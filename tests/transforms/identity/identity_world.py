@@ -127,7 +127,7 @@ def worlds(*, erasing: bool = True, max_size: int = 14) -> st.SearchStrategy[lis
 
 any_rules = st.builds(
     rules,
-    owner=st.sampled_from(["last_known", "first_known", "keep_apart", "carry_forward"]),
+    owner=st.sampled_from(["last_known", "first_known", "keep_apart", "carry_forward", "carry_visit"]),
     unique=st.booleans(),
     size=st.sampled_from([2, 3, 5, 1000]),
     demote_after=st.sampled_from([None, None, "1", "2", "{logins: 1, within: 3us}"]),

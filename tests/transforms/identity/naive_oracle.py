@@ -195,9 +195,9 @@ class Naive:
         rule = policy
         if given is not None:
             owner, rule = given, "merged_with_another"
-        elif (len(persons) == 1 and not (policy == "carry_forward" and left)) or (seen and policy == "first_known"):
+        elif (len(persons) == 1 and not (policy.startswith("carry") and left)) or (seen and policy == "first_known"):
             owner = seen[0][1]
-        elif seen and policy in ("last_known", "carry_forward"):
+        elif seen and (policy == "last_known" or policy.startswith("carry")):
             last = max(seen, key=lambda s: (max(s[0].stamps), (s[0].left, s[0].right)))[1]
             if policy == "last_known":
                 owner = last

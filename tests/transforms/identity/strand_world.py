@@ -39,7 +39,8 @@ def strand_events(events: Iterable[Seen], rules: IdentityRules) -> list[StrandEv
 
 def folded(events: Sequence[Seen], rules: IdentityRules) -> ShardResult:
     assignments = tuple(resolution_of(events, rules).assignments())
-    return fold_shard([ShardInput(tuple(strand_events(events, rules))), ShardInput((), assignments)], BOX)
+    inputs = [ShardInput(tuple(strand_events(events, rules))), ShardInput((), assignments)]
+    return fold_shard(inputs, BOX, carries=rules.carries())
 
 
 def persons_by_event(events: Sequence[Seen], rules: IdentityRules) -> dict[str, str]:
@@ -58,22 +59,22 @@ def persons_of(events: Sequence[Seen], rules: IdentityRules) -> dict[int, str]:
 
 
 def hand_at(event: Seen, ordered: Sequence[Seen], device: Identifier, rules: IdentityRules) -> Identifier | None:
-    """Whose the device was at an event without a login, found by looking back from it, else ahead."""
-    marks = []
+    """Whose the device was at an event without a login, by the definition of ``carry_forward`` for this event alone.
+
+    Of what came at or before its time: the last login that no logout ended before it; else the first login after.
+    """
+    before: Identifier | None = None
+    ended: int | None = None
     for other in ordered:
         key = rules.strand_key(other.identifiers)
         if key is None or key.primary != device:
             continue
-        if key.login is not None:
-            marks.append((other.time, key.login))
-        if rules.kinds.get(other.name) == "logout":
-            marks.append((other.time + 1, None))
-    # a login in the instant of a logout that comes before it counts on
-    live: list[tuple[int, Identifier | None]] = []
-    for at, login in marks:
-        live = [mark for mark in live if mark[0] < at] if login is not None else live
-        live.append((at, login))
-    before = [login for at, login in live if at <= event.time]
-    if before:
-        return before[-1]
-    return live[0][1] if live else None
+        out = rules.kinds.get(other.name) == "logout"
+        if other.time <= event.time:
+            if key.login is not None:
+                before, ended = key.login, None
+            if out:
+                ended = other.time
+        elif (before is None or (ended is not None and ended < event.time)) and key.login is not None:
+            return key.login
+    return None if ended is not None and ended < event.time else before

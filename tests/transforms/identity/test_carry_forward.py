@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import identity_world as world
+import pytest
 import strand_world
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +14,7 @@ from identity_world import Seen, ident
 from contracts.exchange import MAX_TIME, MIN_TIME
 from transforms.identity.carry import carried_steps, spans_of
 from transforms.identity.ids import canonical_id
-from transforms.identity.rules import IdentityRules
+from transforms.identity.rules import CARRYING, IdentityRules
 
 RULES = world.rules("carry_forward")
 
@@ -38,15 +39,17 @@ def test_an_anonymous_event_belongs_to_the_login_before_it_and_the_first_one_to_
     assert found == {1: ann, 2: ann, 3: ann, 4: bob, 5: bob, 6: ann, 7: ann}
 
 
-def test_a_logout_ends_it_until_the_next_login() -> None:
+def test_after_a_logout_the_next_login_has_the_device_and_nobody_where_none_follows() -> None:
     found = owners(
         Seen(2, "cookie:a user:ann"),
         Seen(3, "cookie:a user:ann", name="logout"),
         Seen(4, "cookie:a"),
-        Seen(5, "cookie:a user:ann"),
-        Seen(6, "cookie:a"),
+        Seen(5, "cookie:a user:bob"),
+        Seen(6, "cookie:a", name="logout"),
+        Seen(7, "cookie:a"),
     )
-    assert found == {2: "user:ann", 3: "user:ann", 4: "cookie:a", 5: "user:ann", 6: "user:ann"}
+    ann, bob = "user:ann", "user:bob"
+    assert found == {2: ann, 3: ann, 4: bob, 5: bob, 6: bob, 7: "cookie:a"}
 
 
 def test_a_logout_without_a_login_still_belongs_to_who_was_there() -> None:
@@ -72,6 +75,63 @@ def test_logins_of_one_person_are_one_step() -> None:
         "own",
     ) == ((MIN_TIME, "p"), (9, "own"))
     assert spans_of(tuple(steps)) == {"x": ((1, 5),), "y": ((5, MAX_TIME),)}
+
+
+def by_policy(policy: str, *events: Seen) -> dict[int, str]:
+    return owners(*events, rules=world.rules(policy))
+
+
+def test_carry_back_gives_what_lies_between_two_logins_to_the_later_one() -> None:
+    found = by_policy(
+        "carry_back",
+        Seen(1, "cookie:a"),
+        Seen(2, "cookie:a user:ann"),
+        Seen(3, "cookie:a"),
+        Seen(4, "cookie:a user:bob"),
+        Seen(5, "cookie:a"),
+    )
+    assert found == {1: "user:ann", 2: "user:ann", 3: "user:bob", 4: "user:bob", 5: "user:bob"}
+
+
+def test_carry_visit_gives_a_visit_to_its_first_login_from_its_beginning() -> None:
+    minute = 60_000_000
+    visits = [
+        Seen(0, "cookie:a user:ann"),
+        Seen(10 * minute, "cookie:a"),
+        # a silence of half an hour begins another visit
+        Seen(40 * minute, "cookie:a"),
+        Seen(45 * minute, "cookie:a user:bob"),
+        Seen(50 * minute, "cookie:a"),
+        # nobody logs in here: it is carried forward
+        Seen(200 * minute, "cookie:a"),
+    ]
+    found = by_policy("carry_visit", *visits)
+    assert [found[e.time] for e in visits] == ["user:ann", "user:ann", "user:bob", "user:bob", "user:bob", "user:bob"]
+    forward = by_policy("carry_forward", *visits)
+    assert forward[40 * minute] == "user:ann"
+
+
+def test_carry_visit_lets_a_second_login_of_a_visit_begin_where_it_is() -> None:
+    found = by_policy(
+        "carry_visit",
+        Seen(0, "cookie:a"),
+        Seen(1, "cookie:a user:ann"),
+        Seen(2, "cookie:a"),
+        Seen(3, "cookie:a user:bob"),
+        Seen(4, "cookie:a"),
+    )
+    assert found == {0: "user:ann", 1: "user:ann", 2: "user:ann", 3: "user:bob", 4: "user:bob"}
+
+
+@pytest.mark.parametrize("policy", CARRYING)
+@settings(max_examples=60, deadline=None)
+@given(events=world.worlds(erasing=False), rnd=st.randoms(use_true_random=False))
+def test_whose_an_event_is_depends_on_no_order(policy: str, events: list[Seen], rnd: random.Random) -> None:
+    rules = world.rules(policy)
+    events = list({e.id: e for e in events}.values())
+    assert strand_world.persons_by_event(rnd.sample(events, len(events)), rules) == strand_world.persons_by_event(
+        events, rules
+    )
 
 
 @settings(max_examples=150, deadline=None)

@@ -16,7 +16,7 @@ from contracts.event import Identifier
 from transforms.identity.evidence import LinkBook, merge_links
 from transforms.identity.ids import canonical_id
 from transforms.identity.resolve import Resolution, resolve
-from transforms.identity.rules import IdentityRules
+from transforms.identity.rules import CARRYING, IdentityRules
 
 
 def resolved(*events: Seen, rules: IdentityRules | None = None) -> Resolution:
@@ -86,7 +86,7 @@ def test_no_person_breaks_a_limit(events: list[Seen], rules: IdentityRules) -> N
     for row in resolve(links_of(events, rules), rules).identifiers():
         members[row.person_id].append(row.namespace)
     limit = rules.namespaces["user"].limit
-    if rules.namespaces["cookie"].owner == "carry_forward" or any(e.name in ("merge", "alias") for e in events):
+    if rules.namespaces["cookie"].owner in CARRYING or any(e.name in ("merge", "alias") for e in events):
         return  # what people ask for holds whatever limits say; what is carried is a member of nobody
     for namespaces in members.values():
         assert len(namespaces) <= rules.component_size

@@ -68,7 +68,7 @@ def test_removing_the_only_evidence_of_a_login_lets_it_and_its_events_leave() ->
     compared = compare([ident("crm:k"), ident("email:e")], evidence, without, rules)
     assert dict(division(compared).split) == {of("user:1"): {of("user:1"), of("email:e")}}
     # the event of the pair stays where its login is: the crm record's
-    assert dict(moves(compared, all_of).events) == {
+    assert dict(moves(compared, all_of, rules).events) == {
         (of("user:1"), of("user:1")): 2,
         (of("user:1"), of("email:e")): 2,
     }
@@ -98,7 +98,7 @@ def test_events_between_two_logins_go_where_the_hands_go() -> None:
     evidence = Evidence(all_of.fetch, rules)
     ends = [ident("cookie:a"), ident("user:2")]
     compared = compare(ends, evidence, evidence.changed(without=[frozenset(ends)]), rules)
-    found = moves(compared, all_of).events
+    found = moves(compared, all_of, rules).events
     assert found[of("user:2"), of("user:1")] == 2
     assert found[of("user:1"), of("user:1")] == 2
 
@@ -145,7 +145,7 @@ def test_events_counted_by_strand_are_the_events_folded_one_by_one(events: list[
     touched = {identifier for event in events for identifier in event.identifiers}
     compared = compare([i for i in touched if rules.links_at_all(i.namespace)], evidence, evidence, rules)
     found = Counter[str]()
-    for (one, other), number in moves(compared, all_of).events.items():
+    for (one, other), number in moves(compared, all_of, rules).events.items():
         assert one == other
         found[one] += number
     assert found == Counter(strand_world.persons_by_event(events, rules).values())
