@@ -38,7 +38,7 @@ class Word:
         return frozenset(self.ends)
 
 
-KINDS = ("seen", "alias", "merge", "unlink", "logout")
+KINDS = ("seen", "alias", "merge", "unlink")
 
 
 @dataclass
