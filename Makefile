@@ -11,10 +11,10 @@ DEMO_OUT ?= demo-out
 DEMO_CUSTOMERS ?= 150
 BENCH_EVENTS ?= 100000,1000000
 
-.PHONY: help demo test lint types unit schemas bench lock clean
+.PHONY: help demo test lint types unit schemas bench bench-identity lock clean
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not ((3, 11) <= sys.version_info[:2] <= (3, 13)))' \
@@ -52,6 +52,9 @@ unit: $(VENV)/.dev ## Tests only
 
 bench: $(VENV)/.runtime ## Events a second, memory, cost per event and per stage, at BENCH_EVENTS sizes
 	$(BIN)/python -m benchmarks.pipeline --events $(BENCH_EVENTS)
+
+bench-identity: $(VENV)/.runtime ## Links a second of the identity store, by the size of the graph
+	$(BIN)/python -m benchmarks.identity_store
 
 lock: $(BIN)/python ## Renew the lock files from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --group build --universal --python-version 3.11 --generate-hashes --upgrade \
