@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from contracts.event import Identifier
-from contracts.exchange import LINK_KINDS, LOGOUT, UNLINK, Link
+from contracts.exchange import LINK_KINDS, UNLINK, Link
 from transforms.identity.demotion import CROWDED
 from transforms.identity.demotion import demoted as find_demoted
 from transforms.identity.graph import NEVER, NO_END, Column, Links, column
@@ -40,7 +40,7 @@ from transforms.stores.identity_schema import (
 )
 from transforms.stores.identity_write import UPDATE_NODE, Sequences, move_strands, strands_of, write_last_number
 
-_LOGOUT, _UNLINK = LINK_KINDS.index(LOGOUT), LINK_KINDS.index(UNLINK)
+_UNLINK = LINK_KINDS.index(UNLINK)
 _VALUE, _FIRST_SEEN, _LAST_SEEN, _DEMOTED, _ERASED, _PURGED = (
     NODE_FIELDS.index(name) for name in ("value", "first_seen", "last_seen", "demoted", "erased", "purged")
 )
@@ -285,7 +285,8 @@ class _Bulk:
         ids = zip(links.first_id, links.last_id, strict=True)
         ended = [(to_bytes(first), None if last == first else to_bytes(last)) for first, last in ids]
         first_ids, last_ids = [first for first, _ in ended], [last for _, last in ended]
-        verdicts = self._verdicts(len(edges))
+        verdicts = self._resolution.verdicts()
+        conflicts = numbers[[conflict for _, _, conflict in verdicts]]
         return zip(
             left[order].tolist(),
             right[order].tolist(),
@@ -295,19 +296,10 @@ class _Bulk:
             column(links.last_time)[order].tolist(),
             map(last_ids.__getitem__, edges),
             column(links.received)[order].tolist(),
-            *(map([verdict[part] for verdict in verdicts].__getitem__, edges) for part in range(3)),
+            *(map([verdict[part] for verdict in verdicts].__getitem__, edges) for part in range(2)),
+            conflicts[order].tolist(),
             strict=True,
         )
-
-    def _verdicts(self, count: int) -> list[tuple[str, str, int]]:
-        """(status, rule, conflict) of each link."""
-        links, index, numbers = self._survivors, self._links.index, self._numbers
-        verdicts = [("", "", NOBODY)] * count
-        paired = np.flatnonzero((column(links.right) != NO_END) & (links.kind_column() != _LOGOUT)).tolist()
-        for edge, row in zip(paired, self._resolution.edges(), strict=True):
-            conflict = NOBODY if row.conflict is None else numbers[index[row.conflict]]
-            verdicts[edge] = (row.status, row.rule, conflict)
-        return verdicts
 
 
 def _says(row: Row) -> Row:
