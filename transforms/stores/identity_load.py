@@ -17,7 +17,7 @@ from contracts.exchange import LINK_KINDS, UNLINK, Link
 from transforms.identity.demotion import CROWDED
 from transforms.identity.demotion import demoted as find_demoted
 from transforms.identity.graph import NEVER, NO_END, Column, Links, column
-from transforms.identity.ids import canonical_id, shard_of
+from transforms.identity.ids import shard_of
 from transforms.identity.resolve import Resolution, resolve_collected
 from transforms.identity.rules import IdentityRules
 from transforms.stores.database import Row, Transaction
@@ -32,9 +32,10 @@ from transforms.stores.identity_schema import (
     NODE_FIELDS,
     NUMBERS,
     RULES,
+    SCATTERED,
     STAYS_CARRIED,
     STRAND_FIELDS,
-    hash_of,
+    identifier_hash,
     to_bytes,
     to_text,
 )
@@ -55,7 +56,7 @@ def load(tx: Transaction, links: Links, resolution: Resolution, rules: IdentityR
     """Take the links of a backfill; ``resolution`` is of these alone, and is used when the store is empty."""
     if tx.one("SELECT 1 FROM identity_identifiers LIMIT 1"):
         return resolve_all(tx, rules, shards, links)
-    return _Bulk(tx, links, resolution, shards, {}, [_hash(i) for i in links.identifiers]).write()
+    return _Bulk(tx, links, resolution, shards, {}, [identifier_hash(i) for i in links.identifiers]).write()
 
 
 def resolve_all(tx: Transaction, rules: IdentityRules, shards: int, more: Links | None = None) -> Linked:
@@ -69,7 +70,7 @@ def resolve_all(tx: Transaction, rules: IdentityRules, shards: int, more: Links 
         links.intern(identifier)
     if more is not None:
         links.add_all(_of_columns(more))
-    hashes = [_hash(identifier) for identifier in links.identifiers]
+    hashes = [identifier_hash(identifier) for identifier in links.identifiers]
     tombstones: dict[Identifier, int] = {}
     compacted: dict[int, str] = {}
     for index, key in enumerate(hashes):
@@ -114,10 +115,6 @@ def _of_columns(links: Links) -> Iterator[Link]:
         )
 
 
-def _hash(identifier: Identifier) -> Hash:
-    return hash_of(canonical_id(identifier))
-
-
 class _Bulk:
     """Writes a whole resolution over what is stored.
 
@@ -152,11 +149,11 @@ class _Bulk:
         if any(row is not None for row in self._old) or self._left_out:
             return self._write()
         # an index that is made of finished rows costs a fraction of one that is kept up with each
-        for name in INDEXES:
+        for name in SCATTERED:
             self._tx.execute(f"DROP INDEX {name}")
         linked = self._write()
-        for statement in INDEXES.values():
-            self._tx.execute(statement)
+        for name in SCATTERED:
+            self._tx.execute(INDEXES[name])
         return linked
 
     def _write(self) -> Linked:
