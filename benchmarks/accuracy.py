@@ -58,9 +58,7 @@ def main(
     for name in names:
         if name not in ABOUT:
             raise click.BadParameter(f"{name!r} is none of {', '.join(ABOUT)}", param_hint="--worlds")
-    rules, missing = _rules(files)
-    if missing:
-        console.print(f"not in this version: {', '.join(missing)}")
+    rules = _rules(files)
     made = f"python -m benchmarks.accuracy --customers {customers} --days {days} --seed {seed} --worlds {worlds}"
     made += "".join(f" --rules {path}" for path in files)
     results: list[WorldFigures] = []
@@ -75,12 +73,12 @@ def main(
         console.print(f"{time.monotonic() - begun:.0f} s, at most {_peak_mb(workers):,.0f} MB of memory\n")
         if write is not None:
             # after each world: a long run that is cut short leaves what it measured
-            text = block(results, made, sorted({some.version for some in rules.values()}), missing)
+            text = block(results, made, sorted({some.version for some in rules.values()}))
             write.write_text(with_block(write.read_text(encoding="utf-8"), text), encoding="utf-8")
             console.print(f"written to {write}")
 
 
-def _rules(files: tuple[Path, ...]) -> tuple[dict[str, IdentityRules], list[str]]:
+def _rules(files: tuple[Path, ...]) -> dict[str, IdentityRules]:
     if not files:
         return variants(SHIPPED)
     rules: dict[str, IdentityRules] = {}
@@ -89,7 +87,7 @@ def _rules(files: tuple[Path, ...]) -> tuple[dict[str, IdentityRules], list[str]
         if some.name in rules:
             raise click.BadParameter(f"two rule files are called {some.name!r}", param_hint="--rules")
         rules[some.name] = some
-    return rules, []
+    return rules
 
 
 def _world(console: Console, name: str, config: WorldConfig) -> Path:

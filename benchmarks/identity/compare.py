@@ -15,13 +15,11 @@ from benchmarks.identity.causes import CAUSES, causes_of
 from benchmarks.identity.evidence import Evidence, gather
 from benchmarks.identity.truth import Truth, read_truth
 from contracts import documents
-from contracts.errors import ConfigurationError
 from transforms.identity.resolve import resolve
 from transforms.identity.rules import OWNER_POLICIES, IdentityRules
 from transforms.identity.rules_file import parse_rules
 from transforms.inputs import list_inputs
 
-POLICIES = OWNER_POLICIES
 NAIVE, KNOWABLE = "naive", "knowable"
 _PUBLIC_AFTER = 8
 """A device of more people than this is called public in the causes of errors, whatever the rules say."""
@@ -70,20 +68,13 @@ class Comparison:
         return next(column for column in self.columns if column.name == name)
 
 
-def variants(path: Path) -> tuple[dict[str, IdentityRules], list[str]]:
-    """The rules of a file under each owner policy, and the policies that this version does not have."""
+def variants(path: Path) -> dict[str, IdentityRules]:
+    """The rules of a file under each owner policy."""
     root = documents.load(path)
-    found: dict[str, IdentityRules] = {}
-    missing: list[str] = []
-    for policy in POLICIES:
-        owner = documents.Node(policy, root.path, root.line, "owner")
-        try:
-            found[policy] = parse_rules(replace(root, value={**root.mapping(), "owner": owner}))
-        except ConfigurationError as error:
-            if policy not in str(error):
-                raise
-            missing.append(policy)
-    return found, missing
+    owners = {policy: documents.Node(policy, root.path, root.line, "owner") for policy in OWNER_POLICIES}
+    return {
+        policy: parse_rules(replace(root, value={**root.mapping(), "owner": owner})) for policy, owner in owners.items()
+    }
 
 
 def compare(

@@ -92,12 +92,10 @@ def terminal(world: WorldFigures) -> list[Table]:
     return [quality, causes]
 
 
-def block(worlds: Sequence[WorldFigures], command: str, versions: Sequence[str], missing: Sequence[str]) -> str:
+def block(worlds: Sequence[WorldFigures], command: str, versions: Sequence[str]) -> str:
     """The generated part of the page, with its markers."""
     lines = [BEGIN, "", "```", command, "```", ""]
     lines += [f"Rules: {', '.join(f'`{version}`' for version in versions)}.", ""]
-    if missing:
-        lines += [f"Not in this version, so without a column: {', '.join(f'`{name}`' for name in missing)}.", ""]
     for world in worlds:
         columns = world.figures.columns
         heads = " | ".join(title(column) for column in columns)

@@ -23,7 +23,7 @@ from transforms.identity.resolve import resolve
 from transforms.identity.rules import StrandKey
 
 ROOT = Path(__file__).parents[2]
-RULES = variants(ROOT / "ontology" / "identity.yaml")[0]
+RULES = variants(ROOT / "ontology" / "identity.yaml")
 SPACES = {"c": "anonymous_id", "u": "user_id", "m": "email_sha256", "p": "phone", "d": "device_id"}
 
 Told = tuple[str, str, int]
@@ -45,6 +45,7 @@ def scene_and_evidence(story: Sequence[Told]) -> tuple[Scene, Evidence]:
         np.arange(len(story), dtype=np.int64),
         np.array([visit for _, _, visit in story], dtype=np.uint64),
         np.array(places, dtype=np.int64),
+        np.zeros(len(story), dtype=np.bool_),
         list(rows),
         book.drain(),
         Counter(),
@@ -175,7 +176,7 @@ def test_an_assignment_that_changes_hands_is_followed_in_time() -> None:
         Assignment(device, ann, 1, ((-(2**62), "p_1"),), erased_before=1),
         Assignment(device, bob, 1, ((-(2**62), "p_2"),)),
     ]
-    given = by_rules(scene, assignments)
+    given = by_rules(scene, assignments, RULES["last_known"])
     first, last = given.person[0], given.person[-1]
     assert given.person.tolist() == [first, first, last, last]
     assert first < last, "numbers follow the ids of persons"
