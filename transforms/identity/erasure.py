@@ -9,8 +9,8 @@ the merges and unlinks of a pair the one counts here that was said for the first
 - A device that was seen with several persons up to T is covered when the request comes from its first
   (``first_known``) or from any of them (``last_known``: who was last before T is not kept, and to return what was
   erased would be worse than to erase too much), and never when it is demoted or ``keep_apart``. Under
-  ``carry_forward`` the strand stage erases what was carried to the covered logins. Strands of other logins are never
-  covered, nor is a device for a person from whom it was unlinked.
+  a policy that carries the strand stage erases what was carried to the covered logins. Strands of other logins are
+  never covered, nor is a device for a person from whom it was unlinked.
 - A request that names only devices covers what they did without a login, and their person if they had exactly one.
 """
 
