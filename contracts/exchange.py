@@ -70,12 +70,12 @@ class LedgerCount:
 # --- link and strand ---------------------------------------------------------------------------------------------
 
 
-SEEN, ALIAS, MERGE, UNLINK, LOGOUT = "seen", "alias", "merge", "unlink", "logout"
+SEEN, ALIAS, MERGE, UNLINK = "seen", "alias", "merge", "unlink"
 ERASED = "erased"
-LINK_KINDS = (SEEN, ALIAS, MERGE, UNLINK, LOGOUT, ERASED)
+LINK_KINDS = (SEEN, ALIAS, MERGE, UNLINK, ERASED)
 """What an event says of two identifiers: it shows both; one is another name of the other; they are one person whatever
-the evidence; they are not, until a merge says so; the login left the device (which stands alone if none was named).
-``erased`` is no event's word but a tombstone: an earlier run erased the events of ``left`` up to ``erase_before``."""
+the evidence; they are not, until a merge says so. ``erased`` is no event's word but a tombstone: an earlier run erased
+the events of ``left`` up to ``erase_before``."""
 
 
 @fast_init

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from contracts.event import Event, Identifier
-from contracts.exchange import LOGOUT, MIN_TIME, StrandEvent
+from contracts.exchange import MIN_TIME, StrandEvent
 from transforms.avro_file import Damage, read_events
 from transforms.identity.carry import hands
 from transforms.identity.compare import NOBODY, Difference, Flows
@@ -213,8 +213,8 @@ def _read(files: Sequence[str], sides: Sequence[_Reading], validator: Validator,
                         event.event_time,
                         old.number(keys[0]),
                         new.number(keys[1]),
-                        old.rules.kinds.get(event.name) == LOGOUT,
-                        new.rules.kinds.get(event.name) == LOGOUT,
+                        old.rules.is_logout(event.name),
+                        new.rules.is_logout(event.name),
                     )
                 )
     return counts

@@ -10,15 +10,15 @@ was seen alone, in ``identifiers``; the logouts of a device, among its events.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from contracts.event import Identifier
-from contracts.exchange import LOGOUT, Link, StrandEvent
+from contracts.exchange import Link, StrandEvent
 from reports.lookup import JourneyTables, Row
 from transforms.identity.ids import strand_id
 from transforms.identity.resolve import EdgeRow
-from transforms.identity.rules import CARRY_FORWARD, IdentityRules, StrandKey
+from transforms.identity.rules import IdentityRules, StrandKey
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LINKED = "left_value = ANY(?) OR right_value = ANY(?)"
@@ -40,7 +40,6 @@ class IdentityTables:
     def __init__(self, tables: JourneyTables, rules: IdentityRules) -> None:
         self.tables = tables
         self.rules = rules
-        self._logouts = sorted(name for name, kind in rules.kinds.items() if kind == LOGOUT)
 
     def holder(self, identifier: Identifier) -> str | None:
         """The person who holds an identifier; None when OUT does not know it."""
@@ -80,7 +79,6 @@ class IdentityTables:
                 held = seen.setdefault(end, [edge.first_time, edge.last_time])
                 held[:] = min(held[0], edge.first_time), max(held[1], edge.last_time)
         yield from self._alone(asked, seen)
-        yield from self._left(asked, edges)
 
     def _alone(self, asked: frozenset[Identifier], seen: Mapping[Identifier, Sequence[int]]) -> Iterator[Link]:
         """Sightings of one identifier by itself, before or after it was seen with others."""
@@ -92,31 +90,6 @@ class IdentityTables:
             if identifier in asked and (first < edge_first or last > edge_last):
                 start = first if first < edge_first else last
                 yield Link(identifier, None, start, "", max(last, start), "", start)
-
-    def _left(self, asked: frozenset[Identifier], edges: Iterable[EdgeRow]) -> Iterator[Link]:
-        """Logouts of devices, where the rules make something of them."""
-        namespaces = self.rules.namespaces
-        devices = {
-            identifier
-            for identifier in asked
-            if not self.rules.is_known(identifier.namespace)
-            and identifier.namespace in namespaces
-            and namespaces[identifier.namespace].owner == CARRY_FORWARD
-        }
-        if not devices or not self._logouts:
-            return
-        strands = {strand_id(device, None): StrandKey(device, None) for device in devices}
-        for edge in edges:
-            if edge.right in devices and self.rules.is_known(edge.left.namespace):
-                strands[strand_id(edge.right, edge.left)] = StrandKey(edge.right, edge.left)
-        rows = self.tables.rows(
-            "events", "strand_id = ANY(?) AND name = ANY(?)", [sorted(strands), self._logouts], order="event_id"
-        )
-        for row in rows:
-            device, login = strands[row["strand_id"]]
-            left, right = (device, None) if login is None else (login, device)
-            time, event_id = micros(row["event_time"]), row["event_id"]
-            yield Link(left, right, time, event_id, time, event_id, micros(row["received_time"]), None, LOGOUT)
 
     # --- events ---------------------------------------------------------------------------------------------------
 
@@ -141,7 +114,7 @@ class IdentityTables:
                 device,
                 ids[row["strand_id"]],
                 b"",
-                logout=row["name"] in self._logouts,
+                logout=self.rules.is_logout(row["name"]),
             )
             for row in rows
         ]

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 from contracts import wire
 from contracts.errors import ConfigurationError
 from contracts.event import EMPTY_CONTEXT, Event, Identifier
-from contracts.exchange import LOGOUT, ShardInput, StrandEvent
+from contracts.exchange import ShardInput, StrandEvent
 from transforms.identity.ids import shard_of
 from transforms.identity.rules import IdentityRules
 from transforms.identity.values import MAX_LENGTH
@@ -211,7 +211,7 @@ class Protector:
                 place.primary,
                 place.login,
                 wire.pack(fields),
-                logout=self._rules.kinds.get(event.name) == LOGOUT,
+                logout=self._rules.is_logout(event.name),
             ),
         )
 

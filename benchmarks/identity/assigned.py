@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from benchmarks.identity.agreement import Bools, Ints, components
 from benchmarks.identity.evidence import Evidence, Identifiers
 from contracts.event import Identifier
 from contracts.exchange import Assignment
+from transforms.identity.carry import carried_steps, hands
 from transforms.identity.ids import canonical_id
 from transforms.identity.rules import IdentityRules, StrandKey
 
@@ -47,12 +49,14 @@ class Places:
 
 @dataclass(frozen=True)
 class Scene:
-    """Events by column: ``place`` in ``places``, ``visit`` (0 for none, else from 1 up), event time, true person."""
+    """Events by column: ``place`` in ``places``, ``visit`` (0 for none, else from 1 up), event time, whether the event
+    ends the login on its device, true person."""
 
     places: Places
     place: Ints
     visit: Ints
     time: Ints
+    logout: Bools
     person: Ints
     persons: int
 
@@ -62,7 +66,8 @@ class Scene:
     def only(self, kept: Bools) -> Scene:
         """Some of the events."""
         return Scene(
-            self.places, self.place[kept], self.visit[kept], self.time[kept], self.person[kept], self.persons
+            self.places, self.place[kept], self.visit[kept], self.time[kept], self.logout[kept], self.person[kept],
+            self.persons,
         )  # fmt: skip
 
 
@@ -94,7 +99,8 @@ def scene_of(evidence: Evidence, rules: IdentityRules, person: Ints, persons: in
     _, visit = np.unique(evidence.visit, return_inverse=True)
     without = int((evidence.visit == 0).any())
     visits = visit.reshape(-1).astype(np.int64) + (1 - without)
-    return Scene(places_of(evidence.places, rules), evidence.place, visits, evidence.time, person, persons)
+    places = places_of(evidence.places, rules)
+    return Scene(places, evidence.place, visits, evidence.time, evidence.logout, person, persons)
 
 
 # --- by rules ------------------------------------------------------------------------------------------------------
@@ -108,13 +114,14 @@ class Given:
     erased: Bools
 
 
-def by_rules(scene: Scene, assignments: Iterable[Assignment]) -> Given:
+def by_rules(scene: Scene, assignments: Iterable[Assignment], rules: IdentityRules) -> Given:
     """Give each event to the person of its strand's assignment at its time, as the strand stage does."""
     places = scene.places
     row = {key: number for number, key in enumerate(places.strands)}
     names: list[str] = [canonical_id(key.login or key.primary) for key in places.strands]
     erased_before = np.full(len(names), np.iinfo(np.int64).min)
     stepped: dict[int, tuple[tuple[int, str], ...]] = {}
+    carried: list[int] = []
     for assignment in assignments:
         number = row.get(StrandKey(assignment.primary, assignment.login))
         if number is None:
@@ -125,6 +132,10 @@ def by_rules(scene: Scene, assignments: Iterable[Assignment]) -> Given:
             stepped[number] = assignment.steps
         elif assignment.steps:
             names[number] = assignment.steps[0][1]
+        if assignment.carry:
+            carried.append(number)
+    if carried:
+        stepped.update(_carried(scene, carried, names, rules))
     ordered = sorted({*names, *(name for steps in stepped.values() for _, name in steps)})
     rank = {name: number for number, name in enumerate(ordered)}
     of_strand = np.fromiter((rank[name] for name in names), np.int64, len(names))
@@ -133,6 +144,42 @@ def by_rules(scene: Scene, assignments: Iterable[Assignment]) -> Given:
     if stepped:
         _by_steps(person, strand, scene.time, stepped, rank)
     return Given(person, scene.time <= erased_before[strand])
+
+
+class _Mark(NamedTuple):
+    """What the core wants to know of an event on a device that is carried."""
+
+    event_time: int
+    login: Identifier | None
+    logout: bool
+
+
+def _carried(
+    scene: Scene, strands: list[int], names: list[str], rules: IdentityRules
+) -> dict[int, tuple[tuple[int, str], ...]]:
+    """The steps of login-less strands whose device is carried, by the core's own account of its hands."""
+    places = scene.places
+    of_strand = {key: number for number, key in enumerate(places.strands)}
+    index = {identifier: number for number, identifier in enumerate(places.identifiers)}
+    strand_of_device = {index[places.strands[number].primary]: number for number in strands}
+    on_device = np.zeros(len(places.identifiers), dtype=np.bool_)
+    on_device[list(strand_of_device)] = True
+    device = places.primary[scene.place]
+    rows = np.flatnonzero(on_device[device])
+    rows = rows[np.lexsort((scene.time[rows], device[rows]))]
+    found: dict[int, tuple[tuple[int, str], ...]] = {}
+    held, first = np.unique(device[rows], return_index=True)
+    for number, some in zip(held.tolist(), np.split(rows, first[1:]), strict=True):
+        primary = places.identifiers[number]
+        columns = (scene.time[some].tolist(), places.strand[scene.place[some]].tolist(), scene.logout[some].tolist())
+        marks = [_Mark(at, places.strands[strand].login, out) for at, strand, out in zip(*columns, strict=True)]
+
+        def person_of(login: Identifier, primary: Identifier = primary) -> str:
+            return names[of_strand[StrandKey(primary, login)]]
+
+        strand = strand_of_device[number]
+        found[strand] = carried_steps(hands(marks, rules.carry_of(primary.namespace)), person_of, names[strand])
+    return found
 
 
 def _by_steps(

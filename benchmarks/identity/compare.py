@@ -17,11 +17,11 @@ from benchmarks.identity.truth import Truth, read_truth
 from contracts import documents
 from contracts.errors import ConfigurationError
 from transforms.identity.resolve import resolve
-from transforms.identity.rules import IdentityRules
+from transforms.identity.rules import OWNER_POLICIES, IdentityRules
 from transforms.identity.rules_file import parse_rules
 from transforms.inputs import list_inputs
 
-POLICIES = ("last_known", "first_known", "carry_forward", "keep_apart")
+POLICIES = OWNER_POLICIES
 NAIVE, KNOWABLE = "naive", "knowable"
 _PUBLIC_AFTER = 8
 """A device of more people than this is called public in the causes of errors, whatever the rules say."""
@@ -114,7 +114,7 @@ def compare(
     given: dict[str, Given] = {}
     for name, some in rules.items():
         tell(f"resolving: {name}")
-        given[name] = by_rules(scene, resolve(evidence.links, some).assignments())
+        given[name] = by_rules(scene, resolve(evidence.links, some).assignments(), some)
     evidence.links.clear()
     erased = np.logical_or.reduce([g.erased for g in given.values()])
     persons = {name: given.pop(name).person[~erased] for name in rules}

@@ -37,7 +37,8 @@ class Evidence:
     """Accepted events by column, each once, in order of ``event_id``.
 
     ``event_id`` and ``visit`` are ``number_of`` the texts, ``visit`` of the tracker's session or ``NO_VISIT``.
-    ``place`` is the row in ``places`` of the event's identifiers (pseudonyms). ``links`` may repeat their ends.
+    ``place`` is the row in ``places`` of the event's identifiers (pseudonyms), ``logout`` says that the event ends the
+    login on its device. ``links`` may repeat their ends.
     ``rejected`` counts what went no further, by reason.
     """
 
@@ -45,6 +46,7 @@ class Evidence:
     time: Ints
     visit: NDArray[np.uint64]
     place: Ints
+    logout: NDArray[np.bool_]
     places: list[Identifiers]
     links: list[Link]
     rejected: Counter[str]
@@ -53,7 +55,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class _Part:
-    columns: tuple[bytes, bytes, bytes, bytes]
+    columns: tuple[bytes, bytes, bytes, bytes, bytes]
     places: list[Identifiers]
     links: list[Link]
     rejected: Counter[str]
@@ -91,7 +93,7 @@ def _read(file: str, rules: IdentityRules, key: bytes) -> _Part:
     validator = Validator(ValidationRules())
     protector = Protector(rules, Pseudonymiser(key))
     book = LinkBook(rules)
-    ids, times, visits, places = array("Q"), array("q"), array("Q"), array("q")
+    ids, times, visits, places, logouts = array("Q"), array("q"), array("Q"), array("q"), array("b")
     rows: dict[Identifiers, int] = {}
     counts: Counter[tuple[str, str]] = Counter()
     rejected: Counter[str] = Counter()
@@ -118,7 +120,8 @@ def _read(file: str, rules: IdentityRules, key: bytes) -> _Part:
         times.append(event.event_time)
         visits.append(visit)
         places.append(rows.setdefault(place.identifiers, len(rows)))
-    columns = (ids.tobytes(), times.tobytes(), visits.tobytes(), places.tobytes())
+        logouts.append(rules.is_logout(event.name))
+    columns = (ids.tobytes(), times.tobytes(), visits.tobytes(), places.tobytes(), logouts.tobytes())
     received_in_all = sum(n for (_, kind), n in counts.items() if kind == "received")
     return _Part(columns, list(rows), book.drain(), rejected, received_in_all)
 
@@ -129,7 +132,7 @@ class _Joiner:
     def __init__(self, rules: IdentityRules) -> None:
         self._book = LinkBook(rules)
         self._rows: dict[Identifiers, int] = {}
-        self._columns: list[tuple[NDArray[np.uint64], Ints, NDArray[np.uint64], Ints]] = []
+        self._columns: list[tuple[NDArray[np.uint64], Ints, NDArray[np.uint64], Ints, NDArray[np.bool_]]] = []
         self._rejected: Counter[str] = Counter()
         self._received = 0
 
@@ -137,13 +140,14 @@ class _Joiner:
         """Take what one file gave."""
         rows = self._rows
         moved = np.fromiter((rows.setdefault(place, len(rows)) for place in part.places), np.int64, len(part.places))
-        ids, times, visits, places = part.columns
+        ids, times, visits, places, logouts = part.columns
         self._columns.append(
             (
                 np.frombuffer(ids, np.uint64),
                 np.frombuffer(times, np.int64),
                 np.frombuffer(visits, np.uint64),
                 moved[np.frombuffer(places, np.int64)],
+                np.frombuffer(logouts, np.bool_),
             )
         )
         for link in part.links:
@@ -153,13 +157,13 @@ class _Joiner:
 
     def evidence(self) -> Evidence:
         """All of it; the joiner is empty afterwards."""
-        ids, time, visit, place = (np.concatenate(column) for column in zip(*self._columns, strict=True))
+        ids, time, visit, place, logout = (np.concatenate(column) for column in zip(*self._columns, strict=True))
         self._columns.clear()
         # copies of an event name the same identifiers at the same time: any one of them will do
         event_id, first = np.unique(ids, return_index=True)
         self._rejected["duplicate"] += len(ids) - len(event_id)
         places, self._rows = list(self._rows), {}
         return Evidence(
-            event_id, time[first], visit[first], place[first], places, self._book.drain(), self._rejected,
-            self._received,
+            event_id, time[first], visit[first], place[first], logout[first], places, self._book.drain(),
+            self._rejected, self._received,
         )  # fmt: skip

@@ -60,7 +60,7 @@ def causes(story: Sequence[Told], policy: str = "last_known", public_after: int 
     predicted = (
         naively(scene)
         if policy == "naive"
-        else by_rules(scene, resolve(evidence.links, RULES[policy]).assignments()).person
+        else by_rules(scene, resolve(evidence.links, RULES[policy]).assignments(), RULES[policy]).person
     )
     attribution = by_event(Table.of(scene.person, predicted))
     found = causes_of(scene, reach(scene), predicted, attribution, public_after)
@@ -156,7 +156,7 @@ def test_each_error_has_one_cause_and_only_errors_have_one(
     predicted = (
         naively(scene)
         if policy == "naive"
-        else by_rules(scene, resolve(evidence.links, RULES[policy]).assignments()).person
+        else by_rules(scene, resolve(evidence.links, RULES[policy]).assignments(), RULES[policy]).person
     )
     attribution = by_event(Table.of(scene.person, predicted))
     numbers = causes_of(scene, found, predicted, attribution, 8)

@@ -8,8 +8,8 @@ A person that someone merged with a device of the group owns it; of several the 
 is no candidate that was unlinked from a member, that has a group from which a member was unlinked (its merges before
 what it was seen with, the newest first; then the group that it was seen with first), or that has been seen with more
 devices than ``component_size`` leaves room for (those seen first count). One candidate owns the group; among several
-the owner policy of its most device-like namespace chooses. Under a policy that carries, a group with several, or with a
-logout, belongs to nobody: its events go to each login in turn.
+the owner policy of its most device-like namespace chooses. Under a policy that carries, a group with several belongs to
+nobody: its events go to each login in turn.
 """
 
 from __future__ import annotations
@@ -21,14 +21,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from contracts.event import Identifier
-from contracts.exchange import LINK_KINDS, LOGOUT
 from transforms.identity.graph import NO_END, Column, Links, column
 from transforms.identity.rules import CARRYING, FIRST_KNOWN, LAST_KNOWN, IdentityRules
 from transforms.identity.union import BARRED, COMPONENT_SIZE, Refusal, Union
 
 ONLY_PERSON, OWNER, MERGED = "only_person", "owner", "merge"
 MERGED_WITH_ANOTHER = "merged_with_another"
-_LOGOUT = LINK_KINDS.index(LOGOUT)
 
 
 @dataclass(slots=True)
@@ -102,7 +100,6 @@ class Owners:
         np.maximum.at(most, group, person)
         special = np.zeros(count, dtype=np.bool_)
         special[list(merged)] = True
-        special[self._logged_out()] = True
         alone = (least == most)[group] & ~special[group]
         self._owner[group[alone]] = person[alone]
         for edge in edges[alone].tolist():
@@ -213,13 +210,6 @@ class Owners:
                 self._verdict.refuse(int(self._edges[position]), COMPONENT_SIZE, NO_END)
                 dropped[position] = True
         self._take(self._edges[~dropped])
-
-    def _logged_out(self) -> list[int]:
-        """Groups with a logout whose policy is to carry forward."""
-        edges = np.flatnonzero(self._links.kind_column() == _LOGOUT)
-        left, right = column(self._links.left)[edges], column(self._links.right)[edges]
-        groups = np.unique(self._roots[np.where(right == NO_END, left, right)]).tolist()
-        return [group for group in groups if self._policy(group) in CARRYING]
 
     # --- who does ---------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from contracts.exchange import ALIAS, LINK_KINDS, LOGOUT, MERGE, UNLINK
+from contracts.exchange import ALIAS, LINK_KINDS, MERGE, UNLINK
 from transforms.identity.graph import NO_END, Column, Links, column
 from transforms.identity.owners import Owners, Verdict
 from transforms.identity.rules import IdentityRules
@@ -21,7 +21,7 @@ from transforms.identity.union import Union
 UNITED, GROUPED, MERGED = "united", "grouped", "merge"
 UNLINKED = "unlink"
 
-_ALIAS, _LOGOUT, _MERGE, _UNLINK = (LINK_KINDS.index(kind) for kind in (ALIAS, LOGOUT, MERGE, UNLINK))
+_ALIAS, _MERGE, _UNLINK = (LINK_KINDS.index(kind) for kind in (ALIAS, MERGE, UNLINK))
 
 
 @dataclass(slots=True)
@@ -101,14 +101,14 @@ def _without_demoted(links: Links, paired: Column, demoted: Mapping[int, str], v
 
 def _is_evidence(links: Links, rules: IdentityRules, paired: Column) -> npt.NDArray[np.bool_]:
     kind = links.kind_column()[paired]
-    words = [_LOGOUT, _MERGE, _UNLINK, _ALIAS] if rules.alias_overrides else [_LOGOUT, _MERGE, _UNLINK]
+    words = [_MERGE, _UNLINK, _ALIAS] if rules.alias_overrides else [_MERGE, _UNLINK]
     return np.isin(kind, words, invert=True)
 
 
 def _explicit(links: Links, rules: IdentityRules, paired: Column, verdict: Verdict) -> _Explicit:
     """Merges and bars in force; what the other word overruled gets its verdict."""
     newest: dict[tuple[int, int], int] = {}
-    asked = [e for e in paired[~_is_evidence(links, rules, paired)].tolist() if links.kind[e] != _LOGOUT]
+    asked = paired[~_is_evidence(links, rules, paired)].tolist()
     for edge in asked:
         pair = _pair(links, edge)
         held = newest.get(pair)

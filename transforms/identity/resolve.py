@@ -26,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 
 from contracts.event import Identifier
-from contracts.exchange import LINK_KINDS, LOGOUT, MIN_TIME, UNLINK, Assignment, Link
+from contracts.exchange import LINK_KINDS, MIN_TIME, UNLINK, Assignment, Link
 from transforms.identity.demotion import CROWDED, DEMOTED
 from transforms.identity.demotion import crowded as find_crowded
 from transforms.identity.demotion import demoted as find_demoted
@@ -41,7 +41,7 @@ from transforms.identity.union import BARRED
 ACCEPTED, REFUSED, REMOVED = "accepted", "refused", "removed"
 STATUSES = (ACCEPTED, REFUSED, REMOVED, BARRED)
 _ACCEPTING = frozenset((UNITED, GROUPED, ONLY_PERSON, OWNER, MERGED))
-_UNLINK, _LOGOUT = LINK_KINDS.index(UNLINK), LINK_KINDS.index(LOGOUT)
+_UNLINK = LINK_KINDS.index(UNLINK)
 
 
 class IdentifierRow(NamedTuple):
@@ -218,7 +218,7 @@ class Resolution:
         """The ledger of links: each with its evidence and what became of it; erased ones are left out."""
         links, conflicts = self._links, self._found.conflicts
         for edge, right in enumerate(links.right):
-            if right != NO_END and links.kind[edge] != _LOGOUT:
+            if right != NO_END:
                 rule = self._found.rules[edge]
                 conflict = conflicts.get(edge)
                 status = self._status(edge, rule)

@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from contracts.event import Identifier
-from contracts.exchange import LOGOUT, MERGE, SEEN, UNLINK, Link
+from contracts.exchange import MERGE, SEEN, UNLINK, Link
 from transforms.identity.values import MAX_LENGTH, MAX_LENGTH_SENT, NORMALISERS, sha256
 
 DEVICE, KNOWN = "device", "known"
+LOGOUT = "logout"
+"""What an event says that ends the login on its device. No kind of link: only the strand of the device needs it."""
 LAST_KNOWN, FIRST_KNOWN, KEEP_APART = "last_known", "first_known", "keep_apart"
 CARRY_FORWARD, CARRY_VISIT, CARRY_BACK = "carry_forward", "carry_visit", "carry_back"
 CARRYING: Final = (CARRY_FORWARD, CARRY_VISIT, CARRY_BACK)
@@ -199,8 +201,7 @@ class IdentityRules:
     def pairs(self, identifiers: Sequence[Identifier], name: str) -> tuple[Pair, ...]:
         """The links of an event: its login (else its primary) with each other linking identifier, and their kind.
 
-        An event with one linking identifier gives that one alone, so that every identifier is known to resolution. A
-        logout says, beside what it shows, that the device was left.
+        An event with one linking identifier gives that one alone, so that every identifier is known to resolution.
         """
         key = self.strand_key(identifiers)
         if key is None:
@@ -217,8 +218,6 @@ class IdentityRules:
             else:
                 said = SEEN if kind == LOGOUT else kind
                 pairs = tuple((left, right, said) for right in rights)
-        if kind == LOGOUT and key.primary[0] in self._devices:
-            pairs = (*pairs, (left, key.primary if key.login else None, LOGOUT))
         return pairs
 
     def links(
@@ -230,6 +229,10 @@ class IdentityRules:
             Link(left, right, event_time, event_id, event_time, event_id, received_time, erase, kind)
             for left, right, kind in self.pairs(identifiers, name)
         ]
+
+    def is_logout(self, name: str) -> bool:
+        """Whether an event of this name ends the login on its device."""
+        return self.kinds.get(name) == LOGOUT
 
     def carries(self) -> dict[str, Carry]:
         """How devices of a namespace are carried, for those whose owner policy is to carry."""

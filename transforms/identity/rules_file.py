@@ -13,11 +13,12 @@ from pathlib import Path
 
 from contracts import documents
 from contracts.event import MINUTE
-from contracts.exchange import ALIAS, LOGOUT, MERGE, UNLINK
+from contracts.exchange import ALIAS, MERGE, UNLINK
 from transforms.identity.rules import (
     DEVICE,
     KNOWN,
     LAST_KNOWN,
+    LOGOUT,
     OWNER_POLICIES,
     Bound,
     IdentityRules,

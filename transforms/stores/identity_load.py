@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from contracts.event import Identifier
-from contracts.exchange import LINK_KINDS, LOGOUT, UNLINK, Link
+from contracts.exchange import LINK_KINDS, UNLINK, Link
 from transforms.identity.graph import NEVER, NO_END, Column, Links, column
 from transforms.identity.ids import canonical_id, shard_of
 from transforms.identity.resolve import Resolution, resolve_collected
@@ -40,7 +40,7 @@ from transforms.stores.identity_schema import (
 )
 from transforms.stores.identity_write import UPDATE_NODE, Sequences, move_strands, strands_of, write_last_number
 
-_LOGOUT, _UNLINK = LINK_KINDS.index(LOGOUT), LINK_KINDS.index(UNLINK)
+_UNLINK = LINK_KINDS.index(UNLINK)
 _VALUE, _FIRST_SEEN, _LAST_SEEN, _DEMOTED, _ERASED, _PURGED = (
     NODE_FIELDS.index(name) for name in ("value", "first_seen", "last_seen", "demoted", "erased", "purged")
 )
@@ -362,7 +362,7 @@ class _Bulk:
         """(status, rule, conflict) of each link."""
         links, index, numbers = self._survivors, self._links.index, self._numbers
         verdicts = [("", "", NOBODY)] * count
-        paired = np.flatnonzero((column(links.right) != NO_END) & (links.kind_column() != _LOGOUT)).tolist()
+        paired = np.flatnonzero(column(links.right) != NO_END).tolist()
         for edge, row in zip(paired, self._resolution.edges(), strict=True):
             conflict = NOBODY if row.conflict is None else numbers[index[row.conflict]]
             verdicts[edge] = (row.status, row.rule, conflict)

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from contracts.errors import OutputError
 from contracts.event import Identifier
-from contracts.exchange import LINK_KINDS, LOGOUT, MAX_TIME, MIN_TIME, SEEN, Assignment, Link
+from contracts.exchange import LINK_KINDS, MAX_TIME, MIN_TIME, SEEN, Assignment, Link
 from transforms.identity.evidence import LinkBook
 from transforms.identity.graph import Links
 from transforms.identity.neighbourhood import Neighbourhood, neighbourhood
@@ -112,7 +112,7 @@ class StoredIdentity:
                 continue
             if link.right is None or link.right == link.left:
                 # with itself it is seen alone, whatever was said of the two
-                link = replace(link, right=None, kind=LOGOUT if link.kind == LOGOUT else SEEN)
+                link = replace(link, right=None, kind=SEEN)
             elif not may_link(link.right.namespace):
                 continue
             book.add(link)

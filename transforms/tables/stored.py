@@ -16,7 +16,7 @@ from apache_beam import pvalue
 
 from contracts import wire
 from contracts.event import Event
-from contracts.exchange import LOGOUT, Link, ShardInput
+from contracts.exchange import Link, ShardInput
 from transforms.identity.evidence import LinkBook
 from transforms.identity.ids import shard_of
 from transforms.identity.rules import IdentityRules
@@ -49,7 +49,7 @@ class _ReadLog(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
             if key is None:
                 continue
             book.observe(event.identifiers, event.name, event.event_id, event.event_time, event.received_time)
-            logout = self._rules.kinds.get(event.name) == LOGOUT
+            logout = self._rules.is_logout(event.name)
             if key != (stored.primary, stored.login) or logout:
                 stored = replace(stored, primary=key.primary, login=key.login, logout=logout)
             yield from batches.add(shard_of(key.primary, self._shards), stored)

@@ -38,7 +38,7 @@ class Word:
         return frozenset(self.ends)
 
 
-KINDS = ("seen", "alias", "merge", "unlink", "logout")
+KINDS = ("seen", "alias", "merge", "unlink")
 
 
 @dataclass
@@ -108,14 +108,14 @@ class Naive:
                 self._say(word, self.demoted[end], end)
 
     def _requests(self) -> tuple[list[Word], set[Pair]]:
-        asked = [w for w in self._free() if not self._is_evidence(w) and w.kind != "logout"]
+        asked = [w for w in self._free() if not self._is_evidence(w)]
         bars = set()
         for pair in {w.pair for w in asked}:
             newest = max((w for w in asked if w.pair == pair), key=lambda w: (*max(w.stamps), w.kind == "unlink"))
             if newest.kind == "unlink":
                 bars.add(pair)
         for word in self._free():
-            if word.kind != "logout" and word.pair in bars:
+            if word.pair in bars:
                 self._say(word, "unlink")
             elif word.kind == "unlink":
                 self._say(word, "merge")
@@ -196,12 +196,11 @@ class Naive:
     def _own_group(self, group: set[Identifier], seen: list[tuple[Word, Identifier]], given: Identifier | None) -> None:
         policy = self.rules.namespaces[min(group, key=lambda i: (self._priority(i), i)).namespace].owner
         persons = {min(self._set(login)) for _, login in seen}
-        left = any(w.kind == "logout" and (w.left if w.right is None else w.right) in group for w in self.words)
         owner: Identifier | None = None
         rule = policy
         if given is not None:
             owner, rule = given, "merged_with_another"
-        elif (len(persons) == 1 and not (policy.startswith("carry") and left)) or (seen and policy == "first_known"):
+        elif len(persons) == 1 or (seen and policy == "first_known"):
             owner = seen[0][1]
         elif seen and (policy == "last_known" or policy.startswith("carry")):
             last = max(seen, key=lambda s: (max(s[0].stamps), (s[0].left, s[0].right)))[1]
@@ -282,8 +281,7 @@ class Naive:
 
     def _say(self, word: Word, rule: str, conflict: Identifier | None = None) -> None:
         assert word.right is not None
-        if word.kind != "logout":  # it has no fate: it is no evidence that two identifiers are one person's
-            self.fate[word.left, word.right, word.kind] = (rule, conflict)
+        self.fate[word.left, word.right, word.kind] = (rule, conflict)
 
 
 def words_of(events: Iterable[Seen], rules: IdentityRules) -> list[Word]:
@@ -303,11 +301,9 @@ def words_of(events: Iterable[Seen], rules: IdentityRules) -> list[Word]:
         saying: list[tuple[Identifier | None, str]] = []
         for right in linking:
             if right != left:
-                saying.append((right, "seen" if said == "logout" else said))
+                saying.append((right, said))
         if not saying:
             saying.append((None, "seen"))
-        if said == "logout" and device is not None:
-            saying.append((device if login else None, "logout"))
         for right, kind in saying:
             words.setdefault((left, right, kind), Word(left, right, kind)).stamps.append((event.time, event.id))
     return list(words.values())

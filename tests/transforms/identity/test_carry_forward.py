@@ -53,8 +53,9 @@ def test_after_a_logout_the_next_login_has_the_device_and_nobody_where_none_foll
 
 
 def test_a_logout_without_a_login_still_belongs_to_who_was_there() -> None:
-    found = owners(Seen(2, "cookie:a user:ann"), Seen(3, "cookie:a", name="logout"), Seen(9, "cookie:a"))
-    assert found == {2: "user:ann", 3: "user:ann", 9: "cookie:a"}
+    before = Seen(1, "cookie:a user:bob")
+    found = owners(before, Seen(2, "cookie:a user:ann"), Seen(3, "cookie:a", name="logout"), Seen(9, "cookie:a"))
+    assert found == {1: "user:bob", 2: "user:ann", 3: "user:ann", 9: "cookie:a"}
 
 
 def test_a_login_in_the_instant_of_a_logout_counts() -> None:

@@ -8,7 +8,7 @@ from identity_world import Seen, ident, links_of
 
 from transforms.identity.ids import canonical_id
 from transforms.identity.resolve import Resolution, resolve
-from transforms.identity.rules import OWNER_POLICIES, Bound, IdentityRules
+from transforms.identity.rules import CARRYING, OWNER_POLICIES, Bound, IdentityRules
 
 
 def resolved(*events: Seen, rules: IdentityRules | None = None) -> Resolution:
@@ -233,10 +233,9 @@ def test_a_shared_device_is_carried_and_shows_who_had_it_last() -> None:
     assert (alias.is_current, alias.merged_into) == (False, of("user:2"))
 
 
-def test_a_device_of_one_person_is_carried_only_once_someone_logged_out() -> None:
-    rules = world.rules("carry_forward")
-    one = resolved(Seen(1, "cookie:a user:1"), rules=rules)
-    assert not any(a.carry for a in one.assignments())
-    for logout in (Seen(5, "cookie:a user:1", name="logout"), Seen(5, "cookie:a", name="logout")):
-        out = resolved(Seen(1, "cookie:a user:1"), logout, rules=rules)
-        assert [a.primary for a in out.assignments() if a.carry] == [ident("cookie:a")]
+def test_a_device_of_one_person_is_its_whoever_logs_out() -> None:
+    for policy in CARRYING:
+        events = [Seen(1, "cookie:a user:1"), Seen(5, "cookie:a user:1", name="logout")]
+        resolution = resolved(*events, rules=world.rules(policy))
+        assert not any(a.carry for a in resolution.assignments())
+        assert person(resolution, "cookie:a") == of("user:1")

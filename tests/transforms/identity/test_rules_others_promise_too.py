@@ -95,10 +95,16 @@ def test_posthog_after_a_reset_the_device_is_nobodys_until_the_next_user_identif
         Seen(3, "anonymous_id:a"),
     ]
     carried = rules_of("posthog", ("owner: first_known", "owner: carry_forward"))
-    assert owners(carried, *kept)[3] == "anonymous_id:a"
-    next_one = Seen(4, "anonymous_id:a distinct_id:2", name="$identify")
-    assert owners(carried, *kept, next_one) == {1: "distinct_id:1", 2: "distinct_id:1", 3: "distinct_id:2",
-                                                4: "distinct_id:2"}  # fmt: skip
+    one, two = "distinct_id:1", "distinct_id:2"
+    then = [Seen(4, f"anonymous_id:a {two}"), Seen(5, "anonymous_id:a", name="reset"), Seen(6, "anonymous_id:a")]
+    assert owners(carried, *kept, *then) == {1: one, 2: one, 3: two, 4: two, 5: two, 6: "anonymous_id:a"}
+
+
+def test_posthog_differs_in_that_a_device_of_one_user_that_keeps_its_id_stays_that_users_over_a_reset_here() -> None:
+    """Source: as for the reset, after which PostHog's library gives out a new anonymous id."""
+    events = [Seen(1, "anonymous_id:a distinct_id:1"), Seen(2, "anonymous_id:a", name="reset")]
+    carried = rules_of("posthog", ("owner: first_known", "owner: carry_forward"))
+    assert owners(carried, *events, Seen(3, "anonymous_id:a"))[3] == "distinct_id:1"
 
 
 @pytest.mark.parametrize(
@@ -223,13 +229,14 @@ def test_the_anonymous_events_of_a_shared_cookie_go_where_the_owner_policy_says(
 def test_a_logout_ends_the_ownership_of_a_device_or_not() -> None:
     """PostHog ("Reset") against Snowplow ("Session stitching", which knows no logout)."""
     events = [
-        Seen(1, "anonymous_id:a user_id:1"),
-        Seen(2, "anonymous_id:a user_id:1", name="logout"),
-        Seen(3, "anonymous_id:a"),
+        Seen(1, "anonymous_id:a user_id:2"),
+        Seen(2, "anonymous_id:a user_id:1"),
+        Seen(3, "anonymous_id:a user_id:1", name="logout"),
+        Seen(4, "anonymous_id:a"),
     ]
     ends = rules_of("jitsu", ("name: jitsu", "name: jitsu\nevents: {logout: [logout]}"))
-    assert owners(ends, *events)[3] == "anonymous_id:a"
-    assert owners(rules_of("jitsu"), *events)[3] == "user_id:1"
+    assert owners(ends, *events)[4] == "anonymous_id:a"
+    assert owners(rules_of("jitsu"), *events)[4] == "user_id:1"
 
 
 def test_one_address_joins_two_user_ids_or_not() -> None:
