@@ -125,6 +125,14 @@ def test_carry_visit_lets_a_second_login_of_a_visit_begin_where_it_is() -> None:
 
 
 @pytest.mark.parametrize("policy", CARRYING)
+def test_of_two_first_logins_in_one_instant_the_lesser_event_id_is_the_first(policy: str) -> None:
+    before, after = Seen(0, "cookie:a"), Seen(9, "cookie:a")
+    events = [before, Seen(2, "cookie:a user:ann", "e2"), Seen(2, "cookie:a user:bob", "e1"), after]
+    found = by_policy(policy, *events)
+    assert (found[0], found[9]) == ("user:bob", "user:ann")
+
+
+@pytest.mark.parametrize("policy", CARRYING)
 @settings(max_examples=60, deadline=None)
 @given(events=world.worlds(erasing=False), rnd=st.randoms(use_true_random=False))
 def test_whose_an_event_is_depends_on_no_order(policy: str, events: list[Seen], rnd: random.Random) -> None:
