@@ -12,10 +12,10 @@ DEMO_CUSTOMERS ?= 150
 BENCH_EVENTS ?= 100000,1000000
 ACCURACY_CUSTOMERS ?= 100000
 
-.PHONY: help demo services test lint types unit schemas bench accuracy lock clean
+.PHONY: help demo services test lint types unit schemas bench bench-identity accuracy lock clean
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not ((3, 11) <= sys.version_info[:2] <= (3, 13)))' \
@@ -65,6 +65,9 @@ unit: $(VENV)/.dev ## Tests only
 
 bench: $(VENV)/.runtime ## Events a second, memory, cost per event and per stage, at BENCH_EVENTS sizes
 	$(BIN)/python -m benchmarks.pipeline --events $(BENCH_EVENTS)
+
+bench-identity: $(VENV)/.runtime ## Links a second of the identity store, by the size of the graph
+	$(BIN)/python -m benchmarks.identity_store
 
 accuracy: $(VENV)/.runtime ## How right identity is on ACCURACY_CUSTOMERS simulated people; renews docs/accuracy.md
 	$(BIN)/python -m benchmarks.accuracy --customers $(ACCURACY_CUSTOMERS) --write docs/accuracy.md

@@ -1,11 +1,12 @@
 """Trying other identity rules: the same events under two sets of rules, read once, nothing written.
 
 Input: event files and two ``IdentityRules``. Output: ``Trial``. Memory holds links, strands and persons, as a run's
-resolution does; of each event 33 bytes lie on disk until the end, parted so that one part is in memory at a time. Of
+resolution does; of each event 26 bytes lie on disk until the end, parted so that one part is in memory at a time. Of
 a device that is carried forward its events are held too. Times: UTC microseconds of event time. Errors:
 ``InputError``, ``OutputError``. State: none beyond the call.
 
-An event counts once for its id and primary identifiers. Where one id came with several payloads, either may count.
+An event counts once for its id and primary identifiers. Where one id came with several payloads, either may count;
+and of a login and a logout on one device in one microsecond either may come first.
 """
 
 from __future__ import annotations

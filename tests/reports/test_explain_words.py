@@ -8,11 +8,18 @@ from io import StringIO
 import pytest
 from rich.console import Console, RenderableType
 
+from contracts.exchange import LINK_KINDS
 from pipelines.definitions import Definitions
 from reports.explain import PersonStory
-from reports.identity_words import rule_words
+from reports.identity_words import conflict_words, rule_words, status_words
 from reports.rendering import clean, length, plain, text
 from reports.tell_person import tell_person
+from transforms.identity.demotion import CROWDED, DEMOTED
+from transforms.identity.owners import ONLY_PERSON, OWNER
+from transforms.identity.partition import GROUPED, MERGED, UNITED, UNLINKED
+from transforms.identity.resolve import STATUSES
+from transforms.identity.rules import OWNER_POLICIES
+from transforms.identity.union import BARRED, COMPONENT_SIZE
 
 AT = datetime(2025, 1, 6, 12, tzinfo=UTC)
 
@@ -66,3 +73,28 @@ def test_scores_are_told_with_the_model_that_gave_them(definitions: Definitions)
     assert "2025-01-07" in told
     assert "the newest 1 of 2 scored points" in told
     assert "no journey" in told
+
+
+@pytest.mark.parametrize("kind", LINK_KINDS)
+@pytest.mark.parametrize(
+    "rule",
+    [UNITED, GROUPED, MERGED, UNLINKED, ONLY_PERSON, OWNER, *OWNER_POLICIES, BARRED, COMPONENT_SIZE, DEMOTED, CROWDED],
+)
+def test_every_rule_of_resolution_is_told_in_words(rule: str, kind: str) -> None:
+    said = rule_words(rule, kind)
+    assert said != rule
+    assert len(said.split()) >= 4
+    assert "_" not in said
+
+
+def test_what_stood_against_an_edge_is_named_with_a_short_pseudonym() -> None:
+    assert conflict_words("user_id:" + "ab" * 16) == " (against it: user_id abababab)"
+    assert conflict_words(None) == ""
+    assert "\x1b" not in conflict_words("user_id:\x1b[2J")
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_every_status_has_a_word_of_its_own(status: str) -> None:
+    words = [status_words(each).plain for each in STATUSES]
+    assert len(set(words)) == len(STATUSES)
+    assert status_words(status).style

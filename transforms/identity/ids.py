@@ -14,14 +14,22 @@ _ID_BYTES = 10
 
 
 def _digest(*parts: str) -> str:
+    return _hashed("\0".join(parts)).hex()
+
+
+def _hashed(text: str) -> bytes:
     # surrogatepass: total for text that is no legal Unicode, which Avro refuses long before
-    data = "\0".join(parts).encode("utf-8", "surrogatepass")
-    return hashlib.blake2b(data, digest_size=_ID_BYTES).hexdigest()
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_ID_BYTES).digest()
 
 
 def canonical_id(identifier: Identifier) -> str:
     """The id of an identifier: ``p_`` and 20 hex digits. That of a person's anchor is the person's ``person_id``."""
     return "p_" + _digest(identifier.namespace, identifier.value)
+
+
+def canonical_digest(identifier: Identifier) -> bytes:
+    """The 10 bytes that the digits of ``canonical_id`` say."""
+    return _hashed(f"{identifier[0]}\0{identifier[1]}")
 
 
 def strand_id(primary: Identifier, login: Identifier | None) -> str:

@@ -238,6 +238,20 @@ class Resolution:
                     self._rules.version,
                 )
 
+    def verdicts(self) -> list[tuple[str, str, int]]:
+        """Status, rule and number of the conflicting identifier of each link that is left, by its number.
+
+        All three are empty for what stands in no ledger: one identifier alone.
+        """
+        links, found = self._links, self._found
+        rules, conflicts = found.rules, found.conflicts
+        return [
+            ("", "", NO_END)
+            if right == NO_END
+            else (self._status(edge, rules[edge]), rules[edge], conflicts.get(edge, NO_END))
+            for edge, right in enumerate(links.right)
+        ]
+
     def _status(self, edge: int, rule: str) -> str:
         if self._links.kind[edge] == _UNLINK:
             return REMOVED if rule == MERGED else BARRED

@@ -17,7 +17,7 @@ import numpy as np
 from contracts.event import Identifier
 from contracts.exchange import LINK_KINDS, UNLINK, Link
 from transforms.identity.graph import NEVER, NO_END, Column, Links, column
-from transforms.identity.ids import canonical_id, shard_of
+from transforms.identity.ids import shard_of
 from transforms.identity.resolve import Resolution, resolve_collected
 from transforms.identity.rules import IdentityRules
 from transforms.stores.database import Row, Transaction
@@ -32,9 +32,10 @@ from transforms.stores.identity_schema import (
     NODE_FIELDS,
     NUMBERS,
     RULES,
+    SCATTERED,
     STAYS_CARRIED,
     STRAND_FIELDS,
-    hash_of,
+    identifier_hash,
     to_bytes,
     to_text,
 )
@@ -59,14 +60,14 @@ def load(
     Args:
         crowded: identifiers of the part that are crowded, and whether the part is to write their rows.
     """
-    hashes = [_hash(identifier) for identifier in links.identifiers]
+    hashes = [identifier_hash(identifier) for identifier in links.identifiers]
     if tx.one("SELECT 1 FROM identity_identifiers LIMIT 1") is None:
         # an index that is made of finished rows costs a fraction of one that is kept up with each
-        for name in INDEXES:
+        for name in SCATTERED:
             tx.execute(f"DROP INDEX {name}")
         linked = _Bulk(tx, links, resolution, shards, {}, hashes, own=[], crowded=crowded).write()
-        for statement in INDEXES.values():
-            tx.execute(statement)
+        for name in SCATTERED:
+            tx.execute(INDEXES[name])
         return linked
     old: dict[Hash, Row] = {}
     known = set(hashes)
@@ -124,7 +125,7 @@ def resolve_all(tx: Transaction, rules: IdentityRules, shards: int) -> Linked:
     links.add_all(_stored(tx, names, rules, aside))
     for identifier in names.values():
         links.intern(identifier)
-    hashes = [_hash(identifier) for identifier in links.identifiers]
+    hashes = [identifier_hash(identifier) for identifier in links.identifiers]
     tombstones: dict[Identifier, int] = {}
     crowded: dict[Identifier, bool] = {}
     for index, key in enumerate(hashes):
@@ -166,10 +167,6 @@ def of_columns(links: Links) -> Iterator[Link]:
                 erase,
                 LINK_KINDS[links.kind[edge]],
             )
-
-
-def _hash(identifier: Identifier) -> Hash:
-    return hash_of(canonical_id(identifier))
 
 
 class _Bulk:
@@ -344,7 +341,8 @@ class _Bulk:
         ids = zip(links.first_id, links.last_id, strict=True)
         ended = [(to_bytes(first), None if last == first else to_bytes(last)) for first, last in ids]
         first_ids, last_ids = [first for first, _ in ended], [last for _, last in ended]
-        verdicts = self._verdicts(len(edges))
+        verdicts = self._resolution.verdicts()
+        conflicts = numbers[[conflict for _, _, conflict in verdicts]]
         return zip(
             left[order].tolist(),
             right[order].tolist(),
@@ -354,19 +352,10 @@ class _Bulk:
             column(links.last_time)[order].tolist(),
             map(last_ids.__getitem__, edges),
             column(links.received)[order].tolist(),
-            *(map([verdict[part] for verdict in verdicts].__getitem__, edges) for part in range(3)),
+            *(map([verdict[part] for verdict in verdicts].__getitem__, edges) for part in range(2)),
+            conflicts[order].tolist(),
             strict=True,
         )
-
-    def _verdicts(self, count: int) -> list[tuple[str, str, int]]:
-        """(status, rule, conflict) of each link."""
-        links, index, numbers = self._survivors, self._links.index, self._numbers
-        verdicts = [("", "", NOBODY)] * count
-        paired = np.flatnonzero(column(links.right) != NO_END).tolist()
-        for edge, row in zip(paired, self._resolution.edges(), strict=True):
-            conflict = NOBODY if row.conflict is None else numbers[index[row.conflict]]
-            verdicts[edge] = (row.status, row.rule, conflict)
-        return verdicts
 
 
 def _says(row: Row) -> Row:

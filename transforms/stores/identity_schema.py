@@ -8,9 +8,11 @@ a tombstone: whoever was erased is known again by the hash of the pseudonym, and
 
 from __future__ import annotations
 
+from struct import Struct
+
 from contracts.event import Identifier
 from contracts.exchange import LINK_KINDS
-from transforms.identity.ids import canonical_id
+from transforms.identity.ids import canonical_digest
 from transforms.stores.database import Migration, Schema
 
 NUMBERS, RULES, SHARDS = "numbers", "rules", "shards"
@@ -43,6 +45,9 @@ INDEXES = {
 }
 """What is found otherwise than by its key; as committed in the migration."""
 
+SCATTERED = ("identity_identifiers_by_hash", "identity_links_by_right")
+"""The indexes that are written in no order by new rows, so that a bulk load makes them at its end."""
+
 SCHEMA = Schema(
     "identity",
     (
@@ -73,6 +78,7 @@ SCHEMA = Schema(
     ),
 )
 
+_HASH = Struct(">qH")
 _SIGN = 1 << 63
 _WRAP = 1 << 64
 
@@ -96,7 +102,8 @@ def id_of(hashed: int, rest: int) -> str:
 
 def identifier_hash(identifier: Identifier) -> tuple[int, int]:
     """Where an identifier is found: (hash, rest) of its canonical id."""
-    return hash_of(canonical_id(identifier))
+    hashed, rest = _HASH.unpack(canonical_digest(identifier))
+    return hashed, rest
 
 
 def to_bytes(text: str) -> bytes:

@@ -6,7 +6,7 @@ PostgreSQL lets no second unit raise a row before the first has committed, so nu
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable
 
 from contracts.event import Identifier
@@ -174,13 +174,12 @@ class Sequences:
 
     def __init__(self, tx: Transaction) -> None:
         self._tx = tx
-        self._wanted: dict[int, int] = {}
+        self._wanted: Counter[int] = Counter()
         self._next: dict[int, int] = {}
 
     def want(self, shards: Iterable[int]) -> None:
         """One number for each of these."""
-        for shard in shards:
-            self._wanted[shard] = self._wanted.get(shard, 0) + 1
+        self._wanted.update(shards)
 
     def take(self) -> None:
         """Raise the rows of the shards."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import re
 
@@ -165,3 +166,15 @@ def test_two_signals_are_too_few_for_a_stage(ontology_text: str) -> None:
 def test_the_first_stage_has_no_entry(ontology_text: str) -> None:
     text = ontology_text.replace("    benchmark: 0.35\n", "    benchmark: 0.35\n    entry: {intent: 1}\n")
     assert "is where everybody starts" in fault(text).message
+
+
+def test_what_identity_asks_for_is_a_record_whatever_the_file_lists(ontology: Ontology) -> None:
+    told = ontology.with_administrative({"Join Persons", "forget_me"})
+    for meaning in (told.meaning("join_persons", None), told.meaning("Join Persons", None)):
+        assert meaning.known
+        assert not meaning.activity
+    assert ontology.meaning("join_persons", None).activity
+    assert told.version == ontology.version
+    arrived = copy.copy(told)  # by the same way as a worker's
+    assert arrived == told
+    assert not arrived.meaning("forget me", None).activity
