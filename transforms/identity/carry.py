@@ -61,9 +61,11 @@ def hands(events: Iterable[Mark], carry: Carry = _FORWARD) -> list[Step]:
             visit, visited = at, False
         last_event = at
         if event.login is not None:
-            if left is not None:
+            if not steps:
+                start = MIN_TIME
+            elif left is not None:
                 start = left + 1
-            elif carry.policy == CARRY_BACK and steps:
+            elif carry.policy == CARRY_BACK:
                 start = last_login + 1
             elif carry.policy == CARRY_VISIT and not visited:
                 start = visit
@@ -73,11 +75,11 @@ def hands(events: Iterable[Mark], carry: Carry = _FORWARD) -> list[Step]:
             last_login, left, visited = at, None, True
         if event.logout:
             left, visited = at, True
-    if left is not None:
-        _put(steps, left + 1, None)
     if not steps:
         return [Step(MIN_TIME, None)]
-    return [Step(MIN_TIME, steps[0].login), *steps[1:]]
+    if left is not None:
+        _put(steps, left + 1, None)
+    return steps
 
 
 def _put(steps: list[Step], at: int, login: Identifier | None) -> None:

@@ -9,8 +9,8 @@ the merges and unlinks of a pair the one counts here that was said for the first
 - A device that was seen with several persons up to T is covered when the request comes from its first
   (``first_known``) or from any of them (``last_known``: who was last before T is not kept, and to return what was
   erased would be worse than to erase too much), and never when it is demoted or ``keep_apart``. Under
-  ``carry_forward`` the strand stage erases what was carried to the covered logins. Strands of other logins are never
-  covered, nor is a device for a person from whom it was unlinked.
+  a policy that carries the strand stage erases what was carried to the covered logins. Strands of other logins are
+  never covered, nor is a device for a person from whom an unlink keeps it.
 - A request that names only devices covers what they did without a login, and their person if they had exactly one.
 """
 
@@ -25,8 +25,9 @@ from contracts.exchange import LINK_KINDS, Link
 from transforms.identity.demotion import CROWDED, demotion_of
 from transforms.identity.graph import NO_END, Column, Links, column
 from transforms.identity.neighbourhood import neighbourhood
-from transforms.identity.partition import partition
+from transforms.identity.partition import UNLINKED, Partition, partition
 from transforms.identity.rules import FIRST_KNOWN, LAST_KNOWN, IdentityRules
+from transforms.identity.union import BARRED
 
 
 def erased_before(links: Links, rules: IdentityRules, crowded: Collection[int] = ()) -> dict[int, int]:
@@ -70,7 +71,9 @@ class _Request:
         self._rules = rules
         out = {self._links.index[i]: why for i, why in near.demoted.items() if i in self._links.index}
         self._demoted = out
-        self._union = partition(self._links, rules, out).union
+        found = partition(self._links, rules, out)
+        self._union = found.union
+        apart = self._apart(found)
         self._seen: dict[int, list[tuple[int, int]]] = {}
         """Group to (known identifier, edge) in the order of links."""
         known = self._links.known
@@ -79,14 +82,17 @@ class _Request:
             if right == NO_END or known[left] == known[right] or left in out or right in out:
                 continue
             login, device = (left, right) if known[left] else (right, left)
-            if self._apart(login, device):
-                continue
-            self._seen.setdefault(self._union.find(device), []).append((login, edge))
+            if (self._union.find(login), self._union.find(device)) not in apart:
+                self._seen.setdefault(self._union.find(device), []).append((login, edge))
 
-    def _apart(self, login: int, device: int) -> bool:
-        """Whether a member of the device's group was unlinked from the login's person."""
-        person = self._union.find(login)
-        return any(self._union.find(partner) == person for _, partner in self._union.barred_pairs(device))
+    def _apart(self, found: Partition) -> set[tuple[int, int]]:
+        """Persons and groups of devices that an unlink keeps apart."""
+        links, find = self._links, self._union.find
+        return {
+            (find(left), find(right)) if links.known[left] else (find(right), find(left))
+            for left, right, rule in zip(links.left, links.right, found.rules, strict=True)
+            if rule in (BARRED, UNLINKED) and links.known[left] != links.known[right]
+        }
 
     def covered(self) -> set[Identifier]:
         requester = self._requester

@@ -3,8 +3,9 @@
 Pure; links come from a port. Resolving all links after each new one would cost in proportion to all customers. What
 becomes of an identifier depends on few links only: those of its set of known identifiers or of its group of devices,
 refused ones included; those of the groups that such known identifiers were seen on; and, since a group's owner depends
-on who the others are that were seen on it, those of these others. The walk stops at demoted identifiers. Resolving the
-links that it finds gives, for its *targets*, the same answer as resolving all links.
+on who the others are that were seen on it, those of these others. An unlink is walked as any link is, since which of
+two groups kept apart has a person is decided by what that person was seen with. The walk stops at
+demoted identifiers. Resolving the links that it finds gives, for its *targets*, the same answer as resolving all links.
 
 A person near ``component_size`` and a component with an erasure are walked to their end, since there one group's size
 or one request reaches further than that.

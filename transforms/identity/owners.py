@@ -5,14 +5,16 @@ identifier (sightings) in their order. Output: the owner of each group, the grou
 verdict on every sighting.
 
 A person that someone merged with a device of the group owns it; of several the newest word counts. Otherwise: a person
-is no candidate that was unlinked from a member, or that has been seen with more devices than ``component_size`` leaves
-room for (those seen first count). One candidate owns the group; among several the owner policy of its most device-like
-namespace chooses. Under a policy that carries, a group with several belongs to nobody: its events go to each login in
-turn.
+is no candidate that was unlinked from a member, that has a group from which a member was unlinked (its merges before
+what it was seen with, the newest first; then the group that it was seen with first), or that has been seen with more
+devices than ``component_size`` leaves room for (those seen first count). One candidate owns the group; among several
+the owner policy of its most device-like namespace chooses. Under a policy that carries, a group with several belongs to
+nobody: its events go to each login in turn.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -74,6 +76,8 @@ class Owners:
         self._links, self._rules, self._union, self._roots, self._verdict = links, rules, union, roots, verdict
         self._forced = forced
         self._newest_merge: dict[int, int] = {}
+        self._held: defaultdict[int, set[int]] = defaultdict(set)
+        """The groups of each person of which it is a candidate, of those that a bar concerns."""
         self._owner = np.full(len(links.identifiers), NO_END)
         self._take(sightings)
 
@@ -87,7 +91,7 @@ class Owners:
     def decide(self) -> Column:
         """The owner of each group by its root; ``NO_END`` for none."""
         merged = self._merge()
-        self._drop_barred()
+        self._drop_barred(merged)
         self._keep_within_size()
         group, person, edges = self._group, self._person, self._edges
         count = len(self._owner)
@@ -114,7 +118,7 @@ class Owners:
     # --- who may own ------------------------------------------------------------------------------------------------
 
     def _merge(self) -> dict[int, int]:
-        """Groups that someone merged with a person; of several the newest word counts."""
+        """Groups that someone merged with a person; of several words, and of groups kept apart, the newest counts."""
         merged, newest, given = dict[int, int](), dict[int, int](), list[tuple[int, int, int]]()
         for edge in self._forced:
             group, person = self._ends(edge)
@@ -122,11 +126,15 @@ class Owners:
             if barred != NO_END:
                 self._verdict.refuse(edge, BARRED, barred)
                 continue
-            held = newest.get(group)
-            if held is None or self._last(edge) > self._last(held):
-                newest[group], merged[group] = edge, person
             given.append((edge, group, person))
-        for edge, group, person in given:
+        for edge, group, person in sorted(given, key=lambda g: self._last(g[0]), reverse=True):
+            if group not in merged:
+                rival = self._rival(group, person)
+                if rival != NO_END:
+                    self._verdict.refuse(edge, BARRED, rival)
+                    continue
+                newest[group], merged[group] = edge, person
+                self._held[person].add(group)
             if merged[group] == person:
                 self._verdict.accept(edge, MERGED)
             else:
@@ -151,13 +159,28 @@ class Owners:
         partners = [p for _, p in self._union.barred_pairs(group) if self._union.find(p) == person]
         return min(partners, key=self._links.identifiers.__getitem__, default=NO_END)
 
-    def _drop_barred(self) -> None:
-        groups = [g for g in np.unique(self._group).tolist() if self._union.barred_pairs(g)]
+    def _rival(self, group: int, person: int) -> int:
+        """The device that was unlinked from a member of the group and is the person's; ``NO_END`` for none."""
+        held = self._held.get(person, ())
+        partners = [p for _, p in self._union.barred_pairs(group) if self._union.find(p) in held]
+        return min(partners, key=self._links.identifiers.__getitem__, default=NO_END)
+
+    def _drop_barred(self, merged: dict[int, int]) -> None:
+        """Drop the sightings that would bring both ends of an unlink together, in the order of sightings.
+
+        A merged group is its owner's whoever else was seen with it, so such a sighting keeps no other group away.
+        """
+        groups = self._union.barred_roots()
         if not groups:
             return
         dropped = np.zeros(len(self._edges), dtype=np.bool_)
         for position in np.flatnonzero(np.isin(self._group, groups)).tolist():
-            partner = self._barred(int(self._group[position]), int(self._person[position]))
+            group, person = int(self._group[position]), int(self._person[position])
+            partner = self._barred(group, person)
+            if partner == NO_END and group not in merged:
+                partner = self._rival(group, person)
+                if partner == NO_END:
+                    self._held[person].add(group)
             if partner != NO_END:
                 self._verdict.refuse(int(self._edges[position]), BARRED, partner)
                 dropped[position] = True

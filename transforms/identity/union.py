@@ -112,6 +112,10 @@ class Union:
         """(member, partner) of every bar that concerns the set of an identifier."""
         return self._barred.get(self.find(index), [])
 
+    def barred_roots(self) -> list[int]:
+        """The roots of the sets that any bar concerns."""
+        return list(self._barred)
+
     def roots(self) -> Column:
         """The root of each identifier."""
         parent = column(self._parent)

@@ -25,6 +25,7 @@ FILES: dict[str, str] = {
 }
 """Whole rules files that the page shows, by the name behind the fence; and the shipped one."""
 
+MINUTE = 60_000_000
 DAY = 86_400_000_000
 
 
@@ -35,6 +36,12 @@ def rules_of(name: str, *changes: tuple[str, str]) -> IdentityRules:
         assert old in text, f"the page's {name} rules say {old!r} nowhere"
         text = text.replace(old, new)
     return parse_rules(documents.parse(text, str(PAGE)))
+
+
+def time_of(text: str) -> int:
+    """A time as the page writes it: a number of microseconds, or hours and minutes."""
+    hours, colon, minutes = text.rpartition(":")
+    return (int(hours) * 60 + int(minutes)) * MINUTE if colon else int(text)
 
 
 def normal(events: Iterable[Seen], by: IdentityRules) -> list[Seen]:

@@ -125,9 +125,30 @@ def worlds(*, erasing: bool = True, max_size: int = 14) -> st.SearchStrategy[lis
     return st.lists(seen(erasing=erasing), min_size=1, max_size=max_size)
 
 
+_one = ["user:1", "user:2", "user:3", "user:4", "email:p", "email:q", "crm:k", "cookie:a", "cookie:b", "app:x"]
+_few = ["user:1", "user:2", "cookie:a", "cookie:b", "cookie:c", "app:x"]
+
+
+def dense(*, erasing: bool = True) -> st.SearchStrategy[list[Seen]]:
+    """Worlds in which much is unlinked and merged, so that several things stand against one link."""
+    names = ["view", "view", "unlink", "unlink", "merge", "logout", *["erase"] * erasing]
+
+    def some(identifiers: list[str]) -> st.SearchStrategy[list[Seen]]:
+        asked = st.builds(
+            lambda time, one, other, name: Seen(time, f"{one} {other}", name=name),
+            st.integers(0, 30),
+            st.sampled_from(identifiers),
+            st.sampled_from(identifiers),
+            st.sampled_from(names),
+        )
+        return st.lists(asked, min_size=4, max_size=24)
+
+    return some(_one) | some(_few)
+
+
 any_rules = st.builds(
     rules,
-    owner=st.sampled_from(["last_known", "first_known", "keep_apart", "carry_forward", "carry_visit"]),
+    owner=st.sampled_from(["last_known", "first_known", "keep_apart", "carry_forward", "carry_visit", "carry_back"]),
     unique=st.booleans(),
     size=st.sampled_from([2, 3, 5, 1000]),
     demote_after=st.sampled_from([None, None, "1", "2", "{logins: 1, within: 3us}"]),

@@ -52,6 +52,10 @@ class Naive:
     sets: list[set[Identifier]] = field(default_factory=list)
     owner: dict[Identifier, Identifier | None] = field(default_factory=dict)
     carried: dict[Identifier, Identifier] = field(default_factory=dict)
+    holds: set[tuple[Identifier, Identifier]] = field(default_factory=set)
+    """The least members of a person and of a group of devices that may be its."""
+    lost: set[tuple[Identifier, Identifier]] = field(default_factory=set)
+    """Likewise, of those that an unlink of two devices keeps apart."""
 
     # --- the questions ----------------------------------------------------------------------------------------------
 
@@ -104,14 +108,14 @@ class Naive:
                 self._say(word, self.demoted[end], end)
 
     def _requests(self) -> tuple[list[Word], set[Pair]]:
-        asked = [w for w in self._free() if not self._is_evidence(w) and w.kind != "logout"]
+        asked = [w for w in self._free() if not self._is_evidence(w)]
         bars = set()
         for pair in {w.pair for w in asked}:
             newest = max((w for w in asked if w.pair == pair), key=lambda w: (*max(w.stamps), w.kind == "unlink"))
             if newest.kind == "unlink":
                 bars.add(pair)
         for word in self._free():
-            if word.kind != "logout" and word.pair in bars:
+            if word.pair in bars:
                 self._say(word, "unlink")
             elif word.kind == "unlink":
                 self._say(word, "merge")
@@ -141,25 +145,27 @@ class Naive:
         return None
 
     def _own(self, sightings: list[Word], merges: list[Word], bars: set[Pair]) -> None:
-        given: dict[Identifier, tuple[tuple[Stamp, object], Identifier]] = {}
-        for word in merges:
+        given: dict[Identifier, Identifier] = {}
+        newest_first = sorted(merges, key=lambda w: (max(w.stamps), (w.left, w.right)), reverse=True)
+        for word in newest_first:
             login, device = self._sides(word)
             against = self._apart(login, device, bars)
+            if against is None and device not in given:
+                against = self._taken(login, device, bars)
+                if against is None:
+                    given.update((member, login) for member in self._set(device))
             if against is not None:
                 self._say(word, "barred", against)
-                continue
-            said = (max(word.stamps), (word.left, word.right))
-            for member in self._set(device):
-                if member not in given or said > given[member][0]:
-                    given[member] = (said, login)
-        for word in merges:
-            login, device = self._sides(word)
-            if self._apart(login, device, bars) is None:
-                mine = given[device][1] in self._set(login)
-                self._say(word, *(("merge", None) if mine else ("merged_with_another", given[device][1])))
+            elif given[device] in self._set(login):
+                self._say(word, "merge")
+            else:
+                self._say(word, "merged_with_another", given[device])
         kept = []
         for word in sightings:
-            against = self._apart(*self._sides(word), bars)
+            login, device = self._sides(word)
+            against = self._apart(login, device, bars)
+            if against is None and device not in given:
+                against = self._taken(login, device, bars)
             if against is not None:
                 self._say(word, "barred", against)
             else:
@@ -167,7 +173,7 @@ class Naive:
         kept = self._within_size(kept)
         for group in [s for s in self.sets if not self._known(min(s))]:
             seen = [(w, self._sides(w)[0]) for w in kept if self._sides(w)[1] in group]
-            self._own_group(group, seen, given[min(group)][1] if min(group) in given else None)
+            self._own_group(group, seen, given.get(min(group)))
 
     def _within_size(self, sightings: list[Word]) -> list[Word]:
         kept = list(sightings)
@@ -190,12 +196,11 @@ class Naive:
     def _own_group(self, group: set[Identifier], seen: list[tuple[Word, Identifier]], given: Identifier | None) -> None:
         policy = self.rules.namespaces[min(group, key=lambda i: (self._priority(i), i)).namespace].owner
         persons = {min(self._set(login)) for _, login in seen}
-        left = any(w.kind == "logout" and (w.left if w.right is None else w.right) in group for w in self.words)
         owner: Identifier | None = None
         rule = policy
         if given is not None:
             owner, rule = given, "merged_with_another"
-        elif (len(persons) == 1 and not (policy.startswith("carry") and left)) or (seen and policy == "first_known"):
+        elif len(persons) == 1 or (seen and policy == "first_known"):
             owner = seen[0][1]
         elif seen and (policy == "last_known" or policy.startswith("carry")):
             last = max(seen, key=lambda s: (max(s[0].stamps), (s[0].left, s[0].right)))[1]
@@ -237,6 +242,21 @@ class Naive:
         against = [a for a in self._set(login) for b in self._set(device) if frozenset((a, b)) in bars]
         return min(against, default=None)
 
+    def _taken(self, login: Identifier, device: Identifier, bars: set[Pair]) -> Identifier | None:
+        """The least device of the login's person that was unlinked from one of this device's group.
+
+        Where there is none the person takes the group.
+        """
+        person, group = min(self._set(login)), min(self._set(device))
+        against = [
+            one
+            for one in self._all()
+            if (person, min(self._set(one))) in self.holds
+            and any(frozenset((one, other)) in bars for other in self._set(device))
+        ]
+        (self.lost if against else self.holds).add((person, group))
+        return min(against, default=None)
+
     def _is_evidence(self, word: Word) -> bool:
         return word.kind == "seen" or (word.kind == "alias" and not self.rules.alias_overrides)
 
@@ -261,8 +281,7 @@ class Naive:
 
     def _say(self, word: Word, rule: str, conflict: Identifier | None = None) -> None:
         assert word.right is not None
-        if word.kind != "logout":  # it has no fate: it is no evidence that two identifiers are one person's
-            self.fate[word.left, word.right, word.kind] = (rule, conflict)
+        self.fate[word.left, word.right, word.kind] = (rule, conflict)
 
 
 def words_of(events: Iterable[Seen], rules: IdentityRules) -> list[Word]:
@@ -282,11 +301,9 @@ def words_of(events: Iterable[Seen], rules: IdentityRules) -> list[Word]:
         saying: list[tuple[Identifier | None, str]] = []
         for right in linking:
             if right != left:
-                saying.append((right, "seen" if said == "logout" else said))
+                saying.append((right, said))
         if not saying:
             saying.append((None, "seen"))
-        if said == "logout" and device is not None:
-            saying.append((device if login else None, "logout"))
         for right, kind in saying:
             words.setdefault((left, right, kind), Word(left, right, kind)).stamps.append((event.time, event.id))
     return list(words.values())
@@ -302,7 +319,8 @@ def covered(words: Iterable[Word], rules: IdentityRules, until: int, requester: 
         if word.right is None or word.ends & then.demoted.keys() or then._known(word.left) == then._known(word.right):
             continue
         login, device = then._sides(word)
-        if then._apart(login, device, bars) is None:
+        lost = (min(then._set(login)), min(then._set(device))) in then.lost
+        if not lost and then._apart(login, device, bars) is None:
             seen.append((login, device))
 
     def persons_of(group: set[Identifier]) -> list[Identifier]:

@@ -53,8 +53,9 @@ def test_after_a_logout_the_next_login_has_the_device_and_nobody_where_none_foll
 
 
 def test_a_logout_without_a_login_still_belongs_to_who_was_there() -> None:
-    found = owners(Seen(2, "cookie:a user:ann"), Seen(3, "cookie:a", name="logout"), Seen(9, "cookie:a"))
-    assert found == {2: "user:ann", 3: "user:ann", 9: "cookie:a"}
+    before = Seen(1, "cookie:a user:bob")
+    found = owners(before, Seen(2, "cookie:a user:ann"), Seen(3, "cookie:a", name="logout"), Seen(9, "cookie:a"))
+    assert found == {1: "user:bob", 2: "user:ann", 3: "user:ann", 9: "cookie:a"}
 
 
 def test_a_login_in_the_instant_of_a_logout_counts() -> None:
@@ -121,6 +122,14 @@ def test_carry_visit_lets_a_second_login_of_a_visit_begin_where_it_is() -> None:
         Seen(4, "cookie:a"),
     )
     assert found == {0: "user:ann", 1: "user:ann", 2: "user:ann", 3: "user:bob", 4: "user:bob"}
+
+
+@pytest.mark.parametrize("policy", CARRYING)
+def test_of_two_first_logins_in_one_instant_the_lesser_event_id_is_the_first(policy: str) -> None:
+    before, after = Seen(0, "cookie:a"), Seen(9, "cookie:a")
+    events = [before, Seen(2, "cookie:a user:ann", "e2"), Seen(2, "cookie:a user:bob", "e1"), after]
+    found = by_policy(policy, *events)
+    assert (found[0], found[9]) == ("user:bob", "user:ann")
 
 
 @pytest.mark.parametrize("policy", CARRYING)

@@ -57,7 +57,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @settings(max_examples=300, deadline=None)
-@given(world.worlds(max_size=20), world.any_rules)
+@given(world.worlds(max_size=20) | world.dense(), world.any_rules)
 def test_parts_say_together_what_all_links_say_at_once(events: list[Seen], rules: IdentityRules) -> None:
     links = links_of(events, rules)
     expected = {n: sorted(r, key=repr) for n, r in world.everything(resolve(links, rules)).items()}

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from identity_world import Seen, ident, links_of
 
-from contracts.exchange import ERASED, LINK_KINDS, SEEN
 from transforms.identity import demotion, owners, partition, rules_file, union, values
 from transforms.identity.resolve import STATUSES, resolve
 from transforms.identity.rules import OWNER_POLICIES, IdentityRules
@@ -41,7 +40,7 @@ def example(name: str, changes: str, body: str) -> Example:
             parts[list(parts)[-1]].append(" ".join(line.split()))
         else:
             time, event, *names = line.split()
-            events.append(Seen(int(time), " ".join(names), name=event))
+            events.append(Seen(page.time_of(time), " ".join(names), name=event))
     assert set(parts) <= set(_PARTS)
     return Example(page.rules_of(name, *replaced), events, parts)
 
@@ -95,7 +94,13 @@ NAMES = {"d": "anonymous_id:d", "ann": "user_id:ann", "bob": "user_id:bob"}
 
 def seen(row: list[str]) -> Seen:
     """The event of a row of an owners' table."""
-    return Seen(int(row[0]), " ".join(NAMES[name] for name in row[2].split()), name=row[1])
+    return Seen(page.time_of(row[0]), " ".join(NAMES[name] for name in row[2].split()), name=row[1])
+
+
+def under(policy: str) -> IdentityRules:
+    """The shipped rules with another owner policy."""
+    (shipped,) = re.findall(r"^owner: .*$", page.SHIPPED, re.MULTILINE)
+    return page.rules_of("shipped", (shipped, f"owner: {policy}"))
 
 
 @pytest.mark.parametrize("table", TABLES, ids=range(len(TABLES)))
@@ -103,20 +108,22 @@ def seen(row: list[str]) -> Seen:
 def test_the_owner_of_each_event_of_the_page_is_what_its_table_says(table: str, policy: str) -> None:
     head = [cell.strip(" `") for cell in table.splitlines()[0].strip("|").split("|")]
     assert head[3:] == list(OWNER_POLICIES)
-    rules = page.rules_of("shipped", ("owner: last_known", f"owner: {policy}"))
-    name_of = {"d": "anonymous_id:d", "ann": "user_id:ann", "bob": "user_id:bob"}
+    rules = under(policy)
     told = [dict(zip(head, row, strict=True)) for row in rows(table)]
-    events = [
-        Seen(int(r["time"]), " ".join(name_of[i] for i in r["identifiers"].split()), name=r["event"]) for r in told
-    ]
-    assert page.owners(rules, *events) == {int(r["time"]): name_of[r[policy]] for r in told}
+    events = [seen(row) for row in rows(table)]
+    assert page.owners(rules, *events) == {page.time_of(r["time"]): NAMES[r[policy]] for r in told}
     in_time = sorted(events, key=lambda event: event.time)
     assert page.owners(rules, *in_time) == page.owners(rules, *events)
 
 
+def test_each_owner_policy_differs_from_each_other_in_some_table_of_the_page() -> None:
+    columns = list(zip(*(row[3:] for table in TABLES for row in rows(table)), strict=True))
+    assert len(set(columns)) == len(OWNER_POLICIES)
+
+
 @pytest.mark.parametrize("policy", OWNER_POLICIES)
 def test_before_the_late_login_arrives_every_event_is_the_only_users(policy: str) -> None:
-    rules = page.rules_of("shipped", ("owner: last_known", f"owner: {policy}"))
+    rules = under(policy)
     assert set(page.owners(rules, *map(seen, rows(TABLES[1])[:-1])).values()) == {"user_id:bob"}
 
 
@@ -133,7 +140,7 @@ def test_the_page_names_every_key_of_the_file_in_order() -> None:
     steps = next(row for row in rows(namespace) if row[0] == "`normalise`")[1]
     assert sorted(re.findall(r"`(\w+)`", steps)) == sorted(values.NORMALISERS)
     said = {row[0].strip("`") for row in rows(section("## What people ask for"))}
-    assert said == {*LINK_KINDS, rules_file.ERASE} - {SEEN, ERASED}
+    assert said == {*rules_file._EVENT_KINDS, rules_file.ERASE}
 
 
 def test_the_page_names_every_value_that_is_blocked_by_default() -> None:

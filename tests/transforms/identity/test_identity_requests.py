@@ -8,7 +8,7 @@ from identity_world import Seen, ident, links_of
 
 from transforms.identity.ids import canonical_id
 from transforms.identity.resolve import Resolution, resolve
-from transforms.identity.rules import CARRYING, Bound, IdentityRules
+from transforms.identity.rules import CARRYING, OWNER_POLICIES, Bound, IdentityRules
 
 
 def resolved(*events: Seen, rules: IdentityRules | None = None) -> Resolution:
@@ -108,6 +108,59 @@ def test_a_device_merged_with_a_login_is_its_whoever_was_last() -> None:
         resolution = resolved(*events, rules=world.rules(owner))
         assert person(resolution, "cookie:a") == of("user:1")
         assert not any(a.carry for a in resolution.assignments())
+
+
+APART = Seen(5, "cookie:a cookie:b", name="unlink")
+
+
+@pytest.mark.parametrize("owner", OWNER_POLICIES)
+def test_of_two_devices_unlinked_from_each_other_a_login_has_the_one_it_was_first_seen_on(owner: str) -> None:
+    resolution = resolved(APART, Seen(8, "cookie:b user:1"), Seen(9, "cookie:a user:1"), rules=world.rules(owner))
+    assert person(resolution, "cookie:b") == of("user:1")
+    assert person(resolution, "cookie:a") == of("cookie:a")
+    assert statuses(resolution)["user:1 cookie:a seen"] == ("barred", "barred")
+    (edge,) = (e for e in resolution.edges() if e.rule == "barred")
+    assert edge.conflict == ident("cookie:b")
+    strands = world.strands_of(resolution)
+    assert strands[ident("cookie:a"), ident("user:1")] == of("user:1"), "what names its login stays the login's"
+
+
+def test_an_unlinked_device_goes_to_another_login_that_was_seen_on_it_alone() -> None:
+    events = [APART, Seen(1, "cookie:a user:1"), Seen(3, "cookie:b user:2"), Seen(9, "cookie:b user:1")]
+    resolution = resolved(*events)
+    assert person(resolution, "cookie:a") == of("user:1")
+    assert person(resolution, "cookie:b") == of("user:2")
+    assert statuses(resolution)["user:2 cookie:b seen"] == ("accepted", "only_person")
+
+
+def test_groups_of_unlinked_devices_are_kept_apart_whole() -> None:
+    events = [APART, Seen(1, "cookie:a app:x"), Seen(2, "cookie:b app:y"), Seen(3, "app:x user:1")]
+    resolution = resolved(*events, Seen(4, "app:y user:1"))
+    assert person(resolution, "cookie:a") == person(resolution, "app:x") == of("user:1")
+    assert person(resolution, "cookie:b") == person(resolution, "app:y") != of("user:1")
+
+
+def test_a_merge_of_a_device_and_a_login_counts_before_where_it_was_first_seen() -> None:
+    events = [APART, Seen(1, "cookie:a user:1"), Seen(2, "cookie:b user:1"), Seen(3, "cookie:b user:1", name="merge")]
+    resolution = resolved(*events)
+    assert person(resolution, "cookie:b") == of("user:1")
+    assert person(resolution, "cookie:a") == of("cookie:a")
+    newest = resolved(*events, Seen(4, "cookie:a user:1", name="merge"))
+    assert person(newest, "cookie:a") == of("user:1")
+    assert person(newest, "cookie:b") == of("cookie:b")
+    assert statuses(newest)["user:1 cookie:b merge"] == ("barred", "barred")
+
+
+def test_a_device_merged_with_another_login_keeps_no_other_device_away() -> None:
+    events = [APART, Seen(1, "cookie:a user:1"), Seen(2, "cookie:b user:1"), Seen(3, "cookie:a user:2", name="merge")]
+    resolution = resolved(*events)
+    assert person(resolution, "cookie:a") == of("user:2")
+    assert person(resolution, "cookie:b") == of("user:1")
+
+
+def test_a_request_for_erasure_does_not_cover_the_device_that_an_unlink_keeps_from_the_person() -> None:
+    events = [APART, Seen(1, "cookie:a user:1"), Seen(2, "cookie:b user:1"), Seen(9, "user:1", name="erase")]
+    assert dict(resolved(*events).erasures()) == {ident("user:1"): 9, ident("cookie:a"): 9}
 
 
 # --- alias ---------------------------------------------------------------------------------------------------------

@@ -71,7 +71,11 @@ def near(
 
 
 @settings(max_examples=300, deadline=None)
-@given(world.worlds(max_size=18, erasing=False), world.any_rules, st.randoms(use_true_random=False))
+@given(
+    world.worlds(max_size=18, erasing=False) | world.dense(erasing=False),
+    world.any_rules,
+    st.randoms(use_true_random=False),
+)
 def test_what_is_resolved_nearby_is_what_resolving_everything_says(
     events: list[Seen], rules: IdentityRules, rnd: Any
 ) -> None:
@@ -87,7 +91,7 @@ def test_what_is_resolved_nearby_is_what_resolving_everything_says(
 
 
 @settings(max_examples=300, deadline=None)
-@given(world.worlds(max_size=14, erasing=False), world.any_rules, st.integers(0, 13))
+@given(world.worlds(max_size=14, erasing=False) | world.dense(erasing=False), world.any_rules, st.integers(0, 13))
 def test_a_change_moves_nobody_outside_its_neighbourhood(events: list[Seen], rules: IdentityRules, cut: int) -> None:
     before = resolve(links_of(events[:cut], rules), rules)
     source = InMemory(links_of(events, rules), rules)

@@ -83,17 +83,28 @@ def test_posthog_a_merged_user_can_be_split() -> None:
     assert owners(POSTHOG, *events)[2] == "distinct_id:2"
 
 
-def test_posthog_after_a_reset_the_device_is_nobodys() -> None:
+def test_posthog_after_a_reset_the_device_is_nobodys_until_the_next_user_identifies() -> None:
     """Source: PostHog, "Identifying users", "Reset": with a new anonymous id, or with the same one carried forward."""
-    new_id = [Seen(1, "anonymous_id:a distinct_id:1"), Seen(2, "anonymous_id:b")]
-    assert owners(POSTHOG, *new_id)[2] == "anonymous_id:b"
+    new_id = [Seen(1, "anonymous_id:a distinct_id:1"), Seen(3, "anonymous_id:b")]
+    next_one = Seen(4, "anonymous_id:b distinct_id:2", name="$identify")
+    assert owners(POSTHOG, *new_id)[3] == "anonymous_id:b"
+    assert owners(POSTHOG, *new_id, next_one)[3] == "distinct_id:2"
     kept = [
         Seen(1, "anonymous_id:a distinct_id:1"),
         Seen(2, "anonymous_id:a distinct_id:1", name="reset"),
         Seen(3, "anonymous_id:a"),
     ]
     carried = rules_of("posthog", ("owner: first_known", "owner: carry_forward"))
-    assert owners(carried, *kept)[3] == "anonymous_id:a"
+    one, two = "distinct_id:1", "distinct_id:2"
+    then = [Seen(4, f"anonymous_id:a {two}"), Seen(5, "anonymous_id:a", name="reset"), Seen(6, "anonymous_id:a")]
+    assert owners(carried, *kept, *then) == {1: one, 2: one, 3: two, 4: two, 5: two, 6: "anonymous_id:a"}
+
+
+def test_posthog_differs_in_that_a_device_of_one_user_that_keeps_its_id_stays_that_users_over_a_reset_here() -> None:
+    """Source: as for the reset, after which PostHog's library gives out a new anonymous id."""
+    events = [Seen(1, "anonymous_id:a distinct_id:1"), Seen(2, "anonymous_id:a", name="reset")]
+    carried = rules_of("posthog", ("owner: first_known", "owner: carry_forward"))
+    assert owners(carried, *events, Seen(3, "anonymous_id:a"))[3] == "distinct_id:1"
 
 
 @pytest.mark.parametrize(
@@ -173,10 +184,16 @@ def test_jitsu_differs_in_that_the_whole_past_is_recognised_here() -> None:
     assert owners(JITSU, *events)[0] == "user_id:u"
 
 
-def test_jitsu_differs_in_that_what_lies_between_two_logins_is_of_the_one_before_here() -> None:
+def test_jitsu_what_lies_between_two_logins_is_of_the_next_one() -> None:
     """Source: Jitsu, "Identity Stitching": an identified event takes the anonymous ones before it."""
     events = [Seen(1, "anonymous_id:1 user_id:u"), Seen(2, "anonymous_id:1"), Seen(3, "anonymous_id:1 user_id:v")]
-    assert owners(JITSU, *events)[2] == "user_id:u"
+    assert owners(JITSU, *events) == {1: "user_id:u", 2: "user_id:v", 3: "user_id:v"}
+
+
+def test_jitsu_differs_in_that_what_follows_the_last_login_is_of_that_login_here() -> None:
+    """Source: Jitsu, "Identity Stitching": only an identified event after them takes anonymous ones."""
+    events = [Seen(1, "anonymous_id:1 user_id:u"), Seen(2, "anonymous_id:1 user_id:v"), Seen(3, "anonymous_id:1")]
+    assert owners(JITSU, *events)[3] == "user_id:v"
 
 
 # --- where two of them contradict ----------------------------------------------------------------------------------
@@ -198,26 +215,28 @@ def test_users_of_one_cookie_are_one_person_or_not() -> None:
         ("last_known", {1: "user_id:2", 3: "user_id:2", 5: "user_id:2"}),  # Snowplow, "Session stitching"
         ("first_known", {1: "user_id:1", 3: "user_id:1", 5: "user_id:1"}),  # PostHog, "When are merges blocked?"
         ("carry_forward", {1: "user_id:1", 3: "user_id:1", 5: "user_id:2"}),  # Unomi, mergeProfilesOnPropertyAction
+        ("carry_back", {1: "user_id:1", 3: "user_id:2", 5: "user_id:2"}),  # Jitsu, "Identity Stitching"
         ("keep_apart", dict.fromkeys((1, 3, 5), "anonymous_id:a")),  # nobody promises this one
     ],
 )
 def test_the_anonymous_events_of_a_shared_cookie_go_where_the_owner_policy_says(
     owner: str, anonymous: dict[int, str]
 ) -> None:
-    rules = rules_of("jitsu", ("owner: carry_forward", f"owner: {owner}"))
+    rules = rules_of("jitsu", ("owner: carry_back", f"owner: {owner}"))
     assert owners(rules, *SHARED) == {**anonymous, 2: "user_id:1", 4: "user_id:2"}
 
 
 def test_a_logout_ends_the_ownership_of_a_device_or_not() -> None:
     """PostHog ("Reset") against Snowplow ("Session stitching", which knows no logout)."""
     events = [
-        Seen(1, "anonymous_id:a user_id:1"),
-        Seen(2, "anonymous_id:a user_id:1", name="logout"),
-        Seen(3, "anonymous_id:a"),
+        Seen(1, "anonymous_id:a user_id:2"),
+        Seen(2, "anonymous_id:a user_id:1"),
+        Seen(3, "anonymous_id:a user_id:1", name="logout"),
+        Seen(4, "anonymous_id:a"),
     ]
     ends = rules_of("jitsu", ("name: jitsu", "name: jitsu\nevents: {logout: [logout]}"))
-    assert owners(ends, *events)[3] == "anonymous_id:a"
-    assert owners(rules_of("jitsu"), *events)[3] == "user_id:1"
+    assert owners(ends, *events)[4] == "anonymous_id:a"
+    assert owners(rules_of("jitsu"), *events)[4] == "user_id:1"
 
 
 def test_one_address_joins_two_user_ids_or_not() -> None:
