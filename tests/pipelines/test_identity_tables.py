@@ -30,7 +30,7 @@ def check(runs: Runs) -> int:
         wrong = {i: (near.person_of(i), person) for i, person in held.items() if near.person_of(i) != person}
         assert not wrong
         found = Counter[str]()
-        for (one, other), events in moves(Compared(near, near, frozenset(held)), source).events.items():
+        for (one, other), events in moves(Compared(near, near, frozenset(held)), source, rules).events.items():
             assert one == other
             found[one] += events
         assert found == Counter(dict(runs.query("SELECT person_id, count(*) FROM events GROUP BY 1")))

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import identity_world as world
 import strand_world
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from identity_world import Seen, ident, links_of
 
@@ -140,6 +140,9 @@ def test_events_counted_by_strand_are_the_events_folded_one_by_one(events: list[
     events = [e for e in {e.id: e for e in events}.values() if not rules.is_request(e.name)]
     if not events:
         return
+    demoted = {identifier for identifier, _ in strand_world.resolution_of(events, rules).demoted()}
+    # nobody asks for the strands between two demoted ends: there are very many, and they never move
+    assume(not any(set(rules.strand_key(e.identifiers) or ()) <= demoted for e in events))
     all_of = Everything(events, rules)
     evidence = Evidence(all_of.fetch, rules)
     touched = {identifier for event in events for identifier in event.identifiers}
