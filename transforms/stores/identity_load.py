@@ -77,7 +77,7 @@ def load(
     own = sorted(
         old[key][0]
         for key, identifier in zip(hashes, links.identifiers, strict=True)
-        if key in old and crowded.get(identifier) is not False
+        if key in old and identifier not in crowded
     )
     if not _is_covered(tx, links, [old.get(key) for key in hashes], own):
         return None
@@ -240,6 +240,11 @@ class _Bulk:
         for some in batched(self._own or ()):
             self._tx.execute("DELETE FROM identity_links WHERE left_no IN ??", (some,))
             self._tx.execute("DELETE FROM identity_links WHERE right_no IN ??", (some,))
+        # the links of a crowded identifier are in many parts; its home has what it did alone, and with its like
+        like = [NOBODY, *(self._numbers[index] for index in sorted(self._crowded))]
+        home = [self._numbers[index] for index in sorted(self._crowded) if index not in self._elsewhere]
+        if home and self._own is not None:
+            self._tx.execute("DELETE FROM identity_links WHERE left_no IN ?? AND right_no IN ??", (home, like))
         self._tx.load("identity_links", LINK_FIELDS, self._link_rows())
         self._tx.load("identity_links", LINK_FIELDS, sorted(self._aside))
         count = len(told) + len(self._fresh) + len(new) + len(moved)
