@@ -182,13 +182,15 @@ class ResolveLinks(beam.DoFn):  # type: ignore[misc]  # Beam's base class is unt
         self._sequence = sequence
         self._store = store
 
-    def setup(self) -> None:
+    def start_bundle(self) -> None:
         if self._store is not None:
             self._identity = open_identity(self._store, self._rules, self._shards)
 
-    def teardown(self) -> None:
+    def finish_bundle(self) -> None:
+        # a bounded run has few, long bundles; later stages need the memory of the connection
         if self._identity is not None:
             self._identity.close()
+            self._identity = None
 
     def process(
         self, element: tuple[bytes, Iterable[LinkBatch]], crowd: bytes, requests: list[Link]
