@@ -26,8 +26,8 @@ from transforms.identity.rules import CARRYING, DEVICE, LAST_KNOWN, IdentityRule
 DEFAULT_LIMIT = 500_000
 """Pairs; about 250 bytes each."""
 
-_Evidence = tuple[tuple[int, str], tuple[int, str], int | None]
-"""First (time, event_id), last (time, event_id), erase_before."""
+_Evidence = tuple[tuple[int, str], tuple[int, str], frozenset[int]]
+"""First (time, event_id), last (time, event_id), times of the requests for erasure."""
 
 
 class ReportedLinks:
@@ -59,13 +59,12 @@ class ReportedLinks:
         for link in links:
             pair = (link.left, link.right, link.kind)
             first, last = (link.first_time, link.first_event_id), (link.last_time, link.last_event_id)
-            erase = link.erase_before
+            requests = frozenset(() if link.erase_before is None else (link.erase_before,))
             held = known.pop(pair, None)
             if held is not None:
                 first, last = min(first, held[0]), max(last, held[1])
-                if held[2] is not None and (erase is None or held[2] > erase):
-                    erase = held[2]
-            known[pair] = (first, last, erase)
+                requests |= held[2]
+            known[pair] = (first, last, requests)
         while len(known) > self._limit:
             del known[next(iter(known))]
 
@@ -79,10 +78,10 @@ class ReportedLinks:
         held = self._known.get((link.left, link.right, link.kind))
         if held is None:
             return True
-        first, last, erase = held
+        first, last, requests = held
         if (link.first_time, link.first_event_id) < first:
             return True
-        if link.erase_before is not None and (erase is None or link.erase_before > erase):
+        if link.erase_before is not None and link.erase_before not in requests:
             return True
         if (link.last_time, link.last_event_id) <= last:
             return False

@@ -51,6 +51,8 @@ class StoredGraph:
         self._by_number: dict[int, Node] = {}
         self._lost: set[Node] = set()
         """Nodes that an erased identifier is linked with no longer."""
+        self._requests: defaultdict[EdgeKey, set[int]] = defaultdict(set)
+        """Of links with several requests for erasure in one batch, the times of all of them."""
         self._suspects: dict[Node, bool] = {}
         """Nodes that may be demoted now; True: or that may not be any more."""
 
@@ -105,6 +107,8 @@ class StoredGraph:
                 link = edge.link
                 if may_link(link.left.namespace) and (link.right is None or may_link(link.right.namespace)):
                     yield link
+                    for until in self._requests.get(edge.key, ()):
+                        yield replace(link, erase_before=until)
 
     def demoted(self, identifiers: Collection[Identifier]) -> Mapping[Identifier, str]:
         """Those of these that link nothing, and why."""
@@ -170,7 +174,10 @@ class StoredGraph:
                 changed.append(self._add(left, right, link))
             else:
                 whole, lowers, raises = merged(edge.link, link)
-                if whole == edge.link:
+                if link.erase_before is not None and edge.link.erase_before not in (None, link.erase_before):
+                    # each request covers what was the person's at its own time
+                    self._requests[edge.key].update((link.erase_before, edge.link.erase_before))
+                elif whole == edge.link:
                     continue
                 edge.link, edge.dirty = whole, True
                 if lowers or whole.erase_before is not None or (raises and self._needs_last(edge)):
@@ -342,6 +349,7 @@ class StoredGraph:
     def cut(self) -> set[Identifier]:
         """Take away evidence at or before the tombstone of its left end; the ends of links that this changed."""
         touched: set[Node] = set()
+        self._requests.clear()
         for edge in list(self.edges.values()):
             link, until = edge.link, edge.left.erased
             if link.erase_before is not None:

@@ -111,3 +111,13 @@ def test_what_is_reported_resolves_like_everything(events: list[Seen], rules: Id
         }
 
     assert said(sent) == said(links_of(events, rules))
+
+
+def test_each_request_for_erasure_is_news_also_an_earlier_one() -> None:
+    rules = world.rules()
+    book = ReportedLinks(rules)
+    for time in (9, 5):
+        request = world.links_of([Seen(time, "user:1", name="erase")], rules)
+        assert book.unreported(request) == request
+        book.confirm(request)
+        assert book.unreported(request) == []

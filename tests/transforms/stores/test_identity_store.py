@@ -361,3 +361,22 @@ def test_writers_that_are_killed_lose_nothing_that_is_linked_again(make_place: M
     store = opened(place.address, rules)
     assert said_by_store(store, ends_of(links)) == said_by_core(resolve(links, rules), ends_of(links))
     store.close()
+
+
+def test_each_of_several_requests_in_one_batch_covers_its_own_time(place: Place) -> None:
+    rules = world.rules("keep_apart")
+    events = [
+        Seen(1, "cookie:a user:1"),
+        Seen(3, "user:1", name="erase"),
+        Seen(4, "cookie:a user:2"),
+        Seen(5, "user:1", name="erase"),
+    ]
+    links = links_of(events, rules)
+    store = opened(place.address, rules)
+    try:
+        store.link(links)
+        expected = {(a.primary, a.login): a.erased_before for a in resolve(links, rules).assignments()}
+        assert expected[ident("cookie:a"), None] == 3
+        assert {(a.primary, a.login): a.erased_before for a in mailbox(store)} == expected
+    finally:
+        store.close()
