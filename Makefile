@@ -12,7 +12,7 @@ DEMO_CUSTOMERS ?= 150
 BENCH_EVENTS ?= 100000,1000000
 ACCURACY_CUSTOMERS ?= 100000
 
-.PHONY: help demo services test lint types unit schemas bench bench-identity accuracy lock clean
+.PHONY: help demo services test lint types unit schemas bench bench-pipeline bench-identity accuracy lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -63,10 +63,13 @@ schemas: $(VENV)/.dev ## Avro schemas against their predecessors
 unit: $(VENV)/.dev ## Tests only
 	$(BIN)/pytest -n 2 --dist worksteal
 
-bench: $(VENV)/.runtime ## Events a second, memory, cost per event and per stage, at BENCH_EVENTS sizes
+bench: bench-pipeline bench-identity ## All benchmarks: some minutes
+
+bench-pipeline: $(VENV)/.runtime ## Events a second, memory, cost per event and per stage, at BENCH_EVENTS sizes
 	$(BIN)/python -m benchmarks.pipeline --events $(BENCH_EVENTS)
 
-bench-identity: $(VENV)/.runtime ## Links a second of the identity store, by the size of the graph
+bench-identity: $(VENV)/.runtime ## Links a second of resolution and of the identity store, by the size of the graph
+	$(BIN)/python -m benchmarks.resolution
 	$(BIN)/python -m benchmarks.identity_store
 
 accuracy: $(VENV)/.runtime ## How right identity is on ACCURACY_CUSTOMERS simulated people; renews docs/accuracy.md
