@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -95,7 +96,8 @@ def terminal(world: WorldFigures) -> list[Table]:
 def block(worlds: Sequence[WorldFigures], command: str, versions: Sequence[str]) -> str:
     """The generated part of the page, with its markers."""
     lines = [BEGIN, "", "```", command, "```", ""]
-    lines += [f"Rules: {', '.join(f'`{version}`' for version in versions)}.", ""]
+    rules = f"Rules: {', '.join(f'`{version}`' for version in versions)}."
+    lines += [*textwrap.wrap(rules, 120, break_on_hyphens=False), ""]
     for world in worlds:
         columns = world.figures.columns
         heads = " | ".join(title(column) for column in columns)
