@@ -108,20 +108,6 @@ def by_event(table: Table) -> Attribution:
     return Attribution(owner, main, score)
 
 
-def components(left: Ints, right: Ints, count: int) -> Ints:
-    """A label from 0 to ``count`` - 1 for each of ``count`` nodes, equal exactly for those that edges connect."""
-    label = np.arange(count)
-    while True:
-        a, b = label[left], label[right]
-        if np.array_equal(a, b):
-            return label
-        least = np.minimum(a, b)
-        np.minimum.at(label, a, least)
-        np.minimum.at(label, b, least)
-        while not np.array_equal(label, shorter := label[label]):
-            label = shorter
-
-
 def _pairs(counts: Ints) -> int:
     # whole numbers of Python: the square of a large person does not fit a machine word's precision
     return sum(n * (n - 1) // 2 for n in counts.tolist())

@@ -13,11 +13,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.identity.agreement import Bools, Ints, components
+from benchmarks.identity.agreement import Bools, Ints
 from benchmarks.identity.evidence import Evidence, Identifiers
 from contracts.event import Identifier
 from contracts.exchange import Assignment
 from transforms.identity.carry import carried_steps, hands
+from transforms.identity.components import labels
 from transforms.identity.ids import canonical_id
 from transforms.identity.rules import IdentityRules, StrandKey
 
@@ -206,7 +207,7 @@ def naively(scene: Scene) -> Ints:
     places = scene.places
     inner = places.start[:-1]
     left = np.repeat(places.ends[inner], np.diff(places.start))
-    label = components(left, places.ends, len(places.identifiers))
+    label = labels(left, places.ends, len(places.identifiers))
     person: Ints = label[places.ends[inner]][scene.place]
     return person
 
@@ -243,7 +244,7 @@ def reach(scene: Scene) -> Reach:
     within = (anchor[of_end] >= 0) & alone[places.ends]
     both = (anchored >= 0) & (scene.visit > 0)
     bridges = np.unique(np.stack([anchored[both], count + scene.visit[both]]), axis=1)
-    label = components(
+    label = labels(
         np.concatenate([anchor[of_end][within], bridges[0]]),
         np.concatenate([places.ends[within], bridges[1]]),
         count + visits,

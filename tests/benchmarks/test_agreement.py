@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.identity.agreement import Ints, Score, Table, b_cubed, by_event, by_pair, components
+from benchmarks.identity.agreement import Ints, Score, Table, b_cubed, by_event, by_pair
+from transforms.identity.components import labels
 
 
 def numbers(*values: int) -> Ints:
@@ -122,7 +123,7 @@ def test_components_are_what_walking_the_edges_reaches(edges: list[tuple[int, in
         for a, b in edges:
             reached[a] |= reached[b]
             reached[b] |= reached[a]
-    label = components(numbers(*(a for a, _ in edges)), numbers(*(b for _, b in edges)), 15).tolist()
+    label = labels(numbers(*(a for a, _ in edges)), numbers(*(b for _, b in edges)), 15).tolist()
     for a in range(15):
         for b in range(15):
             assert (label[a] == label[b]) == (b in reached[a])

@@ -110,7 +110,7 @@ def place(pairs: npt.NDArray[np.uint64], crowd: int, most: int, shards: int) -> 
     if parts == 1:
         return [Placement(1, hashes[:0], none, crowded)] * shards
     held = ~(is_crowded[left] | is_crowded[right])
-    label = _labels(len(hashes), left[held], right[held])
+    label = labels(left[held], right[held], len(hashes))
     places = (hashes[label] % np.uint64(parts)).astype(np.int32)
     moved = places != (hashes % np.uint64(parts)).astype(np.int32)
     shard = (hashes % np.uint64(shards)).astype(np.int64)
@@ -123,8 +123,8 @@ def place(pairs: npt.NDArray[np.uint64], crowd: int, most: int, shards: int) -> 
     return made
 
 
-def _labels(count: int, left: npt.NDArray[Any], right: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    """A number for each identifier, the same for all that pairs hold together."""
+def labels(left: npt.NDArray[Any], right: npt.NDArray[Any], count: int) -> npt.NDArray[np.int64]:
+    """A label from 0 to ``count`` - 1 for each of ``count`` nodes, equal exactly for those that edges connect."""
     label = np.arange(count)
     while True:
         a, b = label[left], label[right]
