@@ -16,6 +16,7 @@ COMPRESSED: tuple[type[Any], ...] = (
     exchange.StrandBatch,
     exchange.LinkBatch,
     exchange.IdentityRows,
+    exchange.StrandMessages,
 )
 """Batches: large, repetitive, crossing a shuffle."""
 
@@ -35,6 +36,7 @@ PLAIN: tuple[type[Any], ...] = (
     exchange.Label,
     exchange.OnlineFeatures,
     exchange.TableBatch,
+    exchange.StatedRows,
 )
 
 

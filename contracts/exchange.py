@@ -216,6 +216,48 @@ class StrandBatch:
     records: tuple[StrandRecord, ...]
 
 
+WHOLE, APPEND, GONE = "whole", "append", "gone"
+
+
+@fast_init
+@dataclass(frozen=True, slots=True)
+class StrandMessage:
+    """What the streaming strand stage tells the journey stage of one strand and one person. Schema: ``strand_message``.
+
+    ``kind``: ``whole`` replaces what the person had of the strand by ``events``; ``append`` adds ``events``, each later
+    in (event_time, event_id) than all before; ``gone`` says that the strand is no longer the person's (no events).
+
+    ``version`` grows with every message of a strand shard, whoever it goes to, also over restarts: microseconds of the
+    wall clock, or one more than the version before. ``after`` is the version of the message before this one about the
+    same strand to the same person, 0 when there was none: an ``append`` is applied on exactly that state, held while
+    it is not there yet, and dropped when a later one is. What takes events from a person has a lower version than what
+    gives them to another, so of two persons that state the same event the one with the higher version has it.
+
+    ``sequence`` is that of the assignment. Events at or before ``erased_until`` that a ``whole`` or ``gone`` lacks were
+    erased; others that it lacks are another person's. ``spans`` as in ``StrandRecord``.
+    """
+
+    strand_id: str
+    primary: Identifier
+    login: Identifier | None
+    person_id: str
+    kind: str
+    sequence: int
+    version: int
+    after: int
+    events: tuple[bytes, ...] = ()
+    spans: tuple[tuple[int, int], ...] = ()
+    erased_until: int | None = None
+
+
+@fast_init
+@dataclass(frozen=True, slots=True)
+class StrandMessages:
+    """The messages that reach one shard of the streaming journey stage at once."""
+
+    messages: tuple[StrandMessage, ...]
+
+
 # --- journey -----------------------------------------------------------------------------------------------------
 
 
@@ -472,3 +514,19 @@ class TableBatch:
     part: str
     rows: int
     ipc: bytes
+
+
+@fast_init
+@dataclass(frozen=True, slots=True)
+class StatedRows:
+    """Rows of one table as a streaming stage states them, at one revision.
+
+    ``rows`` is MessagePack of a list of rows, each ``[sequence, is_deleted, *values]`` with the values in the order of
+    the table's columns (times as microseconds). Of the rows of one key the greatest (sequence, revision) counts:
+    ``sequence`` is the version of the strand that an event, a session or an outcome hangs on (``StrandMessage``), and 0
+    for rows that only one actor ever states. A deleted row states its key; its other values may be null.
+    """
+
+    table: str
+    revision: int
+    rows: bytes
