@@ -1,7 +1,7 @@
 """The graph as a picture: Mermaid text of a built pipeline, one box a stage. Nothing is run.
 
-Input: a Beam pipeline. Output: text that starts with ``flowchart``. The boxes are the transforms directly below the root,
-which are the stages of ``graph`` and ``stream_graph``; an arrow says that what one gives another takes.
+Input: a Beam pipeline. Output: text that starts with ``flowchart``. The boxes are the transforms directly below the
+root, which are the stages of ``graph`` and ``stream_graph``; an arrow says that what one gives another takes.
 """
 
 from __future__ import annotations
