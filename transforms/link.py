@@ -22,7 +22,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from contracts import coders, wire
 from contracts.event import Identifier
-from contracts.exchange import ERASED, SEEN, Assignment, IdentityRows, Link, LinkBatch, ShardInput
+from contracts.exchange import ERASED, SEEN, UNLINK, Assignment, IdentityRows, Link, LinkBatch, ShardInput
 from transforms.identity.components import Placement, hash_of, pack_pairs, pairs_of, place, unpack
 from transforms.identity.evidence import LinkBook
 from transforms.identity.graph import Links
@@ -82,16 +82,17 @@ class MergeLinks(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyp
 
     def _drain(self) -> Iterator[Any]:
         by_shard: dict[int, list[Link]] = {}
-        left, right = [], []
+        left, right, unlinked = list[int](), list[int](), (list[int](), list[int]())
         for link in self._book.drain():
             if link.erase_before is not None:
                 yield pvalue.TaggedOutput(REQUESTS, link)
             hashed = hash_of(link.left)
             by_shard.setdefault(hashed % self._shards, []).append(link)
             if link.right is not None:
-                left.append(hashed)
-                right.append(hash_of(link.right))
-        yield pvalue.TaggedOutput(PAIRS, (_ONE_KEY, pack_pairs(left, right)))
+                lefts, rights = unlinked if link.kind == UNLINK else (left, right)
+                lefts.append(hashed)
+                rights.append(hash_of(link.right))
+        yield pvalue.TaggedOutput(PAIRS, (_ONE_KEY, pack_pairs(left, right, unlinked)))
         for shard, links in sorted(by_shard.items()):
             for batch in _batches(links):
                 yield _key(shard), _LINKS + wire.pack_compressed(batch)
@@ -240,24 +241,7 @@ def batch_assignments(assignments: Iterable[Assignment], shards: int) -> Iterato
 
 def batch_rows(resolution: Resolution) -> Iterator[IdentityRows]:
     """The rows of a resolution, in batches of one kind."""
-    edges = (
-        (
-            *edge.left,
-            *edge.right,
-            edge.kind,
-            edge.accepted,
-            edge.status,
-            edge.rule,
-            None if edge.conflict is None else ":".join(edge.conflict),
-            edge.first_time,
-            edge.first_event_id,
-            edge.last_time,
-            edge.last_event_id,
-            edge.received_time,
-            edge.rules_version,
-        )
-        for edge in resolution.edges()
-    )
+    edges = (edge.columns() for edge in resolution.edges())
     erasures = ((*identifier, until) for identifier, until in resolution.erasures())
     kinds: tuple[tuple[Iterable[Any], Callable[[tuple[Any, ...]], IdentityRows]], ...] = (
         (resolution.identifiers(), lambda rows: IdentityRows(identifiers=rows)),

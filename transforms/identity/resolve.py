@@ -85,6 +85,11 @@ class EdgeRow(NamedTuple):
     received_time: int
     rules_version: str
 
+    def columns(self) -> tuple[str, str, str, str, str, bool, str, str, str | None, int, str, int, str, int, str]:
+        """The row of the ``edges`` table, as in ``contracts.exchange.IdentityRows``."""
+        conflict = None if self.conflict is None else ":".join(self.conflict)
+        return (*self.left, *self.right, *self[2:6], conflict, *self[7:])
+
 
 class Resolution:
     """The answer of ``resolve``: compact, one machine word an identifier; the methods write it out."""

@@ -34,7 +34,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple, Protocol
 
 from contracts.event import Identifier
-from contracts.exchange import Assignment, Link
+from contracts.exchange import Assignment, IdentityRows, Link
 from transforms.identity.graph import Links
 from transforms.identity.ids import DEFAULT_SHARDS
 from transforms.identity.neighbourhood import Neighbourhood
@@ -58,6 +58,41 @@ class Linked(NamedTuple):
 
 
 NOTHING = Linked(0, 0, 0)
+
+
+Mark = tuple[int, ...]
+"""How far somebody has read the rows of the store. Only the store knows what it means; keep it as it is."""
+
+
+class GoneRows(NamedTuple):
+    """Keys of rows that the tables may have and that are no more.
+
+    Attributes:
+        identifiers: without a row of their own; all their links are gone too. One whose name was forgotten (``purge``)
+            is not among them, only its id is.
+        aliases: canonical ids that are no aliases: of persons by themselves, or of identifiers that are gone.
+        edges: (left, right, kind) of links.
+    """
+
+    identifiers: tuple[Identifier, ...] = ()
+    aliases: tuple[str, ...] = ()
+    edges: tuple[tuple[Identifier, Identifier, str], ...] = ()
+
+
+class ChangedRows(NamedTuple):
+    """A page of what changed; apply ``gone`` and ``rows`` in any order, for no key is in both.
+
+    Attributes:
+        rows: as the bounded run writes them to the tables, of ``persons`` the aliases alone.
+        gone: what the tables may hold and must not any more.
+        mark: for the next page.
+        more: whether there may be one already.
+    """
+
+    rows: IdentityRows
+    gone: GoneRows
+    mark: Mark
+    more: bool
 
 
 class IdentityStore(Protocol):
@@ -136,6 +171,20 @@ class IdentityStore(Protocol):
 
     def edges(self, identifiers: Collection[Identifier], limit: int = 1_000) -> list[EdgeRow]:
         """The ledger of these identifiers: at most ``limit`` links, in their order, each with what became of it."""
+        ...
+
+    def rows_since(self, mark: Mark | None, limit: int = 10_000) -> ChangedRows:
+        """The rows of the tables ``identifiers``, ``persons`` (aliases) and ``edges`` that changed since a mark.
+
+        Whoever keeps tables applies page after page, and has what a bounded run of all links would have written: each
+        row stands in the page of its last change. A row that did not change may be among them; what is gone need not
+        have been there before. Links that ``compact`` took from the ledger are not gone. Read before ``purge``, which
+        forgets the names of what is gone.
+
+        Args:
+            mark: of the page before; None for everything there is.
+            limit: rows of each kind in a page.
+        """
         ...
 
     def neighbourhood_of(self, identifier: Identifier) -> Neighbourhood:

@@ -9,7 +9,7 @@ from transforms.identity.rules import IdentityRules, StrandKey
 from transforms.stores.database import Transaction
 from transforms.stores.identity_graph import StoredGraph
 from transforms.stores.identity_rows import Node
-from transforms.stores.identity_write import write
+from transforms.stores.identity_write import next_change, write
 
 
 def compact(tx: Transaction, rules: IdentityRules, shards: int) -> int:
@@ -73,10 +73,20 @@ def purge(graph: StoredGraph, tx: Transaction, rules: IdentityRules, strands: Co
 
 def _forget_names(tx: Transaction, nodes: Collection[Node]) -> None:
     """Take the names of identifiers that nothing is left of but tombstones."""
+    if not nodes:
+        return
     numbers = sorted(node.number for node in nodes)
+    change = next_change(tx)
     tx.execute(
-        "UPDATE identity_identifiers SET namespace = '', value = NULL WHERE number IN ?? AND first_seen IS NULL"
+        "UPDATE identity_identifiers SET namespace = '', value = NULL, change = ? WHERE number IN ??"
+        " AND first_seen IS NULL"
         " AND purged = erased AND strands = 0"
         " AND number NOT IN (SELECT login FROM identity_strands WHERE login IN ??)",
+        (change, numbers, numbers),
+    )
+    # without a name they can be told to nobody
+    tx.execute(
+        "DELETE FROM identity_gone WHERE left_no IN ??"
+        " AND left_no IN (SELECT number FROM identity_identifiers WHERE number IN ?? AND value IS NULL)",
         (numbers, numbers),
     )

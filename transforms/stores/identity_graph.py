@@ -42,6 +42,8 @@ class StoredGraph:
         self.nodes: dict[Identifier, Node] = {}
         self.edges: dict[EdgeKey, Edge] = {}
         self.removed: dict[EdgeKey, Edge] = {}
+        self.erased_edges: list[Edge] = []
+        """Links of two ends whose evidence is erased, of those that were stored."""
         self.strands: set[tuple[Node, Node]] = set()
         """(login, device) of links that are new to the store: their strands may be."""
         self.stale: set[Node] = set()
@@ -139,7 +141,7 @@ class StoredGraph:
             if key in self.edges or key in self.removed:
                 continue
             edge = self._put(Edge(left, right, link_of_row(row, key[0], key[1])))
-            edge.status, edge.rule, edge.conflict = row[8:]
+            edge.status, edge.rule, edge.conflict = row[8:11]
             edge.new = edge.dirty = False
 
     def _put(self, edge: Edge) -> Edge:
@@ -359,6 +361,8 @@ class StoredGraph:
             ends = [node for node in (edge.left, edge.right) if node is not None]
             if link.last_time <= until:
                 self.remove(edge)
+                if len(ends) == 2 and not edge.new:
+                    self.erased_edges.append(edge)
                 self._lost.update(ends[1:])
                 if len(ends) == 2 and link.kind != UNLINK and self._counted(edge) == 0:
                     for node in ends:

@@ -2,14 +2,13 @@
 
 A backfill resolves its links in parts and hands each over. Identifiers are compared with what is stored, and only
 changed assignments get a new sequence. Where the store knows a link of these identifiers that the part does not, the
-part's resolution is not the whole truth: then its links go the way of all links. New rules resolve everything at once,
-with all links in memory, as columns.
+part's resolution is not the whole truth: then its links go the way of all links.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from itertools import islice
+from itertools import islice, repeat
 from typing import Any
 
 import numpy as np
@@ -18,20 +17,16 @@ from contracts.event import Identifier
 from contracts.exchange import LINK_KINDS, UNLINK, Link
 from transforms.identity.graph import NEVER, NO_END, Column, Links, column
 from transforms.identity.ids import shard_of
-from transforms.identity.resolve import Resolution, resolve_collected
-from transforms.identity.rules import IdentityRules
+from transforms.identity.resolve import Resolution
 from transforms.stores.database import Row, Transaction
 from transforms.stores.identity import Linked
-from transforms.stores.identity_rows import link_of_row
 from transforms.stores.identity_schema import (
     INDEXES,
-    LINK_COLUMNS,
     LINK_FIELDS,
     NOBODY,
     NODE_COLUMNS,
     NODE_FIELDS,
     NUMBERS,
-    RULES,
     SCATTERED,
     STAYS_CARRIED,
     STRAND_FIELDS,
@@ -39,14 +34,32 @@ from transforms.stores.identity_schema import (
     to_bytes,
     to_text,
 )
-from transforms.stores.identity_write import UPDATE_NODE, Sequences, move_strands, strands_of, write_last_number
+from transforms.stores.identity_write import (
+    UPDATE_NODE,
+    Sequences,
+    move_strands,
+    next_change,
+    strands_of,
+    write_last_number,
+)
 
 _UNLINK = LINK_KINDS.index(UNLINK)
-_VALUE, _FIRST_SEEN, _LAST_SEEN, _DEMOTED, _ERASED, _PURGED = (
+_VALUE, _FIRST_SEEN, _LAST_SEEN, _DEMOTED, ERASED, _PURGED = (
     NODE_FIELDS.index(name) for name in ("value", "first_seen", "last_seen", "demoted", "erased", "purged")
 )
-_PERSON, _HOLDER, _CARRY, _COMPACTED, _STRANDS, _SHARD, _SEQUENCE = (
-    NODE_FIELDS.index(name) for name in ("person", "holder", "carry", "compacted", "strands", "shard", "sequence")
+_PERSON, _HOLDER, _CARRY, COMPACTED, _STRANDS, _SHARD, _SEQUENCE, _CHANGE = (
+    NODE_FIELDS.index(name)
+    for name in ("person", "holder", "carry", "compacted", "strands", "shard", "sequence", "change")
+)
+
+_GONE = (
+    "INSERT INTO identity_gone (left_no, right_no, kind, change)"
+    " SELECT left_no, right_no, kind, ? FROM identity_links WHERE right_no <> 0 AND {where}"
+    " ON CONFLICT (left_no, right_no, kind) DO UPDATE SET change = excluded.change"
+)
+_NOT_GONE = (
+    "DELETE FROM identity_gone WHERE change = ? AND EXISTS (SELECT 1 FROM identity_links l"
+    " WHERE l.left_no = identity_gone.left_no AND l.right_no = identity_gone.right_no AND l.kind = identity_gone.kind)"
 )
 
 Hash = tuple[int, int]
@@ -65,7 +78,7 @@ def load(
         # an index that is made of finished rows costs a fraction of one that is kept up with each
         for name in SCATTERED:
             tx.execute(f"DROP INDEX {name}")
-        linked = _Bulk(tx, links, resolution, shards, {}, hashes, own=[], crowded=crowded).write()
+        linked = Bulk(tx, links, resolution, shards, {}, hashes, own=[], crowded=crowded).write()
         for name in SCATTERED:
             tx.execute(INDEXES[name])
         return linked
@@ -81,7 +94,7 @@ def load(
     )
     if not _is_covered(tx, links, [old.get(key) for key in hashes], own):
         return None
-    return _Bulk(tx, links, resolution, shards, old, hashes, own=own, crowded=crowded).write()
+    return Bulk(tx, links, resolution, shards, old, hashes, own=own, crowded=crowded).write()
 
 
 def batched(values: Iterable[int], size: int = 10_000) -> Iterator[list[int]]:
@@ -116,41 +129,6 @@ def _is_covered(tx: Transaction, links: Links, nodes: list[Row | None], own: lis
     return True
 
 
-def resolve_all(tx: Transaction, rules: IdentityRules, shards: int) -> Linked:
-    """Resolve all that is stored under rules that are in force from now on."""
-    old: dict[Hash, Row] = {(row[1], row[2]): row for row in tx.all(f"SELECT {NODE_COLUMNS} FROM identity_identifiers")}
-    names = {row[0]: Identifier(row[3], to_text(row[4])) for row in old.values() if row[4] is not None}
-    links = Links(rules)
-    aside: list[Row] = []
-    links.add_all(_stored(tx, names, rules, aside))
-    for identifier in names.values():
-        links.intern(identifier)
-    hashes = [identifier_hash(identifier) for identifier in links.identifiers]
-    tombstones: dict[Identifier, int] = {}
-    crowded: dict[Identifier, bool] = {}
-    for index, key in enumerate(hashes):
-        row = old.get(key)
-        if row is not None:
-            if row[_ERASED] is not None:
-                tombstones[links.identifiers[index]] = row[_ERASED]
-            if row[_COMPACTED]:
-                # its links were shortened, so they do not show the crowd any more
-                crowded[links.identifiers[index]] = True
-    resolution = resolve_collected(links, rules, tombstones, crowded=crowded)
-    tx.execute("UPDATE identity_meta SET word = ? WHERE name = ?", (rules.version, RULES))
-    return _Bulk(tx, links, resolution, shards, old, hashes, aside).write()
-
-
-def _stored(tx: Transaction, names: Mapping[int, Identifier], rules: IdentityRules, aside: list[Row]) -> Iterator[Link]:
-    """All stored links; those that may not link under these rules are put aside."""
-    for row in tx.all(f"SELECT {LINK_COLUMNS} FROM identity_links"):
-        left, right = names[row[0]], names[row[1]] if row[1] else None
-        if rules.links_at_all(left.namespace) and (right is None or rules.links_at_all(right.namespace)):
-            yield link_of_row(row, left, right)
-        else:
-            aside.append((*row[:8], "", "", NOBODY))
-
-
 def of_columns(links: Links) -> Iterator[Link]:
     """The links of columns, as objects."""
     identifiers = links.identifiers
@@ -169,7 +147,7 @@ def of_columns(links: Links) -> Iterator[Link]:
             )
 
 
-class _Bulk:
+class Bulk:
     """Writes a resolution over what is stored.
 
     Args:
@@ -223,32 +201,45 @@ class _Bulk:
             sequences.want(wanted)
         sequences.take()
         again = {row[0] for row in told}
+        change = next_change(self._tx)
         self._tx.execute_many(
             UPDATE_NODE,
             (
-                (*row[3:-1], sequences.next(row[_SHARD]) if row[0] in again else row[_SEQUENCE], row[0])
+                (*row[3:_SEQUENCE], sequences.next(row[_SHARD]) if row[0] in again else row[_SEQUENCE], change, row[0])
                 for row in sorted(updates)
             ),
         )
-        self._tx.load("identity_identifiers", NODE_FIELDS, ((*row, sequences.next(row[_SHARD])) for row in fresh))
+        self._tx.load(
+            "identity_identifiers", NODE_FIELDS, ((*row, sequences.next(row[_SHARD]), change) for row in fresh)
+        )
         self._tx.load(
             "identity_strands", STRAND_FIELDS, ((*strand, sequences.next(strand[2])) for strand in sorted(new))
         )
         move_strands(self._tx, moved, sequences)
         if self._own is None:
-            self._tx.execute("DELETE FROM identity_links")
+            # other rules are in force: whatever stands is said anew
+            self._tx.execute("UPDATE identity_identifiers SET change = ?", (change,))
+            self._delete_links("right_no >= ?", change, NOBODY)
         for some in batched(self._own or ()):
-            self._tx.execute("DELETE FROM identity_links WHERE left_no IN ??", (some,))
-            self._tx.execute("DELETE FROM identity_links WHERE right_no IN ??", (some,))
+            self._delete_links("left_no IN ??", change, some)
+            self._delete_links("right_no IN ??", change, some)
         # the links of a crowded identifier are in many parts; its home has what it did alone, and with its like
         like = [NOBODY, *(self._numbers[index] for index in sorted(self._crowded))]
         home = [self._numbers[index] for index in sorted(self._crowded) if index not in self._elsewhere]
         if home and self._own is not None:
-            self._tx.execute("DELETE FROM identity_links WHERE left_no IN ?? AND right_no IN ??", (home, like))
-        self._tx.load("identity_links", LINK_FIELDS, self._link_rows())
-        self._tx.load("identity_links", LINK_FIELDS, sorted(self._aside))
+            self._delete_links("left_no IN ?? AND right_no IN ??", change, home, like)
+        self._tx.load("identity_links", LINK_FIELDS, self._link_rows(change))
+        self._tx.load("identity_links", LINK_FIELDS, sorted((*row[:-1], change) for row in self._aside))
+        if self._erased:
+            self._tx.execute(_NOT_GONE, (change,))
         count = len(told) + len(self._fresh) + len(new) + len(moved)
         return Linked(len(self._links.left), len(self._shard), count)
+
+    def _delete_links(self, where: str, change: int, *values: object) -> None:
+        """Make room for what is written anew; where something is erased, keep what may be gone."""
+        if self._erased:
+            self._tx.execute(_GONE.format(where=where), (change, *values))
+        self._tx.execute(f"DELETE FROM identity_links WHERE {where}", values)
 
     def _numbered(self) -> tuple[list[int], list[int]]:
         """The number of each identifier, and which identifiers are new, ascending by number."""
@@ -302,7 +293,7 @@ class _Bulk:
             numbers[holders].tolist(),
             self._by_index(0, self._carry(carried)),
             self._by_index(
-                0, {i: row[_COMPACTED] for i, row in enumerate(old) if row} | dict.fromkeys(self._crowded, 1)
+                0, {i: row[COMPACTED] for i, row in enumerate(old) if row} | dict.fromkeys(self._crowded, 1)
             ),
             strands[numbers[:-1]].tolist(),
             self._shard,
@@ -316,7 +307,7 @@ class _Bulk:
                 if index in self._elsewhere:
                     stored.append((*row[:_STRANDS], columns[_STRANDS][index], *row[_STRANDS + 1 :]))
                 else:
-                    stored.append((*(values[index] for values in columns), row[_SEQUENCE]))
+                    stored.append((*(values[index] for values in columns), row[_SEQUENCE], row[_CHANGE]))
         fresh = zip(*(map(values.__getitem__, self._fresh) for values in columns), strict=True)
         return stored, fresh
 
@@ -337,7 +328,7 @@ class _Bulk:
             values[index] = value
         return values
 
-    def _link_rows(self) -> Iterator[Row]:
+    def _link_rows(self, change: int) -> Iterator[Row]:
         """The rows of all links that are left, in the order of the table."""
         links, numbers = self._survivors, np.array([*self._numbers, NOBODY], dtype=np.int64)
         left, right, kind = numbers[column(links.left)], numbers[column(links.right)], links.kind_column()
@@ -359,13 +350,14 @@ class _Bulk:
             column(links.received)[order].tolist(),
             *(map([verdict[part] for verdict in verdicts].__getitem__, edges) for part in range(2)),
             conflicts[order].tolist(),
+            repeat(change, len(edges)),
             strict=True,
         )
 
 
 def _says(row: Row) -> Row:
     """What of an identifier's row its assignments are made of."""
-    return (row[_VALUE] is None, row[_ERASED], row[_PERSON], row[_CARRY])
+    return (row[_VALUE] is None, row[ERASED], row[_PERSON], row[_CARRY])
 
 
 def _alone(row: Row) -> Row:

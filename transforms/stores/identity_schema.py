@@ -15,8 +15,8 @@ from contracts.exchange import LINK_KINDS
 from transforms.identity.ids import canonical_digest
 from transforms.stores.database import Migration, Schema
 
-NUMBERS, RULES, SHARDS = "numbers", "rules", "shards"
-"""Names in ``identity_meta``: the last number given, the rules in force, how many shards there are."""
+NUMBERS, RULES, SHARDS, CHANGES = "numbers", "rules", "shards", "changes"
+"""Names in ``identity_meta``: the last number given, the rules in force, how many shards there are, the last change."""
 
 KIND_CODES = {kind: code for code, kind in enumerate(LINK_KINDS)}
 STAYS_CARRIED = 2
@@ -26,9 +26,11 @@ NOBODY = 0
 
 NODE_COLUMNS = (
     "number, hash, rest, namespace, value, first_seen, last_seen, degree, demoted, erased, purged, person, holder,"
-    " carry, compacted, strands, shard, sequence"
+    " carry, compacted, strands, shard, sequence, change"
 )
-LINK_COLUMNS = "left_no, right_no, kind, first_time, first_id, last_time, last_id, received, status, rule, conflict"
+LINK_COLUMNS = (
+    "left_no, right_no, kind, first_time, first_id, last_time, last_id, received, status, rule, conflict, change"
+)
 STRAND_COLUMNS = "login, device, shard, sequence"
 NODE_FIELDS, LINK_FIELDS, STRAND_FIELDS = (
     tuple(columns.split(", ")) for columns in (NODE_COLUMNS, LINK_COLUMNS, STRAND_COLUMNS)
@@ -73,6 +75,20 @@ SCHEMA = Schema(
                 "CREATE TABLE identity_strands (login INTEGER NOT NULL, device INTEGER NOT NULL,"
                 " shard INTEGER NOT NULL, sequence INTEGER NOT NULL, PRIMARY KEY (login, device)) WITHOUT ROWID",
                 *INDEXES.values(),
+            ),
+        ),
+        Migration(
+            "what changed last in which unit of work, for the tables",
+            (
+                "ALTER TABLE identity_identifiers ADD COLUMN change INTEGER NOT NULL DEFAULT 0",
+                "ALTER TABLE identity_links ADD COLUMN change INTEGER NOT NULL DEFAULT 0",
+                # links that an erasure took; those that came back since are among the links again
+                "CREATE TABLE identity_gone (left_no INTEGER NOT NULL, right_no INTEGER NOT NULL,"
+                " kind INTEGER NOT NULL, change INTEGER NOT NULL, PRIMARY KEY (left_no, right_no, kind)) WITHOUT ROWID",
+                "CREATE INDEX identity_identifiers_by_change ON identity_identifiers (change, number)",
+                "CREATE INDEX identity_links_by_change ON identity_links (change, left_no, right_no, kind)"
+                " WHERE right_no <> 0",
+                "CREATE INDEX identity_gone_by_change ON identity_gone (change, left_no, right_no, kind)",
             ),
         ),
     ),

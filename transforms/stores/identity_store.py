@@ -12,20 +12,22 @@ from dataclasses import replace
 
 from contracts.errors import OutputError
 from contracts.event import Identifier
-from contracts.exchange import LINK_KINDS, MAX_TIME, MIN_TIME, SEEN, Assignment, Link
+from contracts.exchange import MAX_TIME, MIN_TIME, SEEN, Assignment, Link
 from transforms.identity.evidence import LinkBook
 from transforms.identity.graph import Links
 from transforms.identity.neighbourhood import Neighbourhood, neighbourhood
-from transforms.identity.resolve import ACCEPTED, EdgeRow, Resolution, resolve_collected
+from transforms.identity.resolve import EdgeRow, Resolution, resolve_collected
 from transforms.identity.rules import IdentityRules, StrandKey
 from transforms.stores.database import Database, Row, Transaction
-from transforms.stores.identity import NOTHING, Linked
+from transforms.stores.identity import NOTHING, ChangedRows, Linked, Mark
 from transforms.stores.identity_compact import compact, purge
 from transforms.stores.identity_graph import StoredGraph
-from transforms.stores.identity_load import load, of_columns, resolve_all
+from transforms.stores.identity_ledger import LEDGER, edge_row, rows_since
+from transforms.stores.identity_load import load, of_columns
+from transforms.stores.identity_reresolve import resolve_all
 from transforms.stores.identity_reshard import reshard
-from transforms.stores.identity_rows import Edge, link_of_row
-from transforms.stores.identity_schema import KIND_CODES, LINK_COLUMNS, RULES, SHARDS, hash_of, id_of, to_text
+from transforms.stores.identity_rows import Edge
+from transforms.stores.identity_schema import KIND_CODES, RULES, SHARDS, hash_of, id_of, to_text
 from transforms.stores.identity_write import apply, write
 
 _ERASE = "erase"
@@ -39,12 +41,6 @@ _STRANDS = (
     "SELECT s.sequence, d.namespace, d.value, u.erased, u.namespace, u.value, p.hash, p.rest FROM identity_strands s"
     " JOIN identity_identifiers d ON d.number = s.device JOIN identity_identifiers u ON u.number = s.login"
     " JOIN identity_identifiers p ON p.number = u.person"
-)
-_LINK_FIELDS = ", ".join(f"l.{name}" for name in LINK_COLUMNS.split(", "))
-_LEDGER = (
-    f"SELECT {_LINK_FIELDS}, a.namespace, a.value, b.namespace, b.value, c.namespace, c.value FROM identity_links l"
-    " JOIN identity_identifiers a ON a.number = l.left_no JOIN identity_identifiers b ON b.number = l.right_no"
-    " LEFT JOIN identity_identifiers c ON c.number = l.conflict WHERE l.status <> '' AND "
 )
 
 
@@ -238,12 +234,15 @@ class StoredIdentity:
             (version,) = tx.one("SELECT word FROM identity_meta WHERE name = ?", (RULES,)) or ("",)
             rows: dict[tuple[int, ...], Row] = {}
             for ends in ("l.left_no IN ??", "l.right_no <> 0 AND l.right_no IN ??"):
-                sql = f"{_LEDGER}{ends} ORDER BY l.first_time, l.first_id LIMIT ?"
+                sql = f"{LEDGER} AND {ends} ORDER BY l.first_time, l.first_id LIMIT ?"
                 rows.update((row[:3], row) for row in tx.all(sql, (numbers, limit)))
-            found = [_edge_row(row, version) for row in rows.values()]
+            found = [edge_row(row, version) for row in rows.values()]
             return sorted(found, key=lambda e: (e.first_time, e.first_event_id, e.left, e.right, e.kind))[:limit]
 
         return self._database.read(work)
+
+    def rows_since(self, mark: Mark | None, limit: int = 10_000) -> ChangedRows:
+        return self._database.read(lambda tx: rows_since(tx, self._rules, mark, limit))
 
     def neighbourhood_of(self, identifier: Identifier) -> Neighbourhood:
         def work(tx: Transaction) -> Neighbourhood:
@@ -290,30 +289,3 @@ def _of_login(row: Row) -> Assignment:
     sequence, namespace, value, erased, login_namespace, login, hashed, rest = row
     device, user = Identifier(namespace, to_text(value)), Identifier(login_namespace, to_text(login))
     return Assignment(device, user, sequence, ((MIN_TIME, id_of(hashed, rest)),), erased)
-
-
-def _edge_row(row: Row, version: str) -> EdgeRow:
-    status, rule = row[8:10]
-    ends = [
-        None if value is None else Identifier(name, to_text(value))
-        for name, value in zip(row[11::2], row[12::2], strict=True)
-    ]
-    left, right, conflict = ends
-    assert left is not None
-    assert right is not None
-    link = link_of_row(row[:11], left, right)
-    return EdgeRow(
-        left,
-        right,
-        LINK_KINDS[row[2]],
-        status == ACCEPTED,
-        status,
-        rule,
-        conflict,
-        link.first_time,
-        link.first_event_id,
-        link.last_time,
-        link.last_event_id,
-        link.received_time,
-        version,
-    )

@@ -16,12 +16,24 @@ from transforms.identity.rules import IdentityRules
 from transforms.stores.database import Transaction
 from transforms.stores.identity_graph import StoredGraph
 from transforms.stores.identity_rows import Edge, Node
-from transforms.stores.identity_schema import LINK_FIELDS, NOBODY, NODE_FIELDS, NUMBERS, STAYS_CARRIED, STRAND_FIELDS
+from transforms.stores.identity_schema import (
+    CHANGES,
+    LINK_FIELDS,
+    NOBODY,
+    NODE_FIELDS,
+    NUMBERS,
+    STAYS_CARRIED,
+    STRAND_FIELDS,
+)
 
 UPDATE_NODE = f"UPDATE identity_identifiers SET {', '.join(f'{name} = ?' for name in NODE_FIELDS[3:])} WHERE number = ?"
 _UPDATE_LINK = (
     f"UPDATE identity_links SET {', '.join(f'{name} = ?' for name in LINK_FIELDS[3:])}"
     " WHERE left_no = ? AND right_no = ? AND kind = ?"
+)
+_GONE = (
+    "INSERT INTO identity_gone (left_no, right_no, kind, change) VALUES (?, ?, ?, ?)"
+    " ON CONFLICT (left_no, right_no, kind) DO UPDATE SET change = excluded.change"
 )
 _DELETE_LINK = "DELETE FROM identity_links WHERE left_no = ? AND right_no = ? AND kind = ?"
 _RAISE = (
@@ -71,6 +83,10 @@ def write(graph: StoredGraph, tx: Transaction, rules: IdentityRules) -> int:
         device.strands += 1
         device.dirty = True
     nodes = [node for node in graph.nodes.values() if node.dirty or node.changed]
+    edges = [edge for edge in graph.edges.values() if edge.dirty]
+    if not nodes and not edges and not graph.removed:
+        return 0
+    change = next_change(tx)
     changed = [node for node in nodes if node.changed]
     logins = [node.number for node in changed if not node.new and rules.is_known(node.identifier.namespace)]
     moved = strands_of(tx, logins)
@@ -81,8 +97,9 @@ def write(graph: StoredGraph, tx: Transaction, rules: IdentityRules) -> int:
     sequences.take()
     for node in changed:
         node.sequence = sequences.next(node.shard)
-    tx.load("identity_identifiers", NODE_FIELDS, sorted(node.row() for node in nodes if node.new))
-    tx.execute_many(UPDATE_NODE, [(*row[3:], row[0]) for row in sorted(node.row() for node in nodes if not node.new)])
+    tx.load("identity_identifiers", NODE_FIELDS, sorted(node.row(change) for node in nodes if node.new))
+    stored = sorted(node.row(change) for node in nodes if not node.new)
+    tx.execute_many(UPDATE_NODE, [(*row[3:], row[0]) for row in stored])
     new = sorted((login.number, device.number, device) for login, device in strands)
     tx.load(
         "identity_strands",
@@ -90,7 +107,7 @@ def write(graph: StoredGraph, tx: Transaction, rules: IdentityRules) -> int:
         [(login, number, device.shard, sequences.next(device.shard)) for login, number, device in new],
     )
     move_strands(tx, moved, sequences)
-    write_links(graph, tx)
+    _write_links(graph, tx, edges, change)
     _write_stale(graph, tx)
     if graph.last_number is not None:
         write_last_number(tx, graph.last_number)
@@ -114,13 +131,29 @@ def write_last_number(tx: Transaction, number: int) -> None:
     )
 
 
-def write_links(graph: StoredGraph, tx: Transaction) -> None:
+def next_change(tx: Transaction) -> int:
+    """The number of this unit of work, under which the rows that it writes are found by ``rows_since``."""
+    tx.execute(
+        "INSERT INTO identity_meta (name, word, number) VALUES (?, ?, ?)"
+        " ON CONFLICT (name) DO UPDATE SET number = identity_meta.number + 1",
+        (CHANGES, "", 1),
+    )
+    return last_change(tx)
+
+
+def last_change(tx: Transaction) -> int:
+    """The number of the last unit of work that wrote something."""
+    (number,) = tx.one("SELECT number FROM identity_meta WHERE name = ?", (CHANGES,)) or (0,)
+    return int(number)
+
+
+def _write_links(graph: StoredGraph, tx: Transaction, edges: Collection[Edge], change: int) -> None:
     """Write changed links, and delete those that went."""
-    edges = [edge for edge in graph.edges.values() if edge.dirty]
     tx.execute_many(_DELETE_LINK, sorted(edge.place for edge in graph.removed.values()))
-    tx.load("identity_links", LINK_FIELDS, sorted(edge.row() for edge in edges if _is_new(graph, edge)))
-    rows = sorted(edge.row() for edge in edges if not _is_new(graph, edge))
+    tx.load("identity_links", LINK_FIELDS, sorted(edge.row(change) for edge in edges if _is_new(graph, edge)))
+    rows = sorted(edge.row(change) for edge in edges if not _is_new(graph, edge))
     tx.execute_many(_UPDATE_LINK, [(*row[3:], *row[:3]) for row in rows])
+    tx.execute_many(_GONE, sorted((*edge.place, change) for edge in graph.erased_edges))
 
 
 def _is_new(graph: StoredGraph, edge: Edge) -> bool:
