@@ -11,12 +11,13 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from contracts.errors import LockedError, OutputError
+from transforms.tables.part_names import bounded_revision, parts_in
 
 TOMBSTONES = "tombstones.json"
 """End of the names of files that say what was erased; they lie beside the stores."""
@@ -66,6 +67,10 @@ class OutputFolder:
     @property
     def database(self) -> Path:
         return self.root / "wayline.duckdb"
+
+    @property
+    def horizon(self) -> Path:
+        return self.root / "horizon.parquet"
 
     @property
     def journal(self) -> Path:
@@ -181,11 +186,34 @@ def recover(folder: OutputFolder) -> bool:
     return True
 
 
-def next_revision(folder: OutputFolder) -> int:
-    """The revision of the coming commit: one more than the highest in any part's name."""
-    names: Sequence[str] = [path.name for path in folder.tables.glob("*/r*.parquet")]
-    names = [*names, *(path.name for path in folder.log.glob("r*.parquet"))]
-    return 1 + max((int(name[1:].split("-", 1)[0]) for name in names), default=0)
+def next_revision(folder: OutputFolder, now: int = 0) -> int:
+    """The revision of the coming commit: more than that of any row in OUT.
+
+    After bounded runs alone it is one more than the greatest in the name of a part. Rows of a stream carry the clock of
+    their actors: after a stream it is also no less than ``now`` (UTC microseconds), since what the stream told other
+    stores may be newer than what it could still write.
+    """
+    parts = [path for table in folder.tables.glob("*/") for path in parts_in(table)]
+    named = [bounded_revision(path.name) for path in (*parts, *parts_in(folder.log))]
+    greatest = max((revision for revision in named if revision is not None), default=0)
+    others = [path for path in parts if bounded_revision(path.name) is None]
+    if not others:
+        return greatest + 1
+    return max(greatest + 1, now, *(1 + _greatest_revision(path) for path in others))
+
+
+def _greatest_revision(part: Path) -> int:
+    """The greatest revision of a part, from what its end says of the column."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        metadata = pq.read_metadata(part)
+    except (OSError, pa.ArrowException) as error:
+        raise OutputError(f"{part} cannot be read: {error}", hint="restore it from a backup") from error
+    place = metadata.schema.names.index("revision")
+    found = [metadata.row_group(n).column(place).statistics for n in range(metadata.num_row_groups)]
+    return max((s.max for s in found if s is not None and s.has_min_max), default=0)
 
 
 def _to_disk(path: Path) -> None:
