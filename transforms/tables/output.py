@@ -69,6 +69,14 @@ class OutputFolder:
         return self.root / "wayline.duckdb"
 
     @property
+    def log_erased(self) -> Path:
+        return self.root / "log" / "erased"
+
+    @property
+    def streams(self) -> Path:
+        return self.root / "streams"
+
+    @property
     def horizon(self) -> Path:
         return self.root / "horizon.parquet"
 
@@ -131,7 +139,7 @@ def writing(root: Path) -> Iterator[OutputFolder]:
             ) from error
         try:
             if not folder.format_file.exists():
-                _write_durably(folder.format_file, json.dumps({"format": FORMAT}))
+                write_durably(folder.format_file, json.dumps({"format": FORMAT}))
             check_readable(root)
             recover(folder)
             shutil.rmtree(folder.staging, ignore_errors=True)
@@ -155,8 +163,8 @@ class Moves:
 def publish(folder: OutputFolder, moves: Moves) -> None:
     """Make a commit visible: everything to the disk, journal, move, forget the journal."""
     for source, _ in moves.rename:
-        _to_disk(folder.root / source)
-    _write_durably(folder.journal, json.dumps({"rename": moves.rename, "remove": moves.remove}))
+        to_disk(folder.root / source)
+    write_durably(folder.journal, json.dumps({"rename": moves.rename, "remove": moves.remove}))
     recover(folder)
 
 
@@ -181,7 +189,7 @@ def recover(folder: OutputFolder) -> bool:
         elif not place.exists():
             raise OutputError(f"an interrupted commit cannot be finished: {source} is missing from {folder.root}")
     for place in {(folder.root / target).parent for _, target in plan["rename"]}:
-        _to_disk(place)
+        to_disk(place)
     folder.journal.unlink()
     return True
 
@@ -216,7 +224,7 @@ def _greatest_revision(part: Path) -> int:
     return max((s.max for s in found if s is not None and s.has_min_max), default=0)
 
 
-def _to_disk(path: Path) -> None:
+def to_disk(path: Path) -> None:
     """Wait until a file, or the names in a folder, would survive a loss of power."""
     if not path.exists():
         return
@@ -227,11 +235,11 @@ def _to_disk(path: Path) -> None:
         os.close(descriptor)
 
 
-def _write_durably(path: Path, text: str) -> None:
+def write_durably(path: Path, text: str) -> None:
     temporary = path.with_name(path.name + ".tmp")
     with temporary.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
-    _to_disk(path.parent)
+    to_disk(path.parent)
