@@ -27,6 +27,7 @@ from transforms.stores.database import STORE_FILE, StoreAddress
 from transforms.stores.effects import SendCap, open_effects
 from transforms.stores.identity import open_identity
 from transforms.tables.output import TOMBSTONES, OutputFolder, next_revision
+from transforms.tables.part_names import parts_in
 from transforms.validate import YEAR_2100, ValidationRules
 
 Mode = Literal["live", "dry-run"]
@@ -77,8 +78,8 @@ def make_plan(options: RunOptions, definitions: Definitions, folder: OutputFolde
     finally:
         known.close()
     features, scores = feature_tables(feature_columns(), ontology.stage_names)
-    revision = next_revision(folder)
-    log = sorted(str(path) for path in folder.log.glob("r*.parquet"))
+    revision = next_revision(folder, options.now or 0)
+    log = [str(path) for path in parts_in(folder.log)]
     if options.as_of is not None:
         _refuse_to_forget(log, options.as_of)
     return RunPlan(

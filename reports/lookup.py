@@ -16,9 +16,10 @@ from typing import Any
 import duckdb
 
 from contracts.errors import OutputError
-from contracts.tables import JSON, Table
-from transforms.tables.commit import name_sql, newest_rows, quote
+from contracts.tables import HIDDEN, JSON, Table
+from transforms.tables.finality import final_sql
 from transforms.tables.output import check_readable
+from transforms.tables.sql import name_sql, newest_rows, quote
 
 Row = dict[str, Any]
 
@@ -70,7 +71,8 @@ class JourneyTables:
         # A key counts when any revision of it fits; its newest one then decides.
         touched = f"(SELECT DISTINCT {keys} FROM {source} WHERE {where})"
         try:
-            columns = ", ".join(map(name_sql, self._columns(table, source)))
+            final = f"{final_sql(self._folder, table)} AS is_final"
+            columns = ", ".join(final if n == "is_final" else name_sql(n) for n in self._columns(table, source))
             sql = (
                 f"SELECT {columns} FROM ({newest_rows(table, f'(FROM {source} SEMI JOIN {touched} USING ({keys}))')}) "
                 f"WHERE NOT is_deleted AND ({where})"
@@ -138,7 +140,7 @@ class JourneyTables:
         known = self._present.get(table.name)
         if known is None:
             cursor = self._connection.execute(f"SELECT * FROM {source} LIMIT 0")
-            present = [column[0] for column in cursor.description if column[0] != "is_deleted"]
+            present = [column[0] for column in cursor.description if column[0] not in HIDDEN]
             declared = [name for name in table.column_names if name in present]
             known = [*declared, *(name for name in present if name not in declared)]
             self._present[table.name] = known

@@ -16,13 +16,17 @@ from typing import Any
 import duckdb
 
 from contracts.errors import LockedError
-from contracts.tables import META, Table
-from transforms.tables.commit import name_sql, newest_rows, quote
+from contracts.tables import HIDDEN, META, Table
+from transforms.tables.finality import final_sql, write_horizon
 from transforms.tables.output import OutputFolder
+from transforms.tables.sql import name_sql, newest_rows, quote
 
 
 def create_views(folder: OutputFolder, tables: Sequence[Table]) -> None:
     """Write ``wayline.duckdb`` anew. Raises LockedError when the folder refuses the file."""
+    if not folder.horizon.exists():
+        # a stream may put its own there while the views are open
+        write_horizon(folder.horizon, None)
     temporary = folder.root / f"wayline.{os.getpid()}.tmp"
     temporary.unlink(missing_ok=True)
     connection = duckdb.connect(str(temporary))
@@ -44,8 +48,8 @@ def view_sql(folder: OutputFolder, table: Table) -> str:
     """The view: newest revision by key, tombstones hidden, columns in the order of the contract."""
     parts = folder.tables.resolve() / table.name / "*.parquet"
     source = f"read_parquet({quote(str(parts))}, union_by_name = true)"
-    names = [*table.column_names, *(column.name for column in META if column.name != "is_deleted")]
-    columns = ", ".join(map(name_sql, names))
+    names = [*table.column_names, *(column.name for column in META if column.name not in HIDDEN)]
+    columns = ", ".join(f"{final_sql(folder, table)} AS is_final" if n == "is_final" else name_sql(n) for n in names)
     return f"SELECT {columns} FROM ({newest_rows(table, source)}) WHERE NOT is_deleted"
 
 
