@@ -1,0 +1,125 @@
+"""From what the user asked of ``wayline stream`` to a ``StreamPlan``: every file read, every check passed, before the
+graph is built. What a bounded run needs as well is in ``run``, made by ``pipelines.plan``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from contracts.errors import UsageError
+from contracts.tables import Table
+from pipelines.definitions import Definitions
+from pipelines.graph import RunPlan
+from pipelines.plan import Mode, RunOptions, make_plan
+from transforms.tables.output import OutputFolder
+
+DEFAULT_SHARDS = 16
+"""Actors a keyed stage: enough for two cores. A cluster takes a thousand and more; changing it starts state anew."""
+
+FILES, PUBSUB = "files", "pubsub"
+FLINK, DIRECT, DATAFLOW = "flink", "DirectRunner", "DataflowRunner"
+
+
+@dataclass(frozen=True)
+class FilesSource:
+    """A folder of event Avro, read once in received-time order, or followed. ``rate``: events a second, None as fast
+    as it goes."""
+
+    inputs: tuple[str, ...]
+    follow: bool = False
+    rate: float | None = None
+
+
+@dataclass(frozen=True)
+class PubSubSource:
+    """A subscription, ``projects/P/subscriptions/S``."""
+
+    subscription: str
+
+
+@dataclass(frozen=True)
+class StreamOptions:
+    """What ``wayline stream`` was asked, as typed values.
+
+    ``shards``: actors a keyed stage. ``by_person``: the journey stage has one a person instead. ``pane``: seconds
+    between two parts of a table. ``beam`` holds further Beam options as given. ``resume``: go on from a checkpoint.
+    """
+
+    source: FilesSource | PubSubSource
+    out: Path
+    runner: str = FLINK
+    actions: Mode = "dry-run"
+    config: Path | None = None
+    registry: Path | None = None
+    pseudonym_key: Path | None = None
+    dead_letter_key: Path | None = None
+    session_by: str | None = None
+    shards: int = DEFAULT_SHARDS
+    by_person: bool = False
+    pane: float = 2.0
+    resume: bool = False
+    beam: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class StreamPlan:
+    """Everything the streaming graph needs, checked. ``number`` counts the streams on OUT.
+
+    ``retried``: the engine tries bundles again and numbers panes, so parts are named by pane.
+    """
+
+    run: RunPlan
+    source: FilesSource | PubSubSource
+    out: str
+    number: int
+    tables: tuple[Table, ...]
+    by_person: bool
+    pane: float
+    runner: str
+    retried: bool
+
+    @property
+    def run_id(self) -> str:
+        """Names the stream in the ledger."""
+        return f"stream-{self.number:06d}"
+
+
+def make_stream_plan(
+    options: StreamOptions, definitions: Definitions, folder: OutputFolder, number: int, now: int
+) -> StreamPlan:
+    """The plan of a stream into a folder that is held for writing.
+
+    Args:
+        number: of this stream on OUT (``transforms.tables.stream_folder``).
+        now: UTC microseconds.
+
+    Raises:
+        ConfigurationError, InputError, ModelError, LockedError, OutputError: whatever would stop it later.
+    """
+    if options.shards < 1 or options.shards & (options.shards - 1):
+        raise UsageError(f"--state-shards {options.shards} is no power of two", hint="try 16; 0 only keys by person")
+    config = replace(definitions.config, strand_shards=options.shards, journey_shards=options.shards)
+    bounded = RunOptions(
+        (),
+        options.out,
+        actions=options.actions,
+        config=options.config,
+        registry=options.registry,
+        pseudonym_key=options.pseudonym_key,
+        dead_letter_key=options.dead_letter_key,
+        session_by=options.session_by,
+        now=now,
+    )
+    run = make_plan(bounded, replace(definitions, config=config), folder, [])
+    return StreamPlan(
+        run=run,
+        source=options.source,
+        out=str(folder.root.resolve()),
+        number=number,
+        tables=definitions.tables,
+        by_person=options.by_person,
+        pane=options.pane,
+        runner=options.runner,
+        retried=options.runner != DIRECT,
+    )
