@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
 
+import apache_beam as beam
 import msgspec
 from apache_beam.coders import Coder
 from apache_beam.io.unbounded_source import CheckpointMark, UnboundedReader, UnboundedSource
@@ -281,3 +282,28 @@ class _NumbersReader(UnboundedReader):  # type: ignore[misc]
 def expected_counts(count: int, keys: int) -> dict[bytes, int]:
     """What ``Numbers`` comes to."""
     return {b"k%d" % k: len(range(k, count, keys)) for k in range(min(keys, count))}
+
+
+class ToFile(beam.DoFn):  # type: ignore[misc]
+    """Appends a line ``label key number`` for each (key, number), so that another process can read it meanwhile."""
+
+    def __init__(self, path: Path, label: str) -> None:
+        super().__init__()
+        self._path = str(path)
+        self._label = label
+        self._lines: list[str] = []
+
+    def process(self, element: tuple[bytes, int]) -> None:
+        self._lines.append(f"{self._label} {element[0].hex()} {element[1]}\n")
+
+    def finish_bundle(self) -> None:
+        lines, self._lines = self._lines, []
+        with open(self._path, "a", encoding="ascii") as file:
+            file.write("".join(lines))
+
+
+def told(path: Path, label: str) -> list[tuple[bytes, int]]:
+    """The (key, number) that ``ToFile`` wrote under a label, in order."""
+    lines = path.read_text(encoding="ascii").splitlines() if path.exists() else []
+    found = (line.split(" ") for line in lines)
+    return [(bytes.fromhex(key), int(number)) for name, key, number in found if name == label]

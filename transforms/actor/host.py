@@ -12,9 +12,9 @@ State, a shard: ``head``, one byte of version and a random token, written with e
 records there are, how large, and when one is dropped is for the core to bound. Expiry: a record goes when the core
 drops it.
 
-Timers, a shard: ``event``, at the earliest instant that the core named, else at the end of the window, where the shard
-is drained; ``poll``, in processing time, when the core asked to look at a store. Outputs of a batch have its timestamp,
-those of a timer the time it was set for; elements say themselves when they happened.
+Timers, a shard: ``event``, at the earliest instant that the core named, else shortly before the end of the window,
+where the shard is drained; ``poll``, in processing time, when the core asked to look at a store. Outputs of a batch
+have its timestamp, those of a timer the time it was set for; elements say themselves when they happened.
 
 It does not retry, deduplicate or order elements: a core gets each at least once per committed bundle's attempt, and
 state and outputs of an attempt that failed are the engine's to discard.
@@ -56,7 +56,19 @@ METRICS = "wayline.actor"
 
 Clock = Callable[[], int]
 _TOKEN_BYTES = 16
-END = int(GlobalWindow().max_timestamp().micros)
+_LAST = int(GlobalWindow().max_timestamp().micros) // 1_000_000 * 1_000_000
+_ROOM = 60
+"""Seconds of event time before the end of the global window in which actors drain, one after the other.
+
+A window closes, and an engine ends a job, when its watermark reaches the end; what is put out there comes too late.
+"""
+
+
+def drained_at(depth: int) -> int:
+    """Event time, microseconds, at which an actor drains that ``depth`` others stand before."""
+    if not 0 <= depth < _ROOM:
+        raise ValueError(f"an actor has 0 to {_ROOM - 1} others before it, not {depth}")
+    return _LAST - (_ROOM - depth) * 1_000_000
 
 
 _EVENT = TimerSpec("event", TimeDomain.WATERMARK)
@@ -200,17 +212,25 @@ class ShardActor(beam.PTransform):  # type: ignore[misc]
         factory: makes the cores, one a shard; pickled with the graph.
         outputs: tag to element type, of what the cores put out.
         clock: processing time in microseconds; a function that a worker can import.
+        depth: how many actors its elements pass before it: it drains after them, and hears what they put out last.
         options: further fields of ``HostSettings``.
     """
 
     def __init__(
-        self, stage: str, factory: CoreFactory, outputs: Mapping[str, Any], clock: Clock, **options: Any
+        self,
+        stage: str,
+        factory: CoreFactory,
+        outputs: Mapping[str, Any],
+        clock: Clock,
+        *,
+        depth: int = 0,
+        **options: Any,
     ) -> None:
         super().__init__()
         if REJECTED in outputs:
             raise ValueError(f"{REJECTED!r} is the host's own tag; stage {stage} cannot put out under it")
         self._outputs = dict(outputs)
-        settings = HostSettings(secrets.token_hex(8), stage, tuple(outputs), END, **options)
+        settings = HostSettings(secrets.token_hex(8), stage, tuple(outputs), drained_at(depth), **options)
         self._fn = _ActorFn(settings, factory, clock)
 
     def expand(self, batches: beam.PCollection) -> dict[str, beam.PCollection]:

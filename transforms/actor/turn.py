@@ -10,8 +10,8 @@ order, as (tag, element). In a turn:
 An exception on the way leaves the state of the bundle to the engine, which throws it away, and the records taken and
 not kept, so that they are rebuilt.
 
-Timers. The event-time timer stands at the earliest instant that the core named, rounded up to ``grid``, else at the end
-of the global window, where the shard is drained: portable Flink drops processing-time timers when the input ends. The
+Timers. The event-time timer stands at the earliest instant that the core named, rounded up to ``grid``, else at
+``end``, where the shard is drained: portable Flink drops processing-time timers when the input ends. The
 processing-time timer is set when none is known to be pending or the core is due earlier; it is not put off, so it may
 come early: a timer looks at what is due when it comes.
 
@@ -71,7 +71,7 @@ class HostSettings:
         job: names the run that the graph was built for; records of another are not seen.
         stage: names the stage, in counters and rejected elements.
         tags: the tags that the core may put out.
-        end: event time at which shards are drained: the end of the global window.
+        end: event time at which shards are drained: shortly before the end of the global window.
         grid: event-time timers are rounded up to a multiple of this, so that close instants are one timer.
         retry_after: how long an ``advance`` or ``poll`` that failed waits.
         delays: seconds to wait between tries when a store fails; after the last the bundle fails.
