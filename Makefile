@@ -11,8 +11,9 @@ DEMO_OUT ?= demo-out
 DEMO_CUSTOMERS ?= 150
 BENCH_EVENTS ?= 100000,1000000
 ACCURACY_CUSTOMERS ?= 100000
+PUBSUB_SERVER := $(BIN)/wayline-pubsub-server
 
-.PHONY: help demo services test lint types unit schemas bench bench-pipeline bench-identity accuracy lock clean
+.PHONY: help demo pubsub-server services test lint types unit schemas bench bench-pipeline bench-identity accuracy lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -36,7 +37,18 @@ $(VENV)/.dev: $(VENV)/.runtime locks/dev.txt
 demo: $(VENV)/.runtime ## Install, then run the main job on a simulated world and show what came out
 	$(BIN)/wayline demo --out $(DEMO_OUT) --customers $(DEMO_CUSTOMERS)
 
-services: ## What some tests run against: a PostgreSQL server's programs, installed where they are missing
+pubsub-server: $(PUBSUB_SERVER) ## Google's own in-memory Pub/Sub server, for trials and tests: built by Go into .venv
+
+$(PUBSUB_SERVER): infra/pubsub-server/main.go infra/pubsub-server/go.mod infra/pubsub-server/go.sum | $(BIN)/python
+	@command -v go >/dev/null || { \
+	  echo "make pubsub-server needs Go 1.24 or newer (Debian and Ubuntu: apt-get install golang-go; macOS: brew install go)"; \
+	  exit 3; }
+	@echo "building the Pub/Sub server (a minute the first time)"
+	@go build -C infra/pubsub-server -trimpath -mod=readonly -o "$(CURDIR)/$@" .
+
+services: ## What some tests run against: a PostgreSQL server's programs and a Pub/Sub server, got where they are missing
+	@if command -v go >/dev/null; then $(MAKE) --no-print-directory pubsub-server; \
+	else echo "no Go on this machine: tests that need a Pub/Sub server are skipped"; fi
 	@if ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null; then \
 	  echo "PostgreSQL is here; tests start a server of their own"; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
