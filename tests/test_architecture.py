@@ -48,6 +48,7 @@ PURE = (
     "features/journey_features.py",
     "features/state.py",
     "models/target.py",
+    "transforms/avro_json.py",
     "transforms/conditions.py",
     "transforms/decide/*.py",
     "transforms/identity/*.py",
@@ -58,6 +59,8 @@ PURE = (
     "transforms/journey/signals.py",
     "transforms/journey/stages.py",
     "transforms/journey/fold.py",
+    "transforms/payloads.py",
+    "transforms/schema_registry.py",
 )
 """Cores that know neither Beam nor a client of any service."""
 
