@@ -7,14 +7,15 @@ import signal
 import subprocess
 from pathlib import Path
 
-PROJECT = "trial"
+PROJECT = "wayline-trial"
 
 
 class PubSubServer:
     """A server on a free port of localhost. ``stop`` ends it by its process id; ``start`` begins anew, empty."""
 
-    def __init__(self, program: Path) -> None:
+    def __init__(self, program: Path, *options: str) -> None:
         self._program = program
+        self._options = options
         self._process: subprocess.Popen[str] | None = None
         self.endpoint = "localhost:0"
         self.start()
@@ -23,7 +24,10 @@ class PubSubServer:
         """Start it; on the port of before if there was one."""
         port = self.endpoint.rpartition(":")[2]
         self._process = subprocess.Popen(
-            [str(self._program), "--port", port], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True
+            [str(self._program), "--port", port, *self._options],
+            stdout=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            text=True,
         )
         assert self._process.stdout is not None
         address = self._process.stdout.readline().strip()
