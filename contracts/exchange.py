@@ -31,6 +31,20 @@ class Received:
     detail: str = ""
 
 
+@fast_init
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message of a topic as it came: what a dead letter keeps of one that is no event. Schema: ``message``.
+
+    ``publish_time`` is the server's, the same at each delivery. The id of the message is left out: it says nothing
+    that an event could use.
+    """
+
+    data: bytes
+    attributes: dict[str, str]
+    publish_time: int
+
+
 # --- rejected ----------------------------------------------------------------------------------------------------
 
 

@@ -32,6 +32,7 @@ REASONS: dict[str, str] = {
     "truncated": "The file ends inside a block; its events up to the cut are read, the payload is the cut block.",
     "corrupt_block": "A block of the file cannot be decoded; its events up to the fault are read.",
     "undecodable": "A message or record cannot be decoded into an event.",
+    "unknown_schema": "A message names a schema that is not known here; replay it once the schema is.",
     "missing_field": "A required field is empty.",
     "out_of_range": "A field is longer or larger than the limits allow, or no legal value.",
     "time_out_of_range": "The event time or received time lies before 2000 or after the greatest time accepted.",
