@@ -74,6 +74,22 @@ class ShardResult:
     erased: list[StrandEvent] = field(default_factory=list)
 
 
+@dataclass(slots=True)
+class Fates:
+    """What became of each event by name, for who keeps them. Of equal payloads the one that counts is named.
+
+    ``rejected`` come with their dead letters. ``copies`` are the other copies of an event, by ``id`` of that one.
+    ``assignments`` are those that divided the strands, carrying made into steps; None for a strand that stands for
+    itself.
+    """
+
+    accepted: list[StrandEvent] = field(default_factory=list)
+    rejected: list[tuple[StrandEvent, DeadLetter]] = field(default_factory=list)
+    erased: list[StrandEvent] = field(default_factory=list)
+    copies: dict[int, Sequence[StrandEvent]] = field(default_factory=dict)
+    assignments: dict[StrandName, Assignment | None] = field(default_factory=dict)
+
+
 def payload_hash(event: bytes) -> bytes:
     """Hash of what an event says, whenever it was received and in whatever order its maps and identifiers stand."""
     decoded = wire.unpack(Event, event)
@@ -87,6 +103,7 @@ def fold_shard(
     schema_id: str = "",
     version: int = 1,
     carries: Mapping[str, Carry] | None = None,
+    fates: Fates | None = None,
 ) -> ShardResult:
     """Fold one strand shard.
 
@@ -103,6 +120,7 @@ def fold_shard(
         schema_id: of the event schema, for dead letters.
         version: of the records; orders records of one assignment.
         carries: how devices of a namespace are carried (``IdentityRules.carries``).
+        fates: is told, if given, what became of each event.
     """
     assignments: dict[StrandName, Assignment] = {}
     events: defaultdict[Identifier, dict[str, StrandEvent]] = defaultdict(dict)
@@ -124,7 +142,7 @@ def fold_shard(
     how = carries or {}
     erasing = _Erasing(assignments, events, clashes, how)
     for (primary, event_id), copies in clashes.items():
-        winner = _settle(copies, erasing, box, schema_id, result)
+        winner = _settle(copies, erasing, box, schema_id, result, fates)
         if winner is None:
             del events[primary][event_id]
         else:
@@ -137,13 +155,16 @@ def fold_shard(
             strands.setdefault(event.login, []).append(event)
         for login, strand in strands.items():
             if erasing.concerns(primary, login):
-                strand = _without_erased(strand, erasing, result)
+                strand = _without_erased(strand, erasing, result, fates)
             strand.sort(key=_order)
             strands[login] = strand
         for login, strand in sorted(strands.items(), key=_by_login):
             held = assignments.get((primary, login))
             if held is not None and held.carry:
                 held = _carried(held, strands, assignments, how)
+            if fates is not None:
+                fates.accepted.extend(strand)
+                fates.assignments[primary, login] = held
             for event in strand:
                 if not event.stored:
                     result.log.append(event)
@@ -253,6 +274,7 @@ def _settle(
     box: Rejects,
     schema_id: str,
     result: ShardResult,
+    fates: Fates | None,
 ) -> StrandEvent | None:
     """Count the copies of one event and return the one that stays; None when all of them are erased."""
     counts = result.counts
@@ -269,14 +291,20 @@ def _settle(
         new = [copy for copy in same if not copy.stored]
         was_stored = len(new) < len(same)
         best = same[0]
+        if fates is not None and len(same) > 1:
+            fates.copies[id(best)] = same[1:]
         if erasing.is_erased(best):
             fate = ERASED
             result.erased.extend(copy for copy in same if copy.stored)
+            if fates is not None:
+                fates.erased.extend(same)
         elif winner is None:
             winner, fate = best, ACCEPTED
         else:
             fate = DEAD_LETTERED
             result.dead_letters.append(_conflict(best, winner, box, schema_id))
+            if fates is not None:
+                fates.rejected.append((best, result.dead_letters[-1]))
             if not best.stored:
                 # its links are evidence of identity in this run, so they must be in every later one
                 result.log.append(best)
@@ -300,12 +328,17 @@ def _conflict(loser: StrandEvent, winner: StrandEvent, box: Rejects, schema_id: 
     )
 
 
-def _without_erased(strand: list[StrandEvent], erasing: _Erasing, result: ShardResult) -> list[StrandEvent]:
+def _without_erased(
+    strand: list[StrandEvent], erasing: _Erasing, result: ShardResult, fates: Fates | None
+) -> list[StrandEvent]:
     kept: list[StrandEvent] = []
     for event in strand:
         if not erasing.is_erased(event):
             kept.append(event)
-        elif event.stored:
+            continue
+        if fates is not None:
+            fates.erased.append(event)
+        if event.stored:
             result.erased.append(event)
         else:
             result.counts[event.source, ERASED] += 1

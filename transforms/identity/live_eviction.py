@@ -1,0 +1,156 @@
+"""What a streaming strand shard has in the record store: records nobody touched, and the older part of long ones.
+
+A record lies under its key, an archive of it under the key, a point and a number. Both are bytes of ``live_records``.
+They are nobody's by name: an erasure reaches them through the shard, which knows whose their events are. Errors: those
+of the store; ``OutputError`` when an archive is not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from contracts.errors import OutputError
+from contracts.exchange import MAX_TIME
+from transforms.identity.live_records import (
+    HEAD_SIZE,
+    VERSION,
+    Archive,
+    Head,
+    HeldEvent,
+    Part,
+    Record,
+    ShardState,
+    Whole,
+    pack_archive,
+    pack_chunk,
+    pack_evicted,
+    pack_state,
+    record_of,
+    unpack_archive,
+    unpack_chunk,
+    unpack_evicted,
+    unpack_state,
+)
+from transforms.stores.records import RecordKey, RecordStore, StoredRecord
+
+STAGE = "strand"
+EVICTED_IDLE, EVICTED_BYTES = "strand_evicted_idle", "strand_evicted_bytes"
+ARCHIVED, READ_BACK = "strand_archived", "strand_read_back"
+SHARD_KEY = "shard"
+"""Where a handover leaves the state that a shard without a log begins with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evicted:
+    """A record that was read back."""
+
+    record: Record
+
+
+class Keeper:
+    """The part of the record store that one shard uses."""
+
+    def __init__(self, shard: int, records: RecordStore) -> None:
+        self._shard = shard
+        self._records = records
+
+    def sequence(self) -> int:
+        """The mailbox number that a shard without a log begins after."""
+        key = self._key(SHARD_KEY)
+        found = self._records.get([key]).get(key)
+        return 0 if found is None else unpack_state(found.body).sequence
+
+    def put_state(self, state: ShardState, version: int) -> None:
+        """Leave the state that a shard without a log begins with."""
+        self._records.put([self._stored(SHARD_KEY, version, 0, 0, pack_state(state))])
+
+    def read(self, keys: Sequence[str], gaps: Sequence[tuple[int, int]]) -> dict[str, Evicted]:
+        """Records by key; those that are not there are left out."""
+        if not keys:
+            return {}
+        found = self._records.get([self._key(key) for key in keys])
+        return {key.key: Evicted(_trusted(stored, gaps)) for key, stored in found.items()}
+
+    def put(self, records: Sequence[Record], version: int) -> None:
+        """Write records as they are."""
+        self._records.put(
+            [
+                self._stored(r.key, version, min(r.first, r.last[0]), r.last[0], pack_evicted(r.whole(version)))
+                for r in records
+            ]
+        )
+
+    def archived(self, record: Record, gaps: Sequence[tuple[int, int]] = ()) -> list[bytes]:
+        """The chunks of all archives of a record, without what came in ``gaps``."""
+        keys = [self._key(self.archive_key(record.key, a.number)) for a in record.head.archives]
+        found = self._records.get(keys)
+        if len(found) < len(keys):
+            raise OutputError(
+                f"the record store lacks {len(keys) - len(found)} archives of strand record {record.key}",
+                hint="restore the database of the stores together with the checkpoint",
+            )
+        chunks = [chunk for key in keys for chunk in unpack_archive(found[key].body)]
+        return _without_lost(chunks, gaps) if gaps else chunks
+
+    def shorten(self, record: Record, tail_bytes: int, version: int, forget: int) -> Record:
+        """The record without its oldest chunks, which are archived; ids of events before ``forget`` go with them."""
+        chunks = list(record.chunks)
+        out: list[bytes] = []
+        size = record.size
+        while size > tail_bytes and len(chunks) > 1:
+            out.append(chunks.pop(0))
+            size -= len(out[-1])
+        events = [event for chunk in out for part in unpack_chunk(chunk) for event in part.events]
+        first, last = min(e.event_time for e in events), max(e.event_time for e in events)
+        number = record.head.next_archive
+        self._records.put([self._stored(self.archive_key(record.key, number), version, first, last, pack_archive(out))])
+        old = record.head
+        head = Head(
+            old.primary, version, list(record.strands.values()),
+            [*old.archives, Archive(number, len(events), first, last)], number + 1, old.copied,
+        )  # fmt: skip
+        ids = dict(record.ids)
+        if len(ids) > 2 * max(record.ids_pruned, len(events)):
+            here = {e.event_id for chunk in chunks for part in unpack_chunk(chunk) for e in part.events}
+            ids = {event_id: at for event_id, at in ids.items() if at >= forget or event_id in here}
+        return Record(
+            record.key, head, dict(record.strands), chunks, ids, record.first, record.last, record.events - len(events),
+            HEAD_SIZE + sum(map(len, chunks)), record.hand, record.ids_missing, record.distrusted, len(ids),
+        )  # fmt: skip
+
+    def delete(self, keys: Sequence[str]) -> None:
+        self._records.delete([self._key(key) for key in keys])
+
+    @staticmethod
+    def archive_key(key: str, number: int) -> str:
+        return f"{key}.{number:06d}"
+
+    def _key(self, key: str) -> RecordKey:
+        return RecordKey(STAGE, self._shard, key)
+
+    def _stored(self, key: str, version: int, first: int, last: int, body: bytes) -> StoredRecord:
+        return StoredRecord(self._key(key), version, f"{STAGE}:{key}", first, min(last, MAX_TIME), VERSION, body)
+
+
+def _trusted(stored: StoredRecord, gaps: Sequence[tuple[int, int]]) -> Record:
+    """A record as this shard may know it: without what came in an attempt whose log was lost."""
+    whole = unpack_evicted(stored.body)
+    if not any(after < stored.version < before for after, before in gaps):
+        return record_of(whole)
+    record = record_of(Whole(whole.head, _without_lost(whole.chunks, gaps)))
+    record.distrusted = True
+    return record
+
+
+def _without_lost(chunks: Sequence[bytes], gaps: Sequence[tuple[int, int]]) -> list[bytes]:
+    left = []
+    for chunk in chunks:
+        parts = [Part(p.login, "", 0, [e for e in p.events if not _is_lost(e, gaps)]) for p in unpack_chunk(chunk)]
+        if kept := [part for part in parts if part.events]:
+            left.append(pack_chunk(kept))
+    return left
+
+
+def _is_lost(event: HeldEvent, gaps: Sequence[tuple[int, int]]) -> bool:
+    return any(after < event.added < before for after, before in gaps)

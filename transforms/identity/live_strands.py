@@ -1,0 +1,261 @@
+"""The strand fold of a stream, again: all events of one primary identifier, and what is new since it was last told.
+
+Pure. ``refold`` asks ``fold_shard`` about everything in a record and what came since, and tells the difference to what
+was told before; ``live_growth.grow`` spares it the trouble where events come in order. Neither changes a record: they
+build what ``Change.apply`` swaps in. Times: UTC microseconds of event time. Errors: none; conflicting payloads become
+dead letters.
+
+A stretch of a device that is carried and was erased is forgotten: what comes later of it is not known to be of it. A
+copy of what was erased is erased again, where a bounded run would count a duplicate. A dead letter is never taken back,
+and of a payload that was rejected there is one, of the copy that came first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from contracts.event import Identifier
+from contracts.exchange import (
+    MIN_TIME,
+    Assignment,
+    Purge,
+    ShardInput,
+    StrandEvent,
+)
+from transforms.identity.carry import hands
+from transforms.identity.live_change import Change
+from transforms.identity.live_records import (
+    BEFORE_ALL,
+    HEAD_SIZE,
+    UNKNOWN,
+    Growth,
+    Head,
+    Held,
+    HeldEvent,
+    Order,
+    Part,
+    Record,
+    Strand,
+    Unknown,
+    held_event,
+    key_of,
+    order_of,
+    pack_chunk,
+)
+from transforms.identity.live_telling import Divided, Logins, Teller, Versions, divide, own_steps
+from transforms.identity.rules import CARRY_FORWARD, Carry
+from transforms.identity.strands import ACCEPTED, DEAD_LETTERED, Fates, Rejects, fold_shard
+
+_FORWARD = Carry(CARRY_FORWARD, 0)
+_CHUNK_EVENTS = 500
+"""Events of a chunk that is written anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Folding:
+    """What ``refold`` needs beside the record: arguments as of ``fold_shard``."""
+
+    box: Rejects
+    schema_id: str
+    carries: Mapping[str, Carry]
+
+
+def refold(
+    record: Record | None,
+    primary: Identifier,
+    events: Sequence[StrandEvent],
+    assignments: Mapping[Logins, Assignment],
+    versions: Versions,
+    how: Folding,
+    archived: Sequence[bytes] = (),
+) -> Change:
+    """Fold all events of a primary identifier and tell what is new.
+
+    Args:
+        record: as it is; None when there is none.
+        primary: the identifier.
+        events: new ones, maybe none.
+        assignments: of strands that are new, or have another one than in the record.
+        versions: of the shard.
+        how: the rules.
+        archived: the chunks of all archives of the record.
+    """
+    old_strands: Mapping[Logins, Strand] = {} if record is None else record.strands
+    held = [] if record is None else list(record.held(archived))
+    by_id = {id(one.event): one for one in held}
+    known = {login: s.assignment for login, s in old_strands.items() if s.assignment is not None} | dict(assignments)
+    fates = Fates()
+    result = fold_shard(
+        [ShardInput((*(one.event for one in held), *events), tuple(known.values()))],
+        how.box, how.schema_id, carries=how.carries, fates=fates,
+    )  # fmt: skip
+    change = Change(key_of(primary))
+    change.counts = result.counts
+    for one in held:
+        if not one.event.stored:
+            change.counts[one.event.source, DEAD_LETTERED if one.lost else ACCEPTED] -= 1
+    change.log = [event for event in result.log if id(event) not in by_id]
+    change.erased = [event for event in fates.erased if id(event) in by_id]
+
+    added = versions.next()
+    kept = _kept(fates, by_id, added)
+    strands = _strands(primary, old_strands, known, fates)
+    _purges(result.purges, old_strands, strands, change)
+    before = _divided([one.event for one in held if not one.lost], old_strands)
+    after = _divided(fates.accepted, strands)
+    teller = Teller(primary, strands, versions, record is not None and record.distrusted)
+    change.messages = teller.tell(before, after, {event.event_id for event in change.erased})
+
+    change.dead_letters = [letter for event, letter in fates.rejected if not _is_told(event, fates, by_id, record)]
+    _rebuild(record, primary, held, kept, strands, versions, change)
+    hand: Identifier | Unknown | None = UNKNOWN
+    if _is_carried(strands):
+        ordered = sorted(fates.accepted, key=order_of)
+        hand = hands(ordered, how.carries.get(primary.namespace, _FORWARD))[-1].login
+    assert change.record is not None
+    change.record.hand = hand
+    return change
+
+
+def _is_told(event: StrandEvent, fates: Fates, by_id: Mapping[int, Held], record: Record | None) -> bool:
+    """Whether this payload is a dead letter already: one is enough, whichever of its copies was received first."""
+    if record is None or record.distrusted:
+        return False
+    copies = (by_id.get(id(copy)) for copy in (event, *fates.copies.get(id(event), ())))
+    return any(copy is not None and copy.lost for copy in copies)
+
+
+def _kept(fates: Fates, by_id: Mapping[int, Held], added: int) -> list[Held]:
+    """Every event to keep. One that takes the place of a copy is as old, and as counted, as that."""
+    kept: list[Held] = []
+    rejected = [event for event, _ in fates.rejected]
+    for events, lost in ((fates.accepted, False), (rejected, True)):
+        for event in events:
+            held = by_id.get(id(event))
+            copies = [by_id[id(copy)] for copy in fates.copies.get(id(event), ()) if id(copy) in by_id]
+            if held is not None:
+                copies.append(held)
+            stored = any(copy.event.stored for copy in copies)
+            if held is None and stored and not event.stored:
+                event = replace(event, stored=True)
+            since = min((copy.added for copy in copies), default=added)
+            kept.append(Held(event, since, lost, held is not None and held.is_archived))
+    return kept
+
+
+def _strands(
+    primary: Identifier, old: Mapping[Logins, Strand], known: Mapping[Logins, Assignment], fates: Fates
+) -> dict[Logins, Strand]:
+    """The strands that have events, or of which somebody was told, as they are now."""
+    strands: dict[Logins, Strand] = {}
+    last: dict[Logins, Order] = {}
+    for event in fates.accepted:
+        last[event.login] = max(last.get(event.login, BEFORE_ALL), order_of(event))
+    for login in {*old, *last}:
+        was = old.get(login)
+        divided = fates.assignments.get((primary, login), known.get(login))
+        steps = own_steps(primary, login) if divided is None or not divided.steps else divided.steps
+        told = {} if was is None else dict(was.told)
+        newest = max(last.get(login, BEFORE_ALL), BEFORE_ALL if was is None else was.last)
+        purged = None if was is None else was.purged
+        strands[login] = Strand(login, known.get(login), steps, told, newest, purged)
+    return strands
+
+
+def _purges(
+    purges: Sequence[Purge], old: Mapping[Logins, Strand], strands: Mapping[Logins, Strand], change: Change
+) -> None:
+    for purge in purges:
+        was = old.get(purge.login)
+        if was is None or was.purged is None or was.purged < purge.until:
+            change.purges.append(purge)
+        if (strand := strands.get(purge.login)) is not None:
+            strand.purged = purge.until
+
+
+def _divided(events: Sequence[StrandEvent], strands: Mapping[Logins, Strand]) -> dict[Logins, Divided]:
+    found: dict[Logins, list[StrandEvent]] = {}
+    for event in events:
+        found.setdefault(event.login, []).append(event)
+    return {login: divide(sorted(some, key=order_of), strands[login].steps) for login, some in found.items()}
+
+
+def _is_carried(strands: Mapping[Logins, Strand]) -> bool:
+    device = strands.get(None)
+    return device is not None and device.assignment is not None and device.assignment.carry
+
+
+def _rebuild(
+    record: Record | None,
+    primary: Identifier,
+    held: Sequence[Held],
+    kept: Sequence[Held],
+    strands: dict[Logins, Strand],
+    versions: Versions,
+    change: Change,
+) -> None:
+    """The new record: the old chunks and one more where they stay as they are, else all of them written anew."""
+    stay = {id(one.event): one.lost for one in held}
+    same = [one for one in kept if stay.get(id(one.event)) == one.lost]
+    more = [one for one in kept if id(one.event) not in stay]
+    old = Head(primary, 0, []) if record is None else record.head
+    archives, chunks = list(old.archives), [] if record is None else list(record.chunks)
+    is_same = len(same) == len(held) and (record is None or not record.distrusted)
+    if not is_same:
+        change.garbage = [archive.number for archive in archives]
+        archives, chunks, more = [], [], list(kept)
+    added = _chunks(more)
+    chunks += added
+    head = Head(
+        primary, versions.last, list(strands.values()), archives, old.next_archive, old.copied
+    )  # fmt: skip
+    if record is not None and is_same:
+        ids, missing = dict(record.ids), record.ids_missing and not any(one.is_archived for one in held)
+        in_chunks = record.events + len(more)
+        if record.ids_missing:
+            _note_ids(ids, held)
+    else:
+        ids, missing, in_chunks = {}, False, len(more)
+    _note_ids(ids, more)
+    times = [one.event.event_time for one in kept]
+    first = min(times, default=MIN_TIME if record is None else record.first)
+    last = max((strand.last for strand in strands.values()), default=BEFORE_ALL)
+    if record is not None and not kept:
+        last = max(last, record.last)
+    change.last = last
+    change.record = Record(
+        change.key, head, strands, chunks, ids, first, max(last, BEFORE_ALL), in_chunks,
+        HEAD_SIZE + sum(map(len, chunks)), ids_missing=missing,
+    )  # fmt: skip
+    if is_same and len(added) <= 1:
+        change.entry = Growth(added[0] if added else b"", head)
+
+
+def _note_ids(ids: dict[str, int], held: Sequence[Held]) -> None:
+    for one in held:
+        at = one.event.event_time
+        ids[one.event.event_id] = max(at, ids.get(one.event.event_id, at))
+
+
+def _chunks(held: Sequence[Held]) -> list[bytes]:
+    by_login: dict[Logins, list[HeldEvent]] = {}
+    made: list[bytes] = []
+    count = 0
+    for one in sorted(held, key=_held_order):
+        by_login.setdefault(one.event.login, []).append(held_event(one.event, one.added, one.lost))
+        count += 1
+        if count >= _CHUNK_EVENTS:
+            made.append(_chunk(by_login))
+            by_login, count = {}, 0
+    if by_login:
+        made.append(_chunk(by_login))
+    return made
+
+
+def _chunk(by_login: Mapping[Logins, list[HeldEvent]]) -> bytes:
+    return pack_chunk([Part(login, "", 0, events) for login, events in by_login.items()])
+
+
+def _held_order(held: Held) -> Order:
+    return order_of(held.event)
