@@ -146,7 +146,7 @@ class DecideWalk:
         self.book = PlanBook()
         self.ontology_version = ontology_version
         self.stepped = -(2**62)
-        self._at: Callable[[int], Trigger] = _nowhere
+        self._at: Callable[[int], Trigger] = nowhere
         self._made: list[Decision] = []
         self._last_decided: int | None = None
         self._known: set[str] = set()
@@ -157,17 +157,17 @@ class DecideWalk:
     def remember(self, history: History, counted: Collection[str]) -> None:
         """Take in the past, before anything else: what was decided, and what of it reached the person."""
         self._last_decided = history.last_decided
-        unsent = {action.decision_id for action in history.actions if action.status in _UNSENT}.difference(counted)
-        for decision in history.decisions:
-            self._known.add(decision.decision_id)
-            if decision.channel is not None and decision.decision_id not in unsent:
-                self._note(decision.at, decision.chosen, decision.channel)
+        self._known.update(decision.decision_id for decision in history.decisions)
+        self._count(history, counted)
 
-    def learn(self, history: History) -> None:
+    def learn(self, history: History, counted: Collection[str]) -> None:
         """Look again at what became of the decisions, the walk's own among them: what was not sent uses up nothing."""
-        unsent = {action.decision_id for action in history.actions if action.status in _UNSENT}
         self._contacts.clear()
         self._last.clear()
+        self._count(history, counted)
+
+    def _count(self, history: History, counted: Collection[str]) -> None:
+        unsent = {action.decision_id for action in history.actions if action.status in _UNSENT}.difference(counted)
         for decision in history.decisions:
             if decision.channel is not None and decision.decision_id not in unsent:
                 self._note(decision.at, decision.chosen, decision.channel)
@@ -343,5 +343,6 @@ class DecideWalk:
         return past
 
 
-def _nowhere(at: int) -> Trigger:
+def nowhere(at: int) -> Trigger:
+    """The journey before it began. Raises LookupError."""
     raise LookupError(f"the walk has not begun, so nothing is known of {at}")

@@ -298,8 +298,7 @@ class StageWalk:
         """Undo the last point and whatever was made of it. The point before must be given again its name."""
         self.present, self.since, self.said, self.opinion, self.at, self._point, moves = self._before
         del self.moves[moves:]
-        self.stages.pop()
-        self.speakers.pop()
+        del self.stages[-1:], self.speakers[-1:]
 
     def next_instant(self, horizon: int) -> int | None:
         """An instant not after the next one at which time alone may change the answer; None when there is none.
