@@ -40,6 +40,7 @@ REASONS: dict[str, str] = {
     "oversize": "The event is larger than the limit.",
     "no_identifier": "The event names no identifier.",
     "no_usable_identifier": "Every identifier of the event is blocked, empty or of an unknown kind.",
+    "identity_store_unavailable": "The identity store was away longer than a stream waits for it; replay the event.",
     "expired_late": "It was received longer after it happened than the lateness bound; its table is expired_late.",
     "conflicting_payload": "Another event has the same event_id and other content; the other one was kept.",
 }

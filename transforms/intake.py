@@ -137,6 +137,19 @@ class Validate(beam.PTransform):  # type: ignore[misc]
 # --- protect -------------------------------------------------------------------------------------------------------
 
 
+def no_identifier(box: DeadLetterBox, event: Event, element: Received) -> DeadLetter:
+    """The dead letter of an event of which no identifier is usable."""
+    kinds = ", ".join(sorted({scrubbed(i.namespace)[:64] for i in event.identifiers})[:10])
+    return box.reject_event(
+        _PROTECT,
+        "no_usable_identifier",
+        f"namespaces: {kinds}",
+        without_reserved(event),
+        element.schema_id,
+        source=element.source,
+    )
+
+
 class _Protect(_Counting):
     def __init__(
         self, rules: IdentityRules, key: bytes, box: DeadLetterBox, properties: tuple[str, ...], shards: int
@@ -163,7 +176,7 @@ class _Protect(_Counting):
         assert event is not None  # Validate lets nothing else through
         protected = self._protector.protect(event, element.source)
         if protected is None:
-            yield self._dead(self._no_identifier(event, element))
+            yield self._dead(no_identifier(self._box, event, element))
             return
         place, strand_event = protected
         self._links.observe(place.identifiers, event.name, strand_event.event_id, event.event_time, event.received_time)
@@ -171,17 +184,6 @@ class _Protect(_Counting):
             for link in self._links.drain():
                 yield pvalue.TaggedOutput(LINKS, link)
         yield from self._batches.add(place.shard, strand_event)
-
-    def _no_identifier(self, event: Event, element: Received) -> DeadLetter:
-        kinds = ", ".join(sorted({scrubbed(i.namespace)[:64] for i in event.identifiers})[:10])
-        return self._box.reject_event(
-            _PROTECT,
-            "no_usable_identifier",
-            f"namespaces: {kinds}",
-            without_reserved(event),
-            element.schema_id,
-            source=element.source,
-        )
 
     def finish_bundle(self) -> Iterator[Any]:
         for batch in self._batches.drain():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import identity_world as world
@@ -167,7 +168,7 @@ def test_what_is_erased_goes_from_whoever_had_it(
 
 
 def test_tight_bounds_make_every_rule_of_eviction_count(stores: Stores) -> None:
-    stream = stores.stream(world.rules(), TIGHT)
+    stream = stores.stream(world.rules(), replace(TIGHT, lateness=3))
     events = [Sent(Seen(at, f"cookie:{name}", f"{name}{at}")) for at in range(60) for name in "abcd"]
     rnd = random.Random(1)
     for at in range(0, len(events), 3):
@@ -176,8 +177,8 @@ def test_tight_bounds_make_every_rule_of_eviction_count(stores: Stores) -> None:
             stream.advance(at // 4)
     stream.advance(100)
     assert set(stream.metrics) >= {ARCHIVED, EVICTED_BYTES, EVICTED_IDLE, READ_BACK}
-    assert stream.metrics[REFOLDED] == 0
+    before = stream.metrics[REFOLDED]
     late = [Sent(Seen(0, f"cookie:{name}", f"late {name}")) for name in "abcd"]
     stream.send(late)
-    assert stream.metrics[REFOLDED] == 4
+    assert stream.metrics[REFOLDED] == before + 4
     check(stream, events + late, exact=True)
