@@ -12,42 +12,33 @@ from contracts.tables import Table
 from pipelines.definitions import Definitions
 from pipelines.graph import RunPlan
 from pipelines.plan import Mode, RunOptions, make_plan
+from sources.files_stream import FilesSettings, files_in
+from sources.pubsub import client
+from sources.pubsub.reader import PubSubSettings
+from transforms.inputs import list_inputs
 from transforms.tables.output import OutputFolder
 
 DEFAULT_SHARDS = 16
 """Actors a keyed stage: enough for two cores. A cluster takes a thousand and more; changing it starts state anew."""
 
-FILES, PUBSUB = "files", "pubsub"
 FLINK, DIRECT, DATAFLOW = "flink", "DirectRunner", "DataflowRunner"
-
-
-@dataclass(frozen=True)
-class FilesSource:
-    """A folder of event Avro, read once in received-time order, or followed. ``rate``: events a second, None as fast
-    as it goes."""
-
-    inputs: tuple[str, ...]
-    follow: bool = False
-    rate: float | None = None
-
-
-@dataclass(frozen=True)
-class PubSubSource:
-    """A subscription, ``projects/P/subscriptions/S``."""
-
-    subscription: str
 
 
 @dataclass(frozen=True)
 class StreamOptions:
     """What ``wayline stream`` was asked, as typed values.
 
+    ``inputs``: event files, read once in the order of received time; with ``follow`` one folder that is followed.
+    ``rate``: their events a second, None as fast as they are taken. ``subscription``: of Pub/Sub, in place of files.
     ``shards``: actors a keyed stage. ``by_person``: the journey stage has one a person instead. ``pane``: seconds
     between two parts of a table. ``beam`` holds further Beam options as given. ``resume``: go on from a checkpoint.
     """
 
-    source: FilesSource | PubSubSource
     out: Path
+    inputs: tuple[str, ...] = ()
+    follow: bool = False
+    rate: float | None = None
+    subscription: str | None = None
     runner: str = FLINK
     actions: Mode = "dry-run"
     config: Path | None = None
@@ -70,7 +61,7 @@ class StreamPlan:
     """
 
     run: RunPlan
-    source: FilesSource | PubSubSource
+    source: FilesSettings | PubSubSettings
     out: str
     number: int
     tables: tuple[Table, ...]
@@ -114,7 +105,7 @@ def make_stream_plan(
     run = make_plan(bounded, replace(definitions, config=config), folder, [])
     return StreamPlan(
         run=run,
-        source=options.source,
+        source=source_of(options, str(drain_file(folder, number))),
         out=str(folder.root.resolve()),
         number=number,
         tables=definitions.tables,
@@ -123,3 +114,35 @@ def make_stream_plan(
         runner=options.runner,
         retried=options.runner != DIRECT,
     )
+
+
+def source_of(options: StreamOptions, drain: str) -> FilesSettings | PubSubSettings:
+    """The source that was asked for, found good.
+
+    Args:
+        drain: the file that asks it for its end.
+
+    Raises:
+        UsageError: none, or both, or what does not go together.
+        InputError: nothing to read, no such folder, no such subscription or no permission.
+    """
+    if options.subscription is not None:
+        if options.inputs or options.follow or options.rate is not None:
+            raise UsageError("--input, --follow and --rate are for files", hint="leave them, or leave --subscription")
+        endpoint = client.emulator_endpoint()
+        deadline = client.check_subscription(options.subscription, endpoint)
+        return PubSubSettings(options.subscription, endpoint, ack_deadline=deadline, drain=drain)
+    if not options.inputs:
+        raise UsageError("there is nothing to stream from", hint="give --input DIR or --subscription NAME")
+    if options.follow:
+        if len(options.inputs) > 1:
+            raise UsageError("--follow follows one folder", hint="give --input once")
+        folder = options.inputs[0]
+        files_in(folder)
+        return FilesSettings(follow=str(Path(folder).resolve()), rate=options.rate, drain=drain)
+    return FilesSettings(tuple(list_inputs(options.inputs)), rate=options.rate, drain=drain)
+
+
+def drain_file(folder: OutputFolder, number: int) -> Path:
+    """The file that asks stream ``number`` on OUT for its end (``sources.drain``)."""
+    return folder.streams.resolve() / f"{number:04d}.drain"

@@ -37,6 +37,7 @@ from contracts.coders import CODERS
 from contracts.errors import InputError, UsageError
 from contracts.exchange import Received
 from sources.counting import CountReceived
+from sources.drain import DrainFlag
 from sources.ordered import Ordered, Placed
 from sources.pubsub.read import DIRECT, PORTABLE
 from sources.pubsub.watermark import Watermark
@@ -53,7 +54,7 @@ class FilesSettings:
 
     ``files``: as ``transforms.inputs.list_inputs`` gave them; empty with ``follow``, a local folder whose files are
     taken as they come. ``rate``: events a second; None: as fast as they are taken. ``idle_after``, ``look_every``:
-    seconds; only with ``follow``.
+    seconds; only with ``follow``. ``drain``: a file that asks for the end (``sources.drain``).
     """
 
     files: tuple[str, ...] = ()
@@ -61,6 +62,7 @@ class FilesSettings:
     rate: float | None = None
     idle_after: float | None = 5.0
     look_every: float = 1.0
+    drain: str | None = None
 
     def __post_init__(self) -> None:
         if bool(self.files) == (self.follow is not None):
@@ -189,6 +191,7 @@ class FilesReader(UnboundedReader):  # type: ignore[misc]
         self._paced_from: tuple[float, int] | None = None
         self._emitted = 0
         self._ended = False
+        self._drain = DrainFlag(settings.drain)
 
     def start(self) -> bool:
         if self._settings.follow is None:
@@ -206,6 +209,8 @@ class FilesReader(UnboundedReader):  # type: ignore[misc]
 
     def advance(self) -> bool:
         now = time.monotonic()
+        if self._drain.is_raised(now):
+            self._ended = True
         if self._ended or (self._batch is None and not self._look(now)):
             return False
         assert self._batch is not None

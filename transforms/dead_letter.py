@@ -42,6 +42,7 @@ REASONS: dict[str, str] = {
     "no_usable_identifier": "Every identifier of the event is blocked, empty or of an unknown kind.",
     "identity_store_unavailable": "The identity store was away longer than a stream waits for it; replay the event.",
     "expired_late": "It was received longer after it happened than the lateness bound; its table is expired_late.",
+    "failed_fold": "A streaming stage failed on it; a defect of Wayline, or of a model or policy that it was given.",
     "conflicting_payload": "Another event has the same event_id and other content; the other one was kept.",
 }
 """The closed list; ``docs/dead_letters.md`` shows it and a test keeps both equal."""

@@ -17,7 +17,7 @@ from contracts import wire
 from contracts.event import SECOND
 from contracts.exchange import LedgerCount, StatedRows
 from contracts.tables import RUN_LEDGER
-from transforms.actor.core import Entry, Step
+from transforms.actor.core import ActorCore, Entry, Step
 from transforms.ledger import KINDS
 
 ROWS = "rows"
@@ -123,7 +123,7 @@ class LedgerCores:
         """An empty ledger."""
         return LedgerCore(self._run_id)
 
-    def adopt(self, core: LedgerCore) -> None:
+    def adopt(self, core: ActorCore) -> None:
         """A ledger uses nothing."""
 
     def teardown(self) -> None:

@@ -28,12 +28,13 @@ from typing import Any
 import msgspec
 from apache_beam.coders import Coder
 from apache_beam.io.unbounded_source import CheckpointMark, UnboundedReader, UnboundedSource
-from apache_beam.utils.timestamp import MIN_TIMESTAMP, Timestamp
+from apache_beam.utils.timestamp import MAX_TIMESTAMP, MIN_TIMESTAMP, Timestamp
 from google.api_core import exceptions as google_errors
 
 from contracts.coders import CODERS
 from contracts.event import SECOND
 from contracts.exchange import Message, Received
+from sources.drain import DrainFlag
 from sources.pubsub import client
 from sources.pubsub.decode import received_message
 from sources.pubsub.leases import Leases
@@ -57,7 +58,7 @@ class PubSubSettings:
 
     ``ack_deadline``: seconds that the subscription grants, as ``client.check_subscription`` gave it. ``idle_after``:
     see ``sources.pubsub.watermark``. ``max_held``: seconds after which a message whose checkpoint never completed is
-    let go; more than the time between two checkpoints.
+    let go; more than the time between two checkpoints. ``drain``: a file that asks for the end (``sources.drain``).
     """
 
     subscription: str
@@ -69,6 +70,7 @@ class PubSubSettings:
     ack_deadline: float = 10.0
     idle_after: float | None = 5.0
     max_held: float = 600.0
+    drain: str | None = None
 
 
 class PubSubMark(CheckpointMark):  # type: ignore[misc]  # Beam's base class is untyped
@@ -179,6 +181,7 @@ class PubSubReader(UnboundedReader):  # type: ignore[misc]
         self._emitted: list[str] = []
         self._current: _Pulled | None = None
         self._asked = now
+        self._drain = DrainFlag(settings.drain)
         self._closed = threading.Event()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="pubsub-pull", daemon=True)
@@ -196,6 +199,8 @@ class PubSubReader(UnboundedReader):  # type: ignore[misc]
         self._asked = time.monotonic()
         if self._failure is not None:
             raise self._failure
+        if self._drain.is_raised(self._asked):
+            return False
         with self._shared.lock:
             if not self._shared.buffer:
                 return False
@@ -213,6 +218,8 @@ class PubSubReader(UnboundedReader):  # type: ignore[misc]
         return Timestamp(micros=self._current.at)
 
     def get_watermark(self) -> Timestamp:
+        if self._drain.is_raised(time.monotonic()) and not self._holds_any():
+            return MAX_TIMESTAMP
         at = self._own_watermark()
         if at is None:
             # nothing came to this reader yet: the others know how late it is
@@ -246,6 +253,11 @@ class PubSubReader(UnboundedReader):  # type: ignore[misc]
         """These are being acknowledged."""
         with self._shared.lock:
             self._shared.leases.drop(ack_ids)
+
+    def _holds_any(self) -> bool:
+        """Whether something was pulled and is neither acknowledged nor given back."""
+        with self._shared.lock:
+            return bool(self._emitted) or len(self._shared.leases) > 0
 
     def _own_watermark(self) -> int | None:
         with self._shared.lock:
@@ -282,6 +294,10 @@ class PubSubReader(UnboundedReader):  # type: ignore[misc]
                 if now >= next_tick:
                     next_tick = now + _LEASE_TICK
                     self._extend_leases(now)
+                if self._drain.is_raised(now):
+                    self._give_back()
+                    self._closed.wait(_POLL_MOST)
+                    continue
                 came = self._pull(now)
             except _GONE as error:
                 raise client.explain(error, self._settings.subscription, self._settings.endpoint) from error
