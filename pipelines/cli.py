@@ -17,6 +17,8 @@ from pipelines import telemetry
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("pipelines.commands.run", "Run the pipeline over Avro event files, bounded."),
+    "stream": ("pipelines.commands.stream", "Run the pipeline live: the same graph on events as they come."),
+    "drain": ("pipelines.commands.drain", "Ask the stream on an output folder for its end."),
     "import": ("pipelines.commands.importer", "Turn CSV, JSON or Parquet into event Avro by a mapping file."),
     "simulate": ("pipelines.commands.simulate", "Make a world of customers with its truth, as event Avro."),
     "pubsub-emulator": ("pipelines.commands.pubsub_emulator", "Run a Pub/Sub server in memory, for trials and tests."),

@@ -31,7 +31,9 @@ class StreamOptions:
     ``inputs``: event files, read once in the order of received time; with ``follow`` one folder that is followed.
     ``rate``: their events a second, None as fast as they are taken. ``subscription``: of Pub/Sub, in place of files.
     ``shards``: actors a keyed stage. ``by_person``: the journey stage has one a person instead. ``pane``: seconds
-    between two parts of a table. ``beam`` holds further Beam options as given. ``resume``: go on from a checkpoint.
+    between two parts of a table. ``flink_master``: a cluster, ``host:port``; None: Flink inside this machine.
+    ``checkpoints``: their folder, None: in OUT; every ``checkpoint_every`` seconds. ``resume``: go on from the last of
+    them. ``beam`` holds further Beam options as given.
     """
 
     out: Path
@@ -49,6 +51,10 @@ class StreamOptions:
     shards: int = DEFAULT_SHARDS
     by_person: bool = False
     pane: float = 2.0
+    flink_master: str | None = None
+    parallelism: int = 1
+    checkpoints: Path | None = None
+    checkpoint_every: float = 1.0
     resume: bool = False
     beam: tuple[str, ...] = field(default=())
 
