@@ -18,7 +18,7 @@ EXIT_CODES: dict[int, str] = {
     6: "the model bundle or the registry is unusable, or a gate refused the model",
     7: "a store or an output folder is locked by another process, or a store is unreachable",
     8: "the run ledger does not balance",
-    9: "a check failed: schemas are incompatible",
+    9: "a check failed: schemas are incompatible, or two output folders differ",
     130: "interrupted",
 }
 
