@@ -20,6 +20,7 @@ from contracts.tables import HIDDEN, JSON, Table
 from transforms.tables.finality import final_sql
 from transforms.tables.output import check_readable
 from transforms.tables.sql import name_sql, newest_rows, quote
+from transforms.tables.views import fetch
 
 Row = dict[str, Any]
 
@@ -79,9 +80,7 @@ class JourneyTables:
             )
             sql += f" ORDER BY {order}" if order else ""
             sql += f" LIMIT {limit}" if limit else ""
-            cursor = self._connection.execute(sql, [*values, *values])
-            names = [column[0] for column in cursor.description]
-            found = cursor.fetchall()
+            names, found = fetch(self._connection, sql, [*values, *values])
         except (duckdb.IOException, duckdb.InvalidInputException) as error:
             raise self._changed(error) from error
         documents = {column.name for column in table.columns if column.kind == JSON}
@@ -106,11 +105,12 @@ class JourneyTables:
         touched = f"(SELECT DISTINCT {keys} FROM {source} WHERE {asked} = ANY(?))"
         newest = newest_rows(table, f"(FROM {source} SEMI JOIN {touched} USING ({keys}))")
         try:
-            found = self._connection.execute(
+            _, found = fetch(
+                self._connection,
                 f"SELECT {asked}, count(*) FROM ({newest}) "
                 f"WHERE NOT is_deleted AND {asked} = ANY(?) AND ({where}) GROUP BY 1",
                 [list(values), list(values)],
-            ).fetchall()
+            )
         except (duckdb.IOException, duckdb.InvalidInputException) as error:
             raise self._changed(error) from error
         return dict(found)
@@ -124,10 +124,10 @@ class JourneyTables:
         source = f"read_parquet({quote(str(parts / '*.parquet'))}, union_by_name = true)"
         newest = newest_rows(table, f"(FROM {source})")
         try:
-            row = self._connection.execute(f"SELECT count(*) FROM ({newest}) WHERE NOT is_deleted").fetchone()
+            _, [row] = fetch(self._connection, f"SELECT count(*) FROM ({newest}) WHERE NOT is_deleted")
         except (duckdb.IOException, duckdb.InvalidInputException) as error:
             raise self._changed(error) from error
-        return 0 if row is None else int(row[0])
+        return int(row[0])
 
     def _changed(self, error: Exception) -> OutputError:
         return OutputError(

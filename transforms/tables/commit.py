@@ -35,9 +35,13 @@ _OF_DECISIONS = (DECISIONS.name, ACTIONS.name)
 _MEMORY = "700MB"
 
 
-def connect(folder: OutputFolder) -> Any:
-    """An in-memory DuckDB for set operations over parts; spills into the staging folder, stays off the network."""
-    spill = folder.staging / "spill"
+def connect(folder: OutputFolder, spill: Path | None = None) -> Any:
+    """An in-memory DuckDB for set operations over parts; stays off the network.
+
+    Args:
+        spill: folder for what does not fit into memory; by default one in the staging folder.
+    """
+    spill = spill or folder.staging / "spill"
     connection = duckdb.connect(":memory:")
     connection.execute(f"SET memory_limit = '{_MEMORY}'")
     connection.execute(f"SET temp_directory = {quote(str(spill))}")

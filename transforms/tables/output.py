@@ -77,6 +77,10 @@ class OutputFolder:
         return self.root / "streams"
 
     @property
+    def retired(self) -> Path:
+        return self.root / "retired.json"
+
+    @property
     def horizon(self) -> Path:
         return self.root / "horizon.parquet"
 

@@ -21,6 +21,8 @@ from transforms.tables.finality import final_sql, write_horizon
 from transforms.tables.output import OutputFolder
 from transforms.tables.sql import name_sql, newest_rows, quote
 
+_TRIES = 5
+
 
 def create_views(folder: OutputFolder, tables: Sequence[Table]) -> None:
     """Write ``wayline.duckdb`` anew. Raises LockedError when the folder refuses the file."""
@@ -61,6 +63,24 @@ def open_views(root: Path, tables: Sequence[Table]) -> Any:
     connection = duckdb.connect(str(folder.database), read_only=True)
     connection.execute("SET TimeZone = 'UTC'")
     return connection
+
+
+def fetch(connection: Any, sql: str, values: Sequence[object] = ()) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Names of the columns, and the rows, of a query over parts: asked again when a part vanished under it.
+
+    A compaction removes parts that it replaced long ago; a query that lists them in that instant fails to open them.
+
+    Raises:
+        duckdb.Error: the query is wrong, or fails again and again.
+    """
+    for left in range(_TRIES - 1, -1, -1):
+        try:
+            cursor = connection.execute(sql, values)
+            return [column[0] for column in cursor.description], cursor.fetchall()
+        except duckdb.IOException:
+            if not left:
+                raise
+    raise AssertionError("unreachable")
 
 
 def _moved(folder: OutputFolder) -> bool:
