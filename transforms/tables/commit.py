@@ -22,7 +22,7 @@ from contracts.tables import ACTIONS, DECISIONS, META, Table
 from features.names import HISTORY_FILE
 from transforms.tables.batches import arrow_schema
 from transforms.tables.log import ERASED
-from transforms.tables.output import TOMBSTONES, Moves, OutputFolder, publish
+from transforms.tables.output import MARKS, TOMBSTONES, Moves, OutputFolder, publish
 
 SCHEMA_PART = "_schema.parquet"
 """An empty part with every column, so that a view exists before the first row, and columns added later are known."""
@@ -89,7 +89,7 @@ def commit(
                 rename.append((_relative(folder, delta), target))
         for path in sorted((folder.staging / "log").glob("*.parquet")):
             rename.append((_relative(folder, path), f"log/r{revision:06d}-{path.name}"))
-        for path in sorted(folder.staging.glob(f"*{TOMBSTONES}")):
+        for path in sorted(path for end in (TOMBSTONES, MARKS) for path in folder.staging.glob(f"*{end}")):
             rename.append((_relative(folder, path), f"stores/{path.name}"))
         if rewrite:
             # with what a process that was killed while writing it may have left

@@ -72,6 +72,7 @@ def _by_strand(assignments: Iterable[Assignment]) -> dict[Any, Any]:
 
 
 TABLES = ("identity_meta", "identity_shards", "identity_identifiers", "identity_links", "identity_strands")
+TABLES += ("identity_marks",)
 
 
 def emptied(place: Place) -> Place:
