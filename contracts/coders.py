@@ -29,6 +29,7 @@ PLAIN: tuple[type[Any], ...] = (
     exchange.Assignment,
     exchange.StrandEvent,
     exchange.StrandRecord,
+    exchange.ErasedMark,
     exchange.Purge,
     exchange.Decision,
     exchange.Action,

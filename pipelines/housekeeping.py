@@ -12,7 +12,6 @@ import threading
 import time
 from types import TracebackType
 
-from transforms.tables.compact import compact
 from transforms.tables.identity_sync import IdentitySync
 
 from contracts.errors import LockedError, WaylineError
@@ -22,6 +21,8 @@ from transforms.journey.ontology import SessionRule
 from transforms.link_stream import GREATEST_EVENT_TIME
 from transforms.stores.identity import open_identity
 from transforms.stores.progress import open_progress
+from transforms.tables.compact import Terms
+from transforms.tables.compaction import compact
 from transforms.tables.finality import Horizon, write_horizon
 from transforms.tables.output import OutputFolder
 
@@ -81,7 +82,7 @@ class Housekeeper:
                 self._look()
                 if time.monotonic() - last >= COMPACT_EVERY:
                     last = time.monotonic()
-                    compact(self._folder, self._tables)
+                    compact(self._folder, self._tables, Terms(time.time), wait=False)
             except LockedError:
                 # a store that is away comes back, or the stream itself says so
                 continue

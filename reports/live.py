@@ -115,8 +115,7 @@ def picture(snapshot: Snapshot, rate: float, seconds: float) -> RenderableType:
         (f"{snapshot.run_id or 'starting'}  ", "bold"),
         f"{seconds:,.0f} s   {rate:,.0f} events/s   ",
         f"received {snapshot.received:,}: ",
-        ", ".join(f"{count:,} {fate.replace('_', ' ')}" for fate, count in snapshot.fates.items() if count)
-        or "nothing yet",
+        fates or "nothing yet",
         f"   under way {snapshot.under_way:,}",
     )
     if snapshot.latency is not None:

@@ -22,8 +22,9 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from contracts import coders, wire
 from contracts.event import Identifier
-from contracts.exchange import ERASED, SEEN, UNLINK, Assignment, IdentityRows, Link, LinkBatch, ShardInput
+from contracts.exchange import ERASED, SEEN, UNLINK, Assignment, ErasedMark, IdentityRows, Link, LinkBatch, ShardInput
 from transforms.identity.components import Placement, hash_of, pack_pairs, pairs_of, place, unpack
+from transforms.identity.erasing import erased_pairs
 from transforms.identity.evidence import LinkBook
 from transforms.identity.graph import Links
 from transforms.identity.ids import DEFAULT_SHARDS, shard_of
@@ -84,7 +85,7 @@ class MergeLinks(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyp
         by_shard: dict[int, list[Link]] = {}
         left, right, unlinked = list[int](), list[int](), (list[int](), list[int]())
         for link in self._book.drain():
-            if link.erase_before is not None:
+            if link.erase_before is not None and (link.kind != ERASED or link.right is None):
                 yield pvalue.TaggedOutput(REQUESTS, link)
             hashed = hash_of(link.left)
             by_shard.setdefault(hashed % self._shards, []).append(link)
@@ -264,6 +265,7 @@ class ResolveIdentity(beam.PTransform):  # type: ignore[misc]  # Beam's base cla
         sequence: of the assignments; grows from run to run.
         tombstones: what earlier runs erased (``IdentityRows.erasures``).
         store: where the identity store is, which a stream takes over from; None writes to none.
+        marks: of events that earlier runs erased on devices that are carried (``ShardResult.marks``).
     """
 
     def __init__(
@@ -273,6 +275,7 @@ class ResolveIdentity(beam.PTransform):  # type: ignore[misc]  # Beam's base cla
         sequence: int = 1,
         tombstones: Mapping[Identifier, int] | None = None,
         store: StoreAddress | None = None,
+        marks: Iterable[ErasedMark] = (),
     ) -> None:
         super().__init__()
         self._rules = rules
@@ -283,6 +286,7 @@ class ResolveIdentity(beam.PTransform):  # type: ignore[misc]  # Beam's base cla
             Link(identifier, None, until, "", until, "", until, until, ERASED)
             for identifier, until in sorted((tombstones or {}).items())
         ]
+        self._tombstones += erased_pairs(marks)
 
     def expand(self, links: beam.PCollection[Link]) -> Resolved:
         coders.register()

@@ -21,6 +21,7 @@ Erasure comes before all this, see ``transforms.identity.erasure``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -141,9 +142,10 @@ class Resolution:
                 continue
             steps = ((MIN_TIME, self._person_id(index)),)
             yield Assignment(identifier, None, sequence, steps, erased.get(index), index in carried)
-        # a pair has several links where its events say several things
-        several = set[tuple[int, int]]() if len(set(self._all.kind)) > 1 else None
-        for left, right in zip(self._all.left, self._all.right, strict=True):
+        # a pair has several links where its events say several things, or some of them are erased
+        once = len(set(self._all.kind)) <= 1 and not self._all.erased_pairs
+        several = None if once else set[tuple[int, int]]()
+        for left, right in chain(zip(self._all.left, self._all.right, strict=True), self._all.erased_pairs):
             if right != NO_END and known[left] and not known[right]:
                 if several is not None:
                     if (left, right) in several:
@@ -174,7 +176,7 @@ class Resolution:
         found: set[int] = set()
         if self._erased:
             links, namespaces = self._all, self._rules.namespaces
-            for left, right in zip(links.left, links.right, strict=True):
+            for left, right in chain(zip(links.left, links.right, strict=True), links.erased_pairs):
                 if right == NO_END or left not in self._erased or links.known[right] or right in self._demoted:
                     continue
                 if namespaces[links.identifiers[right].namespace].owner in CARRYING:

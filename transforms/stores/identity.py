@@ -17,7 +17,8 @@ What is promised, with ``resolve`` of ``transforms.identity.resolve`` as the mea
   which never become earlier; evidence at or before them is deleted. A link that arrives later is cut by the tombstone
   of its left end, and one that is older than the request of a known identifier may widen it, by the links that still
   stand then. So a replay of what was erased brings nobody back: its strands are told again to erase, and its links do
-  not stay.
+  not stay. In whose hands a device was that is carried, only the fold of its strands knows: it gives the marks of what
+  it erased (``keep_marks``), and is given them again (``marks_of``).
 - **Rules.** A store answers by the rules it was last resolved under. Under other rules ``link`` and ``load`` refuse
   until ``reresolve`` was asked for by name.
 
@@ -34,7 +35,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple, Protocol
 
 from contracts.event import Identifier
-from contracts.exchange import Assignment, IdentityRows, Link
+from contracts.exchange import Assignment, ErasedMark, IdentityRows, Link
 from transforms.identity.graph import Links
 from transforms.identity.ids import DEFAULT_SHARDS
 from transforms.identity.neighbourhood import Neighbourhood
@@ -150,6 +151,18 @@ class IdentityStore(Protocol):
         login and a device go but for the first ``crowd`` + 1: each further one becomes a sighting of its other end
         alone, and its strand stays. No answer about any person, strand or id changes; ``edges`` no longer lists those
         links, and the identifier stays crowded whatever is erased or re-resolved. Merges and unlinks stay.
+        """
+        ...
+
+    def keep_marks(self, marks: Collection[ErasedMark]) -> None:
+        """Keep what stays of erased events on devices that are carried (``ShardResult.marks``)."""
+        ...
+
+    def marks_of(self, devices: Collection[Identifier]) -> list[ErasedMark]:
+        """What stays of erased events on these devices: to be given to every fold of their strands, with its events.
+
+        A login that asks for more to be erased is found in them, and the device's strand without a login stands in the
+        mailbox again. A login whose name is forgotten is named by its canonical id.
         """
         ...
 

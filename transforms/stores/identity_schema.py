@@ -91,6 +91,17 @@ SCHEMA = Schema(
                 "CREATE INDEX identity_gone_by_change ON identity_gone (change, left_no, right_no, kind)",
             ),
         ),
+        Migration(
+            "marks of erased events on devices that are carried",
+            (
+                # device and login: hashes, as in identity_identifiers; login_rest is -1 and until is null for an event
+                # that named no login
+                "CREATE TABLE identity_marks (device INTEGER NOT NULL, device_rest INTEGER NOT NULL,"
+                " at INTEGER NOT NULL, login INTEGER NOT NULL, login_rest INTEGER NOT NULL, logout INTEGER NOT NULL,"
+                " until INTEGER, PRIMARY KEY (device, device_rest, at, login, login_rest, logout)) WITHOUT ROWID",
+                "CREATE INDEX identity_marks_by_login ON identity_marks (login)",
+            ),
+        ),
     ),
 )
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from contracts.errors import OutputError
 from contracts.event import Identifier
-from contracts.exchange import MAX_TIME, MIN_TIME, SEEN, Assignment, Link
+from contracts.exchange import ERASED, MAX_TIME, MIN_TIME, SEEN, Assignment, ErasedMark, Link
 from transforms.identity.evidence import LinkBook
 from transforms.identity.graph import Links
 from transforms.identity.neighbourhood import Neighbourhood, neighbourhood
@@ -24,10 +24,19 @@ from transforms.stores.identity_compact import compact, purge
 from transforms.stores.identity_graph import StoredGraph
 from transforms.stores.identity_ledger import LEDGER, edge_row, rows_since
 from transforms.stores.identity_load import load, of_columns
+from transforms.stores.identity_marks import erased_up_to, keep, marks_of
 from transforms.stores.identity_reresolve import resolve_all
 from transforms.stores.identity_reshard import reshard
 from transforms.stores.identity_rows import Edge
-from transforms.stores.identity_schema import KIND_CODES, RULES, SHARDS, hash_of, id_of, to_text
+from transforms.stores.identity_schema import (
+    KIND_CODES,
+    RULES,
+    SHARDS,
+    hash_of,
+    id_of,
+    identifier_hash,
+    to_text,
+)
 from transforms.stores.identity_write import apply, write
 
 _ERASE = "erase"
@@ -63,7 +72,10 @@ class StoredIdentity:
         def work(tx: Transaction) -> Linked:
             self._check(tx)
             loaded = load(tx, links, resolution, self._shards, crowded or {})
-            return self._link(tx, self._merged(of_columns(links))) if loaded is None else loaded
+            if loaded is None:
+                return self._link(tx, self._merged(of_columns(links)))
+            told = erased_up_to(tx, {identifier_hash(i): until for i, until in resolution.erasures()})
+            return loaded._replace(assignments=loaded.assignments + told)
 
         return self._database.write(work)
 
@@ -96,6 +108,12 @@ class StoredIdentity:
     def purge(self, strands: Collection[StrandKey], up_to: int) -> int:
         return self._database.write(lambda tx: purge(self._graph(tx), tx, self._rules, strands, up_to))
 
+    def keep_marks(self, marks: Collection[ErasedMark]) -> None:
+        self._database.write(lambda tx: keep(tx, marks))
+
+    def marks_of(self, devices: Collection[Identifier]) -> list[ErasedMark]:
+        return self._database.read(lambda tx: marks_of(tx, devices))
+
     def compact(self) -> int:
         return self._database.write(lambda tx: compact(tx, self._rules, self._shards))
 
@@ -122,7 +140,10 @@ class StoredIdentity:
         graph = self._graph(tx)
         changed, grown = graph.merge(batch)
         resolved = self._resolve(graph, changed)
-        return Linked(grown, resolved, write(graph, tx, self._rules))
+        written = write(graph, tx, self._rules)
+        changed_nodes = (node for node in graph.nodes.values() if node.changed)
+        buried = {(n.hash, n.rest): n.erased for n in changed_nodes if n.erased is not None}
+        return Linked(grown, resolved, written + erased_up_to(tx, buried))
 
     def _resolve(self, graph: StoredGraph, changed: list[Edge]) -> int:
         """Resolve around changed links until nothing is left to erase; return for how many identifiers."""
@@ -248,7 +269,8 @@ class StoredIdentity:
         def work(tx: Transaction) -> Neighbourhood:
             graph = self._graph(tx)
             graph.find((identifier,))
-            return neighbourhood((identifier,), graph, self._rules)
+            near = neighbourhood((identifier,), graph, self._rules)
+            return near._replace(links=[link for link in near.links if link.kind != ERASED])
 
         return self._database.read(work)
 

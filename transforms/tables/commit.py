@@ -24,7 +24,7 @@ from features.names import HISTORY_FILE
 from transforms.tables.batches import arrow_schema
 from transforms.tables.finality import write_horizon
 from transforms.tables.log import ERASED
-from transforms.tables.output import TOMBSTONES, Moves, OutputFolder, publish
+from transforms.tables.output import MARKS, TOMBSTONES, Moves, OutputFolder, publish
 from transforms.tables.part_names import SCHEMA_PART, parts_in
 from transforms.tables.sql import name_sql, newest_rows, parts_sql, quote
 
@@ -98,7 +98,7 @@ def commit(
         rename.append((_relative(folder, no_stream), folder.horizon.name))
         for path in sorted((folder.staging / "log").glob("*.parquet")):
             rename.append((_relative(folder, path), f"log/r{revision:06d}-{path.name}"))
-        for path in sorted(folder.staging.glob(f"*{TOMBSTONES}")):
+        for path in sorted(path for end in (TOMBSTONES, MARKS) for path in folder.staging.glob(f"*{end}")):
             rename.append((_relative(folder, path), f"stores/{path.name}"))
         if rewrite:
             # with what a process that was killed while writing it may have left

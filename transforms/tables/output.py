@@ -22,6 +22,9 @@ from transforms.tables.part_names import bounded_revision, parts_in
 TOMBSTONES = "tombstones.json"
 """End of the names of files that say what was erased; they lie beside the stores."""
 
+MARKS = "marks.json"
+"""Likewise, of those that say what stays of erased events on devices that are carried."""
+
 FORMAT = 1
 """Raise it when parts or stores written before can no longer be read; say so in the changelog."""
 

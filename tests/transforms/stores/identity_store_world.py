@@ -90,6 +90,7 @@ TABLES = (
     "identity_links",
     "identity_strands",
     "identity_gone",
+    "identity_marks",
 )
 
 
