@@ -7,6 +7,7 @@ elements alone, so that a lost or doubled element shows in a count.
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -233,6 +234,7 @@ class Numbers(UnboundedSource):  # type: ignore[misc]
         self.shards = shards
         self.rate = rate
         self.committed = str(committed or "")
+        self.name = secrets.token_hex(4)
 
     def split(self, desired_num_splits: int, options: Any = None) -> list[Numbers]:
         return [self]
@@ -244,12 +246,16 @@ class Numbers(UnboundedSource):  # type: ignore[misc]
         return MarkCoder()
 
 
+_PACE: dict[str, tuple[float, int]] = {}
+"""By source: when this process began to read it, and where."""
+
+
 class _NumbersReader(UnboundedReader):  # type: ignore[misc]
     def __init__(self, source: Numbers, position: int) -> None:
         self._source = source
         self._next = position
-        self._begun = time.monotonic()
-        self._first = position
+        # an engine may make a reader anew for each bundle; the pace is that of the process
+        self._begun, self._first = _PACE.setdefault(source.name, (time.monotonic(), position))
 
     def start(self) -> bool:
         return self.advance()
