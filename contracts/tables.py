@@ -32,6 +32,10 @@ class Table:
     ``refolded`` tables are a pure function of the events: a run states them whole, and what it no longer states is
     deleted. The others keep what happened (decisions, dead letters): rows are added or revised, never taken back.
 
+    ``facets``: columns that part the statements about one key into independent ones, each with its newest row; what is
+    shown is the first by ``ties`` of those not deleted. Identity says of which person an id is an alias, and a journey
+    whether the id is a person: neither knows of the other. With each its value in a deleted row that leaves it null.
+
     ``final_by`` says when a row is final: ``NEVER``, ``AT_ONCE``, or the name of the column whose time must lie further
     before the horizon than the lateness bound. ``closes``: only when, counted from that time, the silence that ends a
     session is over too. A bounded run states it with the row; of rows of a stream the views tell it from the horizon.
@@ -45,6 +49,12 @@ class Table:
     ties: tuple[str, ...] = ()
     final_by: str = ""
     closes: bool = False
+    facets: tuple[tuple[str, bool], ...] = ()
+
+    @property
+    def statement(self) -> tuple[str, ...]:
+        """The columns that identify a row among those that replace each other: the key and the facets."""
+        return (*self.key, *(name for name, _ in self.facets))
 
     @property
     def column_names(self) -> tuple[str, ...]:
@@ -126,6 +136,7 @@ PERSONS = Table(
     "One row a person and one an alias; an id ever shown resolves here.",
     # a device that is carried forward is an alias, unless events between two logins make it a person too
     ties=("-is_current",),
+    facets=(("is_current", True),),
 )
 IDENTIFIERS = Table(
     "identifiers",

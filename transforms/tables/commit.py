@@ -26,7 +26,7 @@ from transforms.tables.finality import write_horizon
 from transforms.tables.log import ERASED
 from transforms.tables.output import MARKS, TOMBSTONES, Moves, OutputFolder, publish
 from transforms.tables.part_names import SCHEMA_PART, parts_in
-from transforms.tables.sql import name_sql, newest_rows, parts_sql, quote
+from transforms.tables.sql import name_sql, newest_rows, newest_statements, parts_sql, quote
 
 PURGES = "purges"
 """Folder below the staging folder: (strand, time up to which it is erased)."""
@@ -157,12 +157,12 @@ def _write_delta(
 ) -> int:
     """Changed, new and vanished rows to ``target``; returns how many there are."""
     names = [name_sql(column.name) for column in (*table.columns, *META)]
-    keys = [name_sql(name) for name in table.key]
+    keys = [name_sql(name) for name in table.statement]
     empty = target.parent / f"empty-{table.name}.parquet"
     pq.write_table(arrow_schema(table).empty_table(), empty)
-    connection.execute(f"CREATE OR REPLACE TEMP VIEW staged AS {newest_rows(table, parts_sql([empty, *staged]))}")
+    connection.execute(f"CREATE OR REPLACE TEMP VIEW staged AS {newest_statements(table, parts_sql([empty, *staged]))}")
     # a column that did not exist when the current parts were written reads as null
-    connection.execute(f"CREATE OR REPLACE TEMP VIEW known AS {newest_rows(table, parts_sql([empty, *current]))}")
+    connection.execute(f"CREATE OR REPLACE TEMP VIEW known AS {newest_statements(table, parts_sql([empty, *current]))}")
     same_key = " AND ".join(f"s.{key} IS NOT DISTINCT FROM k.{key}" for key in keys)
     compared = [name for name in names if name not in {'"revision"', '"is_deleted"', '"sequence"'}]
     changed = " OR ".join(f"s.{name} IS DISTINCT FROM k.{name}" for name in compared)

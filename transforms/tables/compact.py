@@ -30,7 +30,7 @@ from transforms.tables.commit import connect
 from transforms.tables.output import OutputFolder, to_disk
 from transforms.tables.part_names import SCHEMA_PART, compaction_number, parts_in, stream_part
 from transforms.tables.retired import Retired, changes
-from transforms.tables.sql import name_sql, newest_rows, parts_sql, quote
+from transforms.tables.sql import name_sql, newest_statements, parts_sql, quote
 from transforms.tables.stream_folder import last_stream
 
 OLDER_THAN = 600.0
@@ -80,8 +80,8 @@ def compact_table(folder: OutputFolder, table: Table, retired: Retired, terms: T
     read = changes(chosen)
     schema = [path for path in (place / SCHEMA_PART,) if path.exists()]
     with merging(folder) as connection:
-        newest = newest_rows(table, parts_sql([*schema, *chosen]))
-        keys = " AND ".join(f"n.{k} IS NOT DISTINCT FROM o.{k}" for k in map(name_sql, table.key))
+        newest = newest_statements(table, parts_sql([*schema, *chosen]))
+        keys = " AND ".join(f"n.{k} IS NOT DISTINCT FROM o.{k}" for k in map(name_sql, table.statement))
         # also in the parts that are merged now: they stay for a while, and go in any order
         held = f"SELECT 1 FROM {parts_sql(parts_in(place))} o WHERE NOT o.is_deleted AND {keys}"
         select = f"SELECT * FROM ({newest}) n WHERE NOT is_deleted OR EXISTS ({held})"

@@ -9,18 +9,26 @@ from contracts.tables import Table
 
 
 def newest_rows(table: Table, source: str) -> str:
-    """SQL of the newest row of each key among the parts that ``source`` reads, tombstones included."""
+    """SQL of the row that counts of each key among the parts that ``source`` reads, tombstones included."""
+    newest = newest_statements(table, source)
+    if not table.facets:
+        return newest
     keys = ", ".join(map(name_sql, table.key))
+    order = ", ".join(["is_deleted", *_ties(table)])
+    return f"SELECT * FROM ({newest}) QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {order}) = 1"
+
+
+def newest_statements(table: Table, source: str) -> str:
+    """SQL of the newest row of each key and facet: what must be kept of the parts."""
+    keys = ", ".join(map(name_sql, table.statement))
     # parts of earlier versions have no sequence, and perhaps none of them has
     every = f"(FROM {source} UNION ALL BY NAME SELECT NULL::BIGINT AS sequence WHERE false)"
-    place = f"row_number() OVER (PARTITION BY {keys} ORDER BY {', '.join(newness(table))})"
-    return f"SELECT * FROM {every} QUALIFY {place} = 1"
+    order = ", ".join(["coalesce(sequence, 0) DESC", "revision DESC", *_ties(table)])
+    return f"SELECT * FROM {every} QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {order}) = 1"
 
 
-def newness(table: Table) -> list[str]:
-    """What the rows of one key are ordered by, the one that counts first."""
-    ties = (f"{name_sql(tie[1:])} DESC" if tie.startswith("-") else name_sql(tie) for tie in table.ties)
-    return ["coalesce(sequence, 0) DESC", "revision DESC", *ties]
+def _ties(table: Table) -> list[str]:
+    return [f"{name_sql(tie[1:])} DESC" if tie.startswith("-") else name_sql(tie) for tie in table.ties]
 
 
 def parts_sql(paths: Sequence[Path | str]) -> str:

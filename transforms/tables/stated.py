@@ -35,10 +35,13 @@ def stated(table: Table, revision: int, rows: Iterable[Row], *, sequence: int = 
 def rows_of(table: Table, batches: Iterable[StatedRows]) -> Iterator[tuple[int, int, bool, list[Any]]]:
     """(sequence, revision, is_deleted, values) of each row. Raises ValueError when a row has other columns."""
     width = len(table.columns)
+    facets = [(table.column_names.index(name), meant) for name, meant in table.facets]
     for batch in batches:
         for sequence, deleted, *values in _decoder.decode(batch.rows):
             if len(values) != width:
                 raise ValueError(f"a row of {table.name} has {len(values)} values, but the table {width} columns")
+            for place, meant in facets if deleted else ():
+                values[place] = meant if values[place] is None else values[place]
             yield sequence, batch.revision, bool(deleted), values
 
 
@@ -47,7 +50,7 @@ def newest_stated(table: Table, batches: Iterable[StatedRows]) -> list[tuple[int
 
     Several rows of one key and one statement are all kept: readers settle them by ``Table.ties``.
     """
-    place = [table.column_names.index(name) for name in table.key]
+    place = [table.column_names.index(name) for name in table.statement]
     found = list(rows_of(table, batches))
     keys = [tuple(row[3][i] for i in place) for row in found]
     newest: dict[tuple[Any, ...], tuple[int, int]] = {}
