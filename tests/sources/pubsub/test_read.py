@@ -19,8 +19,8 @@ from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from contracts import coders
 from contracts.event import Event
 from contracts.exchange import LedgerCount, Received
+from sources.pubsub.puller import PubSubSettings
 from sources.pubsub.read import DATAFLOW, DIRECT, ReadPubSub
-from sources.pubsub.reader import PubSubSettings
 
 Maker = Callable[..., Event]
 
