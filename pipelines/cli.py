@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "drain": ("pipelines.commands.drain", "Ask the stream on an output folder for its end."),
     "import": ("pipelines.commands.importer", "Turn CSV, JSON or Parquet into event Avro by a mapping file."),
     "simulate": ("pipelines.commands.simulate", "Make a world of customers with its truth, as event Avro."),
+    "publish": ("pipelines.commands.publish", "Feed a Pub/Sub topic from event files or the simulator."),
     "pubsub-emulator": ("pipelines.commands.pubsub_emulator", "Run a Pub/Sub server in memory, for trials and tests."),
     "train": ("pipelines.commands.train", "Train, gate, register and promote the stage model."),
     "model": ("pipelines.commands.model", "List, promote and roll back stage models."),

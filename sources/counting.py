@@ -11,14 +11,10 @@ from apache_beam import pvalue
 from apache_beam.transforms.window import GlobalWindows
 
 from contracts.exchange import LedgerCount, Received
-from transforms.collector import relax_collector
 from transforms.read import LEDGER, ReadOutputs, typed
 
 
 class _Count(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
-    def setup(self) -> None:
-        relax_collector()
-
     def start_bundle(self) -> None:
         self._counts: Counter[str] = Counter()
 

@@ -19,8 +19,10 @@ with its reason.
 from __future__ import annotations
 
 import hashlib
+import secrets
 import threading
 import time
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +46,8 @@ from sources.pubsub.watermark import Watermark
 from transforms.read import ReadOutputs
 
 _NAME_BYTES = 8
-_POLL, _A_BUNDLE, _A_BUNDLE_SECONDS = 0.02, 500, 0.1
+_POLL, _A_BUNDLE, _A_BUNDLE_SECONDS = 0.01, 500, 0.1
+_PATIENCE, _NAP = 0.1, 0.002
 MOST_ON_DIRECT = 100_000
 
 
@@ -72,9 +75,10 @@ class FilesSettings:
 
 
 class FilesMark(CheckpointMark):  # type: ignore[misc]  # Beam's base class is untyped
-    """How far the files were read: ``done`` files whole, of the ``current`` ones ``position`` units."""
+    """How far the files were read: ``done`` files whole, of the ``current`` ones ``position`` units; its number."""
 
-    def __init__(self, done: bytes, current: bytes, position: int, frontier: int | None) -> None:
+    def __init__(self, done: bytes, current: bytes, position: int, frontier: int | None, cut: int) -> None:
+        self.cut = cut
         self.done = done
         self.current = current
         self.position = position
@@ -83,26 +87,27 @@ class FilesMark(CheckpointMark):  # type: ignore[misc]  # Beam's base class is u
 
 class _MarkCoder(Coder):  # type: ignore[misc]
     def encode(self, value: FilesMark) -> bytes:
-        return msgspec.msgpack.encode((value.done, value.current, value.position, value.frontier))
+        return msgspec.msgpack.encode((value.done, value.current, value.position, value.frontier, value.cut))
 
     def decode(self, encoded: bytes) -> FilesMark:
-        return FilesMark(*msgspec.msgpack.decode(encoded, type=tuple[bytes, bytes, int, int | None]))
+        return FilesMark(*msgspec.msgpack.decode(encoded, type=tuple[bytes, bytes, int, int | None, int]))
 
     def is_deterministic(self) -> bool:
         return True
 
 
 class FilesSource(UnboundedSource):  # type: ignore[misc]
-    """Files in order; one reader, since the order is one."""
+    """Files in order; one part, since the order is one. ``token`` tells apart the sources of a process."""
 
-    def __init__(self, settings: FilesSettings) -> None:
+    def __init__(self, settings: FilesSettings, token: str) -> None:
         self._settings = settings
+        self._token = token
 
     def split(self, desired_num_splits: int, options: Any = None) -> list[FilesSource]:
         return [self]
 
     def create_reader(self, options: Any, checkpoint_mark: FilesMark | None) -> FilesReader:
-        return FilesReader(self._settings, checkpoint_mark)
+        return FilesReader(self._settings, self._token, checkpoint_mark)
 
     def get_checkpoint_mark_coder(self) -> Coder:
         return _MarkCoder()
@@ -172,28 +177,28 @@ class _Batch:
         self._ordered.close()
 
 
-class FilesReader(UnboundedReader):  # type: ignore[misc]
-    """Reads files as the module says."""
+class _Player:
+    """Where a process stands in the files, apart from the readers that come and go (``sources.pubsub.puller``)."""
 
-    def __init__(self, settings: FilesSettings, mark: FilesMark | None = None) -> None:
-        now = time.monotonic()
+    def __init__(self, settings: FilesSettings, mark: FilesMark | None) -> None:
         self._settings = settings
         self._done = b"" if mark is None else mark.done
         self._known = _digests(self._done)
         self._resume = b"" if mark is None else mark.current
         self._position = 0 if mark is None else mark.position
+        self.cut = 0 if mark is None else mark.cut
         idle_after = settings.idle_after if settings.follow is not None else None
-        self._watermark = Watermark(idle_after, now, None if mark is None else mark.frontier)
+        self._watermark = Watermark(idle_after, time.monotonic(), None if mark is None else mark.frontier)
         self._batch: _Batch | None = None
-        self._current: Received | None = None
-        self._current_time = 0
         self._next_look = 0.0
         self._paced_from: tuple[float, int] | None = None
         self._emitted = 0
-        self._ended = False
+        self._since_cut = 0
+        self.has_ended = False
         self._drain = DrainFlag(settings.drain)
 
-    def start(self) -> bool:
+    def open(self) -> None:
+        """Begin with the files of the mark. Raises InputError when they are gone."""
         if self._settings.follow is None:
             self._batch = _Batch(self._settings.files, self._position)
         elif self._resume:
@@ -205,28 +210,32 @@ class FilesReader(UnboundedReader):  # type: ignore[misc]
                     hint="put them back; files may go once a later one was read",
                 )
             self._batch = _Batch(files, self._position)
-        return self.advance()
 
-    def advance(self) -> bool:
+    def next(self) -> tuple[Received, int] | None:
+        """The next unit and its timestamp, if it is there and due."""
         now = time.monotonic()
         if self._drain.is_raised(now):
-            self._ended = True
-        if self._ended or (self._batch is None and not self._look(now)):
-            return False
+            self.has_ended = True
+        if self.has_ended or (self._batch is None and not self._look(now)):
+            return None
         assert self._batch is not None
         if not self._batch.is_ready() or not self._is_due(now):
-            return False
+            return None
         placed = self._batch.next()
         if placed is None:
             self._finish_batch()
-            return False
-        self._current = placed.received
-        self._current_time = element_time(placed, self._watermark.frontier)
-        self._watermark.hold(self._current_time, now)
-        self._watermark.emit(self._current_time if placed.received.event is not None else None)
+            return None
+        at = element_time(placed, self._watermark.frontier)
+        self._watermark.hold(at, now)
+        self._watermark.emit(at if placed.received.event is not None else None)
         self._position += 1
         self._emitted += 1
-        return True
+        self._since_cut += 1
+        return placed.received, at
+
+    def stands_at(self, mark: FilesMark | None) -> bool:
+        """Whether a mark was the last one and nothing was handed out since, as it is unless a bundle failed."""
+        return not self._since_cut and not self.has_ended and self.cut == (0 if mark is None else mark.cut)
 
     def _digest(self, name: str) -> bytes:
         assert self._settings.follow is not None
@@ -257,7 +266,7 @@ class FilesReader(UnboundedReader):  # type: ignore[misc]
         assert self._batch is not None
         self._batch.close()
         if self._settings.follow is None:
-            self._ended = True
+            self.has_ended = True
             return
         new = [self._digest(name) for name in self._batch.files]
         self._known.update(new)
@@ -265,28 +274,92 @@ class FilesReader(UnboundedReader):  # type: ignore[misc]
         # the pace begins anew with what comes next: a pause is no debt
         self._batch, self._position, self._paced_from = None, 0, None
 
-    def get_current(self) -> Received:
-        assert self._current is not None
-        return self._current
-
-    def get_current_timestamp(self) -> Timestamp:
-        return Timestamp(micros=self._current_time)
-
-    def get_watermark(self) -> Timestamp:
-        if self._ended:
+    def watermark(self) -> Timestamp:
+        if self.has_ended:
             return MAX_TIMESTAMP
         at = self._watermark.at()
         return MIN_TIMESTAMP if at is None else Timestamp(micros=at)
 
-    def get_checkpoint_mark(self) -> FilesMark:
+    def mark(self) -> FilesMark:
+        self.cut += 1
+        self._since_cut = 0
         current = b""
         if self._batch is not None and self._settings.follow is not None:
             current = b"".join(self._digest(name) for name in self._batch.files)
-        return FilesMark(self._done, current, self._position, self._watermark.frontier)
+        return FilesMark(self._done, current, self._position, self._watermark.frontier, self.cut)
 
     def close(self) -> None:
         if self._batch is not None:
             self._batch.close()
+
+
+_players: dict[str, _Player] = {}
+_players_lock = threading.Lock()
+
+
+def _attach(token: str, settings: FilesSettings, mark: FilesMark | None) -> _Player:
+    """The player of a source in this process, standing at a mark; one that stands elsewhere has seen a failure."""
+    with _players_lock:
+        player = _players.get(token)
+        if player is not None and player.stands_at(mark):
+            return player
+        made = _players[token] = _Player(settings, mark)
+    if player is not None:
+        player.close()
+    made.open()
+    return made
+
+
+class FilesReader(UnboundedReader):  # type: ignore[misc]
+    """Takes from its process's player; of all readers of a source, the one made last."""
+
+    def __init__(self, settings: FilesSettings, token: str, mark: FilesMark | None) -> None:
+        self._token = token
+        self._player = _attach(token, settings, mark)
+        self._current: tuple[Received, int] | None = None
+        self._has_taken = False
+        _current_reader[token] = self
+
+    def start(self) -> bool:
+        return self.advance()
+
+    def advance(self) -> bool:
+        # an empty bundle waits a little, since each keeps its DoFns until the next checkpoint
+        deadline = time.monotonic() + (0.0 if self._has_taken else _PATIENCE)
+        while (taken := self._player.next()) is None:
+            if self._player.has_ended or time.monotonic() >= deadline:
+                return False
+            time.sleep(_NAP)
+        self._current = taken
+        self._has_taken = True
+        return True
+
+    def get_current(self) -> Received:
+        assert self._current is not None
+        return self._current[0]
+
+    def get_current_timestamp(self) -> Timestamp:
+        assert self._current is not None
+        return Timestamp(micros=self._current[1])
+
+    def get_watermark(self) -> Timestamp:
+        return self._player.watermark()
+
+    def get_checkpoint_mark(self) -> FilesMark:
+        self._has_taken = False
+        return self._player.mark()
+
+    def close(self) -> None:
+        """Forget where the process stood: whoever comes next has a mark. A later reader that took over keeps it."""
+        if _current_reader.get(self._token) is self:
+            del _current_reader[self._token]
+            with _players_lock:
+                if _players.get(self._token) is self._player:
+                    del _players[self._token]
+            self._player.close()
+
+
+_current_reader: weakref.WeakValueDictionary[str, FilesReader] = weakref.WeakValueDictionary()
 
 
 class ReadFilesStream(beam.PTransform):  # type: ignore[misc]
@@ -314,7 +387,7 @@ class ReadFilesStream(beam.PTransform):  # type: ignore[misc]
             received = pbegin | "Play" >> _script(self._settings.files)
         else:
             received = pbegin | "Stream" >> ReadFromUnboundedSource(
-                FilesSource(self._settings),
+                FilesSource(self._settings, secrets.token_hex(8)),
                 poll_interval=_POLL,
                 max_records_per_bundle=_A_BUNDLE,
                 max_read_time_seconds=_A_BUNDLE_SECONDS,

@@ -16,6 +16,7 @@ from typing import Any
 
 import grpc
 from google.api_core import exceptions as google_errors
+from google.api_core.retry import Retry, if_transient_error
 from google.auth.exceptions import GoogleAuthError
 from google.pubsub_v1 import PublisherClient, SubscriberClient
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
@@ -32,7 +33,11 @@ _NAME = {
 _IDS_A_CALL = 1_000
 """A request may take 512 KiB, and an ack id of the service a few hundred bytes."""
 _PATIENCE = 10.0
+PERSISTENCE = 30.0
+"""Seconds for which a call that changes something is tried again while the server does not answer."""
 _UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+
+CLIENT_ERRORS = (google_errors.GoogleAPICallError, google_errors.RetryError, GoogleAuthError)
 
 # polling without waiting is deprecated for those who would wait; a reader that may not block cannot
 warnings.filterwarnings("ignore", message="The return_immediately flag is deprecated")
@@ -71,6 +76,18 @@ def publisher(endpoint: str | None) -> Any:
     return PublisherClient(transport=PublisherGrpcTransport(channel=grpc.insecure_channel(endpoint, _UNLIMITED)))
 
 
+def _retry() -> Any:
+    return Retry(predicate=if_transient_error, initial=0.1, maximum=2.0, timeout=PERSISTENCE)
+
+
+def send(endpoint: str | None, topic: str, messages: Sequence[dict[str, object]]) -> None:
+    """Publish messages in one request. Raises OutputError or ServiceError once retrying has not helped."""
+    try:
+        publisher(endpoint).publish(topic=topic, messages=messages, retry=_retry(), timeout=PERSISTENCE)
+    except CLIENT_ERRORS as error:
+        raise explain(error, topic, endpoint) from error
+
+
 def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
     for at in range(0, len(ids), _IDS_A_CALL):
         yield ids[at : at + _IDS_A_CALL]
@@ -79,7 +96,7 @@ def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
 def acknowledge(endpoint: str | None, subscription: str, ids: Sequence[str]) -> None:
     """Acknowledge messages; again is harmless. Raises GoogleAPICallError once retrying has not helped."""
     for chunk in _chunks(ids):
-        subscriber(endpoint).acknowledge(subscription=subscription, ack_ids=chunk)
+        subscriber(endpoint).acknowledge(subscription=subscription, ack_ids=chunk, retry=_retry(), timeout=PERSISTENCE)
 
 
 def extend(endpoint: str | None, subscription: str, ids: Sequence[str], seconds: int) -> None:
@@ -116,9 +133,6 @@ def explain(error: Exception, name: str, endpoint: str | None) -> WaylineError:
             hint=f"start it: wayline pubsub-emulator; or, to use the service: unset {EMULATOR_VARIABLE}",
         )
     return ServiceError(f"Pub/Sub does not answer for {name}: {type(error).__name__}", hint="check the network")
-
-
-CLIENT_ERRORS = (google_errors.GoogleAPICallError, google_errors.RetryError, GoogleAuthError)
 
 
 def check_subscription(subscription: str, endpoint: str | None) -> float:

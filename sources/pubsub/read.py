@@ -19,7 +19,8 @@ from apache_beam.io.unbounded_source import ReadFromUnboundedSource
 from contracts.exchange import Message, Received
 from sources.counting import CountReceived
 from sources.pubsub.decode import received_message
-from sources.pubsub.reader import PubSubSettings, PubSubSource
+from sources.pubsub.puller import PubSubSettings
+from sources.pubsub.reader import PubSubSource
 from transforms.read import ReadOutputs
 from transforms.schema_registry import published
 
@@ -28,7 +29,7 @@ ENGINES = (PORTABLE, DATAFLOW, DIRECT)
 ID_ATTRIBUTE, TIME_ATTRIBUTE = "event_id", "event_time"
 """Attributes that ``wayline publish`` sets, by which Dataflow drops copies and dates messages."""
 
-_POLL = 0.02
+_POLL = 0.01
 _A_BUNDLE = 500
 _A_BUNDLE_SECONDS = 0.1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import secrets
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -57,7 +58,7 @@ def read_all(reader: FilesReader, number: int | None = None, patience: float = 1
     """Ids (or reasons) that a reader gives until its end, or so many of them."""
     out: list[str] = []
     deadline = time.monotonic() + patience
-    has = reader.start()
+    has = number != 0 and reader.start()
     while number is None or len(out) < number:
         if has:
             unit = reader.get_current()
@@ -74,7 +75,7 @@ def read_all(reader: FilesReader, number: int | None = None, patience: float = 1
 
 
 def reader_of(mark: FilesMark | None = None, **changes: Any) -> FilesReader:
-    source = FilesSource(FilesSettings(**changes))
+    source = FilesSource(FilesSettings(**changes), secrets.token_hex(4))  # as in a process of its own
     coder = source.get_checkpoint_mark_coder()
     return source.create_reader(None, None if mark is None else coder.decode(coder.encode(mark)))
 
@@ -246,6 +247,37 @@ def test_a_rate_paces_it(tmp_path: Path) -> None:
     assert len(read_all(reader)) == 60
     assert 0.55 <= time.monotonic() - began < 3.0
     reader.close()
+
+
+def test_readers_that_come_and_go_sort_once_and_a_late_close_disturbs_nobody(
+    files: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sorted_how_often: list[int] = []
+    sort = Ordered.sort
+
+    def counted(order: Ordered) -> None:
+        sorted_how_often.append(1)
+        sort(order)
+
+    monkeypatch.setattr(Ordered, "sort", counted)
+    source, seen, parked = FilesSource(FilesSettings(files=files), "many"), [], []
+    mark = None
+    for _ in range(5):
+        reader = source.create_reader(None, mark)
+        seen += read_all(reader, 2)
+        mark = reader.get_checkpoint_mark()
+        parked.append(reader)
+    parked[0].close()
+    parked[3].close()
+    assert sorted_how_often == [1]
+    assert seen == ["e0", "e1", "e2", "truncated", "e3", "e5", "e6", "e7", "e8", "e9"]
+    # a bundle that failed: the same mark comes again, though something was handed out since
+    failed = source.create_reader(None, mark)
+    assert not failed.start()
+    parked.append(failed)
+    older = source.create_reader(None, FilesMark(b"", b"", 8, NOON, 1))
+    assert read_all(older) == ["e8", "e9"]
+    older.close()
 
 
 # --- pipelines -----------------------------------------------------------------------------------------------------

@@ -10,7 +10,8 @@ import pytest
 
 from contracts.event import Event, Identifier
 from sources.pubsub import client
-from sources.pubsub.reader import PubSubMark, PubSubReader, PubSubSettings, PubSubSource
+from sources.pubsub.puller import PubSubSettings
+from sources.pubsub.reader import PubSubMark, PubSubReader, PubSubSource
 from transforms.payloads import PayloadEncoder
 
 NOON = 1_750_000_000_000_000
@@ -42,7 +43,7 @@ class Topic:
         return len(ids)
 
     def source(self, **changes: Any) -> PubSubSource:
-        return PubSubSource(PubSubSettings(self.subscription, self.endpoint, **changes), "t")
+        return PubSubSource(PubSubSettings(self.subscription, self.endpoint, **changes), self.topic)
 
 
 class Driver:

@@ -19,8 +19,8 @@ from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from contracts import coders
 from contracts.event import Event
 from contracts.exchange import LedgerCount, Received
+from sources.pubsub.puller import PubSubSettings
 from sources.pubsub.read import DATAFLOW, DIRECT, ReadPubSub
-from sources.pubsub.reader import PubSubSettings
 
 Maker = Callable[..., Event]
 
@@ -63,6 +63,13 @@ def run_until(pipeline: beam.Pipeline, holds: Callable[[], bool], patience: floa
         time.sleep(0.05)
 
 
+def has_said(path: Path, number: int) -> bool:
+    """Whether so many units came and as many were counted: the two branches run apart."""
+    said = said_in(path)
+    units = sum(s[0] != "count" for s in said)
+    return units >= number and sum(s[3] for s in said if s[0] == "count") >= number
+
+
 def build(pipeline: beam.Pipeline, read: ReadPubSub, path: Path) -> None:
     coders.register()
     outputs = pipeline | "Read" >> read
@@ -79,11 +86,7 @@ def test_every_message_comes_through_is_counted_and_acknowledged(topic: Any, mak
     read = ReadPubSub(PubSubSettings(topic.subscription, topic.endpoint))
     build(pipeline, read, path)
 
-    def all_done() -> bool:
-        # the name of the subscription, under which garbage is counted, tells the two apart
-        return sum(said[3] for said in said_in(path) if said[0] == "count") >= 301 and topic.available() == 0
-
-    run_until(pipeline, all_done, 60)
+    run_until(pipeline, lambda: has_said(path, 301) and topic.available() == 0, 60)
     said = said_in(path)
     assert Counter(s[1] for s in said if s[0] == "event") == Counter(e.event_id for e in events)
     assert [s for s in said if s[0] == "garbage"] == [["garbage", "undecodable"]]
@@ -105,7 +108,7 @@ def test_on_the_direct_runner_beams_own_source_gives_the_same(
     path = tmp_path / "said"
     pipeline = beam.Pipeline(runner=BundleBasedDirectRunner(), options=PipelineOptions(["--streaming"]))
     build(pipeline, ReadPubSub(PubSubSettings(topic.subscription, topic.endpoint), DIRECT), path)
-    run_until(pipeline, lambda: sum(s[3] for s in said_in(path) if s[0] == "count") >= 21, 60)
+    run_until(pipeline, lambda: has_said(path, 21), 60)
     said = said_in(path)
     assert {s[1] for s in said if s[0] == "event"} == {f"e{n}" for n in range(20)}
     assert [s[1] for s in said if s[0] == "garbage"] == ["unknown_schema"]

@@ -13,8 +13,9 @@ from cutting_proxy import CuttingProxy
 
 from contracts.errors import InputError
 from contracts.event import Event
-from sources.pubsub import client, reader
-from sources.pubsub.reader import PubSubMark, PubSubMarkCoder, PubSubSettings, PubSubSource
+from sources.pubsub import client, puller
+from sources.pubsub.puller import PubSubSettings
+from sources.pubsub.reader import PubSubMark, PubSubMarkCoder, PubSubSource
 from transforms.payloads import unpack_message
 
 Maker = Callable[..., Event]
@@ -34,8 +35,9 @@ def test_only_what_a_checkpoint_kept_is_acknowledged(
     second = driver.take(10)
     assert len(mark.ack_ids) == 10
     mark.finalize_checkpoint()
+    driver.reader.get_checkpoint_mark()
     driver.reader.close()
-    # ten were emitted and not finalised: theirs until the deadline; ten were never emitted: given back at once
+    # ten are in a mark that may still be finalised; ten were never handed out: given back at once
     eventually(lambda: topic.available() == 10, 2.0)
     rest = drive(topic.source()).take(10)
     assert ids(first) | ids(second) | ids(rest) == {f"e{n}" for n in range(30)}
@@ -46,11 +48,11 @@ def test_what_was_emitted_and_never_finalised_comes_back(topic: Any, drive: Any,
     client.subscriber(topic.endpoint).create_subscription(name=name, topic=topic.topic, ack_deadline_seconds=1)
     topic.publish([make_event(number) for number in range(5)])
     settings = PubSubSettings(name, topic.endpoint, ack_deadline=1.0)
-    lost = drive(PubSubSource(settings, "a"))
+    lost = drive(PubSubSource(settings, topic.topic + "a"))
     lost.take(5)
     lost.reader.get_checkpoint_mark()
     lost.reader.close()
-    again = drive(PubSubSource(settings, "b"))
+    again = drive(PubSubSource(settings, topic.topic + "b"))
     assert ids(again.take(5, patience=25.0)) == {f"e{n}" for n in range(5)}
 
 
@@ -76,11 +78,11 @@ def test_a_mark_acknowledges_after_the_reader_is_gone_and_in_another_process(
 def test_deadlines_are_extended_while_messages_are_held(
     topic: Any, drive: Any, make_event: Maker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reader, "_EXTENSION", 2.0)
+    monkeypatch.setattr(puller, "_EXTENSION", 2.0)
     name = topic.subscription + "-short"
     client.subscriber(topic.endpoint).create_subscription(name=name, topic=topic.topic, ack_deadline_seconds=1)
     topic.publish([make_event(number) for number in range(20)])
-    driver = drive(PubSubSource(PubSubSettings(name, topic.endpoint, ack_deadline=1.0, max_buffered=20), "a"))
+    driver = drive(PubSubSource(PubSubSettings(name, topic.endpoint, ack_deadline=1.0, max_buffered=20), name))
     driver.take(10)
     deadline = time.monotonic() + 4.0
     while time.monotonic() < deadline:  # four times the deadline: ten emitted, ten waiting
@@ -113,9 +115,9 @@ def test_a_reader_that_nobody_asks_gives_back_what_it_holds(
     topic.publish([make_event(number) for number in range(10)])
     driver = drive(topic.source())
     driver.take(2)
-    monkeypatch.setattr(reader, "ASLEEP", 0.3)
+    monkeypatch.setattr(puller, "ASLEEP", 0.3)
     eventually(lambda: topic.available() == 8, 3.0)
-    monkeypatch.setattr(reader, "ASLEEP", 30.0)
+    monkeypatch.setattr(puller, "ASLEEP", 30.0)
     assert len(driver.take(8)) == 8
 
 
@@ -206,11 +208,11 @@ def test_a_subscription_that_is_deleted_ends_the_reader_with_its_name(topic: Any
 def test_a_server_that_does_not_answer_is_waited_for_and_moves_no_watermark(
     topic: Any, drive: Any, make_event: Maker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reader, "_BACK_OFF", 0.1)
+    monkeypatch.setattr(puller, "_BACK_OFF", 0.1)
     proxy = CuttingProxy(int(topic.endpoint.rpartition(":")[2]))
     try:
         settings = PubSubSettings(topic.subscription, f"localhost:{proxy.port}", idle_after=0.1)
-        driver = drive(PubSubSource(settings, "a"))
+        driver = drive(PubSubSource(settings, topic.topic + "a"))
         topic.publish([make_event(1)])
         driver.take(1)
         proxy.cut_at(b"", "request", 1_000_000)
@@ -231,4 +233,67 @@ def test_a_server_that_does_not_answer_is_waited_for_and_moves_no_watermark(
 
 
 def test_a_mark_of_nothing_is_finalised_without_a_call() -> None:
-    PubSubMark("localhost:1", "projects/p/subscriptions/sss", (), None).finalize_checkpoint()
+    PubSubMark("localhost:1", "projects/p/subscriptions/sss", ("t", 0), (), 1, None).finalize_checkpoint()
+
+
+# --- readers come and go -------------------------------------------------------------------------------------------
+
+
+def test_a_new_reader_at_the_last_mark_takes_what_the_one_before_it_held(
+    topic: Any, drive: Any, make_event: Maker, eventually: Any
+) -> None:
+    # as on an engine that finalises late: each bundle has a reader of its own, and the ones before stay parked
+    topic.publish([make_event(number) for number in range(40)])
+    source, mark, seen, marks = topic.source(), None, [], []
+    for _ in range(8):
+        driver = drive(source, mark)
+        seen += driver.take(5)
+        mark = PubSubMarkCoder().decode(PubSubMarkCoder().encode(driver.reader.get_checkpoint_mark()))
+        marks.append(mark)
+    assert ids(seen) == {f"e{n}" for n in range(40)}
+    for one in marks:
+        one.finalize_checkpoint()
+    drive(source, mark).reader.close()
+    eventually(lambda: topic.available() == 0)
+
+
+def test_a_parked_reader_that_is_closed_late_takes_nothing_from_the_one_after_it(
+    topic: Any, drive: Any, make_event: Maker
+) -> None:
+    topic.publish([make_event(number) for number in range(10)])
+    first = drive(topic.source())
+    seen = first.take(2)
+    second = drive(topic.source(), first.reader.get_checkpoint_mark())
+    seen += second.take(1)
+    first.reader.close()
+    assert topic.available() == 0
+    assert ids(seen + second.take(7)) == {f"e{n}" for n in range(10)}
+
+
+def test_a_reader_at_an_older_mark_begins_anew_from_there(
+    topic: Any, drive: Any, make_event: Maker, eventually: Any
+) -> None:
+    topic.publish([make_event(0)])
+    source = topic.source(idle_after=None)
+    first = drive(source)
+    first.take(1)
+    old = first.reader.get_checkpoint_mark()
+    topic.publish([make_event(number) for number in range(1, 9)])
+    second = drive(source, old)
+    second.take(4)
+    second.reader.get_checkpoint_mark()
+    restored = drive(source, old)
+    assert restored.reader.get_watermark() == Timestamp(micros=make_event(0).event_time)
+    # four were held, and are there again at once; four are in a mark that may still be finalised
+    eventually(lambda: topic.available() == 4, 3.0)
+
+
+def test_what_a_failed_bundle_took_is_given_back_at_once(
+    topic: Any, drive: Any, make_event: Maker, eventually: Any
+) -> None:
+    topic.publish([make_event(number) for number in range(6)])
+    failed = drive(topic.source())
+    failed.take(3)
+    failed.reader.close()
+    eventually(lambda: topic.available() == 6, 3.0)
+    assert len(ids(drive(topic.source()).take(6))) == 6

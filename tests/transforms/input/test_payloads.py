@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -311,3 +312,13 @@ def test_plain_binary_is_the_newest_schema_and_nothing_else(make_event: Maker) -
     event = make_event(5)
     assert decode_message(Message(encode_event(event), {}, LATER), published()) == event
     assert reason_of(b"") == "undecodable"
+
+
+def test_the_index_that_the_page_shows_is_one(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "pubsub.md").read_text(encoding="utf-8")
+    (index,) = re.findall(r"```yaml\n(.+?)```", page, re.DOTALL)
+    (tmp_path / "shop-events.avsc").write_text(json.dumps(_longer()))
+    registry = registry_of(tmp_path, index)
+    assert sorted(registry.ids) == [17, 21]
+    assert list(registry.revisions) == [("projects/acme/schemas/events", "a1b2c3d4")]
+    assert len(registry.fingerprints) == 1 + len(codec.versions("event"))
