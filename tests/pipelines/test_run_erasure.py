@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from run_world import DAY, HOUR, MINUTE, NOON, SHIPPED_IDENTITY, Record, Runs, assert_same, event, text_of
+from run_world import DAY, HOUR, MINUTE, NOON, Record, Runs, assert_same, event, text_of
 
 from contracts.event import Identifier
 from features.names import VIEW
@@ -111,7 +111,9 @@ def test_an_erased_person_stays_gone_and_everybody_else_stays(erased: Runs, tmp_
     assert not [trace for trace in traces(erased) if trace in text]
 
 
-def test_what_was_carried_to_an_erased_login_goes_in_whatever_run_it_arrives(tmp_path: Path, carrying: Path) -> None:
+def test_what_was_carried_to_an_erased_login_goes_in_whatever_run_it_arrives(
+    make_runs: Callable[[str], Runs],
+) -> None:
     tv, ann, bob = {"anonymous_id": "tv"}, {"user_id": "ann"}, {"user_id": "bob"}
 
     def seen(name: str, at: int, ids: dict[str, str], what: str = "home_view") -> Record:
@@ -126,22 +128,11 @@ def test_what_was_carried_to_an_erased_login_goes_in_whatever_run_it_arrives(tmp
     ]
     request = seen("erase", 1440, ann, "erasure_requested")
     late = [seen("late-before", 65, tv), seen("late-ann", 75, tv), seen("late-bob", 195, tv)]
-    whole = Runs(tmp_path / "whole", carrying)
+    whole = make_runs("whole")
     whole.run([*evening, request, *late])
-    parts = Runs(tmp_path / "parts", carrying)
+    parts = make_runs("parts")
     for records in ([*evening, request], late[:2], late[2:]):
         parts.run(records)
     left = [("ebob",), ("ebob-again",), ("ebobs-look",), ("elate-bob",)]
     assert parts.query("SELECT event_id FROM events ORDER BY event_id") == left
     assert_same(parts.views(), whole.views())
-
-
-@pytest.fixture
-def carrying(tmp_path: Path) -> Path:
-    """A configuration under which a shared device is each visitor's in turn."""
-    text = SHIPPED_IDENTITY.read_text(encoding="utf-8")
-    assert "\nowner: last_known\n" in text
-    (tmp_path / "identity.yaml").write_text(text.replace("\nowner: last_known\n", "\nowner: carry_visit\n"))
-    path = tmp_path / "wayline.yaml"
-    path.write_text("identity: identity.yaml\nshards: {strand: 4, journey: 4}\n", encoding="utf-8")
-    return path

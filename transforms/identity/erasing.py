@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contracts.event import Identifier
 from contracts.exchange import ERASED, Assignment, ErasedMark, Link, StrandEvent
 from transforms.identity.carry import Step, hands
-from transforms.identity.rules import CARRY_FORWARD, CARRY_VISIT, Carry
+from transforms.identity.rules import CARRY_FORWARD, CARRY_VISIT, Carry, StrandKey
 
 FORWARD = Carry(CARRY_FORWARD, 0)
 """How a device is carried whose own namespace is not: another one of its group is."""
@@ -70,10 +70,11 @@ class Erasing:
         for (primary, _), copies in clashes.items():
             if primary in self._carried:
                 seen[primary].extend(copies)
+        barred = barred_logins(assignments)
         self._hands: dict[Identifier, list[Step]] = {}
         for primary, every in seen.items():
             every.sort(key=_order)
-            self._hands[primary] = hands(every, carries.get(primary.namespace, FORWARD))
+            self._hands[primary] = hands(every, carries.get(primary.namespace, FORWARD), barred.get(primary, ()))
 
     def concerns(self, primary: Identifier, login: Identifier | None) -> bool:
         """Whether anything of a strand may go."""
@@ -119,6 +120,17 @@ class Erasing:
                     continue
             last = at
             yield mark
+
+
+def barred_logins(
+    assignments: Mapping[StrandName, Assignment] | Mapping[StrandKey, Assignment],
+) -> dict[Identifier, set[Identifier]]:
+    """The logins that an unlink keeps from each device."""
+    found: defaultdict[Identifier, set[Identifier]] = defaultdict(set)
+    for (primary, login), assignment in assignments.items():
+        if assignment.barred and login is not None:
+            found[primary].add(login)
+    return found
 
 
 def in_order(marks: Iterable[ErasedMark]) -> list[ErasedMark]:

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -42,6 +42,8 @@ from transforms.identity.union import BARRED
 ACCEPTED, REFUSED, REMOVED = "accepted", "refused", "removed"
 STATUSES = (ACCEPTED, REFUSED, REMOVED, BARRED)
 _ACCEPTING = frozenset((UNITED, GROUPED, ONLY_PERSON, OWNER, MERGED))
+APART: Final = (UNLINKED, BARRED)
+"""Rules under which an unlink takes what was seen from the two ends of a link."""
 _UNLINK = LINK_KINDS.index(UNLINK)
 
 
@@ -142,6 +144,7 @@ class Resolution:
                 continue
             steps = ((MIN_TIME, self._person_id(index)),)
             yield Assignment(identifier, None, sequence, steps, erased.get(index), index in carried)
+        barred = self.barred()
         # a pair has several links where its events say several things, or some of them are erased
         once = len(set(self._all.kind)) <= 1 and not self._all.erased_pairs
         several = None if once else set[tuple[int, int]]()
@@ -157,7 +160,17 @@ class Resolution:
                     sequence,
                     ((MIN_TIME, self._person_id(left)),),
                     erased.get(left),
+                    barred=(left, right) in barred,
                 )
+
+    def barred(self) -> set[tuple[int, int]]:
+        """Logins and devices, by their numbers, that were seen together and that an unlink keeps apart."""
+        links = self._links
+        return {
+            (links.left[edge], links.right[edge])
+            for edge, rule in enumerate(self._found.rules)
+            if rule in APART and links.kind[edge] != _UNLINK
+        }
 
     def own_persons(self) -> tuple[list[int], list[int], frozenset[int]]:
         """What ``assignments`` says of login-less strands, by the numbers that the links give to identifiers.

@@ -213,7 +213,8 @@ def _carried(
     """The assignment of a login-less strand that follows the logins seen on its device."""
     primary = held.primary
     every = sorted((event for strand in strands.values() for event in strand), key=_order)
-    seen = hands(every, carries.get(primary.namespace, FORWARD))
+    barred = {login for login in strands if login and (a := assignments.get((primary, login))) is not None and a.barred}
+    seen = hands(every, carries.get(primary.namespace, FORWARD), barred)
 
     def person_of(login: Identifier) -> str:
         of_login = assignments.get((primary, login))

@@ -14,12 +14,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from contracts.event import Identifier
-from contracts.exchange import ALIAS, ERASED, LINK_KINDS, MERGE, SEEN, UNLINK, Link
+from contracts.exchange import ALIAS, LINK_KINDS, MERGE, SEEN, UNLINK, Link
 from transforms.identity.demotion import CROWDED, DEMOTED, is_demoted
 from transforms.identity.ids import shard_of
 from transforms.identity.rules import CARRYING, LAST_KNOWN, Bound, IdentityRules
 from transforms.stores.database import Row, Transaction
-from transforms.stores.identity_pairs import pairs_of
+from transforms.stores.identity_pairs import erased_links
 from transforms.stores.identity_rows import Edge, EdgeKey, Node, link_of_row, merged, new_node
 from transforms.stores.identity_schema import LINK_COLUMNS, NODE_COLUMNS, NUMBERS, STAYS_CARRIED, identifier_hash
 
@@ -54,6 +54,8 @@ class StoredGraph:
         self._by_number: dict[int, Node] = {}
         self._lost: set[Node] = set()
         """Nodes that an erased identifier is linked with no longer."""
+        self.bar_changed: set[tuple[Node, Node]] = set()
+        """(left, right) of links that an unlink takes now, or gives back."""
         self._requests: defaultdict[EdgeKey, set[int]] = defaultdict(set)
         """Of links with several requests for erasure in one batch, the times of all of them."""
         self._suspects: dict[Node, bool] = {}
@@ -112,11 +114,7 @@ class StoredGraph:
                     yield link
                     for until in self._requests.get(edge.key, ()):
                         yield replace(link, erase_before=until)
-        logins = [node for node in nodes if node.erased is not None]
-        carried = [node for node in nodes if node.carry == STAYS_CARRIED]
-        for ends, (first, until) in sorted(pairs_of(self._tx, logins, carried).items()):
-            login, device = self.numbered(ends)
-            yield Link(login.identifier, device.identifier, first, "", first, "", first, until, ERASED)
+        yield from erased_links(self._tx, nodes, self.numbered)
 
     def demoted(self, identifiers: Collection[Identifier]) -> Mapping[Identifier, str]:
         """Those of these that link nothing, and why."""

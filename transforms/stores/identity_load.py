@@ -17,7 +17,7 @@ from contracts.event import Identifier
 from contracts.exchange import LINK_KINDS, UNLINK, Link
 from transforms.identity.graph import NEVER, NO_END, Column, Links, column
 from transforms.identity.ids import shard_of
-from transforms.identity.resolve import Resolution
+from transforms.identity.resolve import APART, Resolution
 from transforms.stores.database import Row, Transaction
 from transforms.stores.identity import Linked
 from transforms.stores.identity_schema import (
@@ -191,6 +191,7 @@ class Bulk:
         updates = [row for row in stored if row != before[row[0]]]
         told = [row for row in updates if _says(row) != _says(before[row[0]])]
         moved = strands_of(self._tx, [row[0] for row in told])
+        moved += self._barred_or_freed({strand[:2] for strand in moved})
         sequences = Sequences(self._tx)
         for wanted in (
             (row[_SHARD] for row in told),
@@ -234,6 +235,19 @@ class Bulk:
             self._tx.execute(_NOT_GONE, (change,))
         count = len(told) + len(self._fresh) + len(new) + len(moved)
         return Linked(len(self._links.left), len(self._shard), count)
+
+    def _barred_or_freed(self, told: Collection[Row]) -> list[tuple[int, int, int]]:
+        """The stored strands, (login, device, shard), that an unlink bars now or no longer; not those told already."""
+        sql = f"SELECT left_no, right_no FROM identity_links WHERE kind <> {_UNLINK} AND rule IN ??"
+        before: set[Row] = set()
+        if self._own is None:
+            before.update(self._tx.all(sql, (list(APART),)))
+        for some in batched(self._own or ()):
+            before.update(self._tx.all(f"{sql} AND left_no IN ??", (list(APART), some)))
+        now = {(self._numbers[left], self._numbers[right]) for left, right in self._resolution.barred()}
+        pairs = (before ^ now) - set(told)
+        stored = strands_of(self._tx, {login for login, _ in pairs})
+        return [strand for strand in stored if strand[:2] in pairs]
 
     def _delete_links(self, where: str, change: int, *values: object) -> None:
         """Make room for what is written anew; where something is erased, keep what may be gone."""

@@ -12,11 +12,11 @@ from dataclasses import replace
 
 from contracts.errors import OutputError
 from contracts.event import Identifier
-from contracts.exchange import ERASED, MAX_TIME, MIN_TIME, SEEN, Assignment, ErasedMark, Link
+from contracts.exchange import ERASED, MAX_TIME, MIN_TIME, SEEN, UNLINK, Assignment, ErasedMark, Link
 from transforms.identity.evidence import LinkBook
 from transforms.identity.graph import Links
 from transforms.identity.neighbourhood import Neighbourhood, neighbourhood
-from transforms.identity.resolve import EdgeRow, Resolution, resolve_collected
+from transforms.identity.resolve import APART, EdgeRow, Resolution, resolve_collected
 from transforms.identity.rules import IdentityRules, StrandKey
 from transforms.stores.database import Database, Row, Transaction
 from transforms.stores.identity import NOTHING, ChangedRows, Linked, Mark
@@ -46,8 +46,13 @@ _STEPS = (
     "SELECT n.sequence, n.namespace, n.value, n.erased, n.carry, p.hash, p.rest FROM identity_identifiers n"
     " JOIN identity_identifiers p ON p.number = n.person"
 )
+_BARRED = (
+    "(SELECT count(*) FROM identity_links l WHERE l.left_no = s.login AND l.right_no = s.device"
+    f" AND l.kind <> {KIND_CODES[UNLINK]} AND l.rule IN ({', '.join(repr(rule) for rule in APART)}))"
+)
 _STRANDS = (
-    "SELECT s.sequence, d.namespace, d.value, u.erased, u.namespace, u.value, p.hash, p.rest FROM identity_strands s"
+    "SELECT s.sequence, d.namespace, d.value, u.erased, u.namespace, u.value, p.hash, p.rest,"
+    f" {_BARRED} FROM identity_strands s"
     " JOIN identity_identifiers d ON d.number = s.device JOIN identity_identifiers u ON u.number = s.login"
     " JOIN identity_identifiers p ON p.number = u.person"
 )
@@ -308,6 +313,6 @@ def _alone(row: Row) -> Assignment:
 
 
 def _of_login(row: Row) -> Assignment:
-    sequence, namespace, value, erased, login_namespace, login, hashed, rest = row
+    sequence, namespace, value, erased, login_namespace, login, hashed, rest, barred = row
     device, user = Identifier(namespace, to_text(value)), Identifier(login_namespace, to_text(login))
-    return Assignment(device, user, sequence, ((MIN_TIME, id_of(hashed, rest)),), erased)
+    return Assignment(device, user, sequence, ((MIN_TIME, id_of(hashed, rest)),), erased, barred=barred > 0)

@@ -10,10 +10,11 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable
 
 from contracts.event import Identifier
+from contracts.exchange import UNLINK
 from transforms.identity.demotion import CROWDED
-from transforms.identity.resolve import Resolution
+from transforms.identity.resolve import APART, Resolution
 from transforms.identity.rules import IdentityRules
-from transforms.stores.database import Transaction
+from transforms.stores.database import Row, Transaction
 from transforms.stores.identity_graph import StoredGraph
 from transforms.stores.identity_rows import Edge, Node
 from transforms.stores.identity_schema import (
@@ -55,6 +56,8 @@ def apply(graph: StoredGraph, targets: Collection[Identifier], resolution: Resol
             continue
         edge = edges[(left, right, row.kind)]
         conflict = NOBODY if row.conflict is None else nodes[row.conflict].number
+        if (edge.rule in APART) != (row.rule in APART) and row.kind != UNLINK and edge.right is not None:
+            graph.bar_changed.add((edge.left, edge.right))
         if edge.rule != row.rule or edge.status != row.status or edge.conflict != conflict:
             edge.status, edge.rule, edge.conflict, edge.dirty = row.status, row.rule, conflict, True
     any_erased = any(node.erased is not None for node in nodes.values())
@@ -90,6 +93,7 @@ def write(graph: StoredGraph, tx: Transaction, rules: IdentityRules) -> int:
     changed = [node for node in nodes if node.changed]
     logins = [node.number for node in changed if not node.new and rules.is_known(node.identifier.namespace)]
     moved = strands_of(tx, logins)
+    moved += _barred_or_freed(graph, tx, {strand[:2] for strand in moved})
     sequences = Sequences(tx)
     sequences.want(node.shard for node in changed)
     sequences.want(device.shard for _, device in strands)
@@ -112,6 +116,13 @@ def write(graph: StoredGraph, tx: Transaction, rules: IdentityRules) -> int:
     if graph.last_number is not None:
         write_last_number(tx, graph.last_number)
     return len(changed) + len(strands) + len(moved)
+
+
+def _barred_or_freed(graph: StoredGraph, tx: Transaction, told: Collection[Row]) -> list[tuple[int, int, int]]:
+    """The stored strands, as (login, device, shard), that an unlink bars now or no longer; not those told already."""
+    pairs = {(login.number, device.number) for login, device in graph.bar_changed} - set(told)
+    logins = {login for login, _ in pairs}
+    return [strand for strand in strands_of(tx, logins) if strand[:2] in pairs]
 
 
 def move_strands(tx: Transaction, moved: Iterable[tuple[int, int, int]], sequences: Sequences) -> None:

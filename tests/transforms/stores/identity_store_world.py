@@ -69,7 +69,7 @@ def _by_strand(assignments: Iterable[Assignment]) -> dict[Any, Any]:
     found: dict[Any, Any] = {}
     for a in assignments:
         assert (a.primary, a.login) not in found, "a strand stands under one number only"
-        found[(a.primary, a.login)] = (a.steps, a.erased_before, a.carry)
+        found[(a.primary, a.login)] = (a.steps, a.erased_before, a.carry, a.barred)
     return found
 
 
