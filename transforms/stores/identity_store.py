@@ -28,7 +28,7 @@ from transforms.stores.identity_reresolve import resolve_all
 from transforms.stores.identity_reshard import reshard
 from transforms.stores.identity_rows import Edge
 from transforms.stores.identity_schema import KIND_CODES, RULES, SHARDS, hash_of, id_of, to_text
-from transforms.stores.identity_write import apply, write
+from transforms.stores.identity_write import apply, settle_crowded, write
 
 _ERASE = "erase"
 """The event id of a request that came without an event; its evidence is erased by itself."""
@@ -127,7 +127,7 @@ class StoredIdentity:
     def _resolve(self, graph: StoredGraph, changed: list[Edge]) -> int:
         """Resolve around changed links until nothing is left to erase; return for how many identifiers."""
         earliest = min((edge.link.first_time for edge in changed), default=MAX_TIME)
-        changed += graph.flipped_edges()
+        changed = settle_crowded(changed + graph.flipped_edges())
         touched = _ends(changed)
         resolved = 0
         while touched:
