@@ -20,7 +20,7 @@ from transforms.identity.resolve import EdgeRow, Resolution, resolve_collected
 from transforms.identity.rules import IdentityRules, StrandKey
 from transforms.stores.database import Database, Row, Transaction
 from transforms.stores.identity import NOTHING, ChangedRows, Linked, Mark
-from transforms.stores.identity_compact import compact, purge
+from transforms.stores.identity_compact import compact, cut_folded, purge
 from transforms.stores.identity_graph import StoredGraph
 from transforms.stores.identity_ledger import LEDGER, edge_row, rows_since
 from transforms.stores.identity_load import load, of_columns
@@ -121,10 +121,10 @@ class StoredIdentity:
         self._check(tx)
         graph = self._graph(tx)
         changed, grown = graph.merge(batch)
-        resolved = self._resolve(graph, changed)
+        resolved = self._resolve(graph, tx, changed)
         return Linked(grown, resolved, write(graph, tx, self._rules))
 
-    def _resolve(self, graph: StoredGraph, changed: list[Edge]) -> int:
+    def _resolve(self, graph: StoredGraph, tx: Transaction, changed: list[Edge]) -> int:
         """Resolve around changed links until nothing is left to erase; return for how many identifiers."""
         earliest = min((edge.link.first_time for edge in changed), default=MAX_TIME)
         changed = settle_crowded(changed + graph.flipped_edges())
@@ -150,6 +150,7 @@ class StoredIdentity:
             graph.bury(erasures)
             # what is deleted may free an identifier that was seen with too many
             touched = graph.cut()
+            cut_folded(graph, tx, self._rules)
             changed = [edge for edge in changed if not edge.gone] + graph.flipped_edges()
             graph.keep_carried()
             if touched:
