@@ -258,22 +258,24 @@ class Resolution:
                     self._rules.version,
                 )
 
-    def verdicts(self) -> list[tuple[str, str, int]]:
+    def verdicts(self) -> tuple[list[str], list[str], list[int]]:
         """Status, rule and number of the conflicting identifier of each link that is left, by its number.
 
         All three are empty for what stands in no ledger: one identifier alone.
         """
-        links, found = self._links, self._found
-        rules, conflicts = found.rules, found.conflicts
-        return [
-            ("", "", NO_END)
-            if right == NO_END
-            else (self._status(edge, rules[edge]), rules[edge], conflicts.get(edge, NO_END))
-            for edge, right in enumerate(links.right)
-        ]
+        rules, conflicts = self._found.rules, [NO_END] * len(self._links.right)
+        for edge, conflict in self._found.conflicts.items():
+            conflicts[edge] = conflict
+        by_rule = {rule: self._status(None, rule) for rule in set(rules)} | {"": ""}
+        statuses = [by_rule[rule] for rule in rules]
+        for edge, kind in enumerate(self._links.kind) if _UNLINK in set(self._links.kind) else ():
+            if kind == _UNLINK and rules[edge]:
+                statuses[edge] = self._status(edge, rules[edge])
+        return statuses, rules, conflicts
 
-    def _status(self, edge: int, rule: str) -> str:
-        if self._links.kind[edge] == _UNLINK:
+    def _status(self, edge: int | None, rule: str) -> str:
+        """Of a link, an unlink or another; None: of any that is none."""
+        if edge is not None and self._links.kind[edge] == _UNLINK:
             return REMOVED if rule == MERGED else BARRED
         if rule in _ACCEPTING:
             return ACCEPTED

@@ -263,6 +263,7 @@ class StoredGraph:
     def _fold(self, links: Sequence[Link]) -> list[Link]:
         """Links of identifiers whose ledger was compacted, as sightings of the other end alone."""
         alone: dict[Identifier, Link] = {}
+        back = {node for node in self.nodes.values() if node.first_seen is None}
         pairs: dict[tuple[Node, Node], None] = {}
         for link in links:
             assert link.right is not None
@@ -282,7 +283,7 @@ class StoredGraph:
             found = self._tx.all(sql, (login.number, sorted(device.number for device in devices)))
             seen = {number for (number,) in found}
             for device in devices:
-                if device.number in seen or (login, device) in self.strands:
+                if (device.number in seen and login not in back) or (login, device) in self.strands:
                     continue
                 self.strands.add((login, device))
                 for node in (login, device):

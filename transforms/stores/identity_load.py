@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import islice, repeat
+from operator import methodcaller
 from typing import Any
 
 import numpy as np
@@ -16,21 +17,21 @@ import numpy as np
 from contracts.event import Identifier
 from contracts.exchange import LINK_KINDS, UNLINK, Link
 from transforms.identity.graph import NEVER, NO_END, Column, Links, column
-from transforms.identity.ids import shard_of
 from transforms.identity.resolve import APART, Resolution
 from transforms.stores.database import Row, Transaction
 from transforms.stores.identity import Linked
 from transforms.stores.identity_schema import (
+    CHANGE_INDEXES,
     INDEXES,
     LINK_FIELDS,
     NOBODY,
     NODE_COLUMNS,
     NODE_FIELDS,
     NUMBERS,
-    SCATTERED,
     STAYS_CARRIED,
     STRAND_FIELDS,
-    identifier_hash,
+    Names,
+    names_of,
     to_bytes,
     to_text,
 )
@@ -51,6 +52,9 @@ _PERSON, _HOLDER, _CARRY, COMPACTED, _STRANDS, _SHARD, _SEQUENCE, _CHANGE = (
     NODE_FIELDS.index(name)
     for name in ("person", "holder", "carry", "compacted", "strands", "shard", "sequence", "change")
 )
+
+_ENCODED = methodcaller("encode", "utf-8", "surrogatepass")
+"""``to_bytes``, without a call of ours for each."""
 
 _GONE = (
     "INSERT INTO identity_gone (left_no, right_no, kind, change)"
@@ -73,28 +77,29 @@ def load(
     Args:
         crowded: identifiers of the part that are crowded, and whether the part is to write their rows.
     """
-    hashes = [identifier_hash(identifier) for identifier in links.identifiers]
+    names = names_of(links.identifiers, shards)
     if tx.one("SELECT 1 FROM identity_identifiers LIMIT 1") is None:
         # an index that is made of finished rows costs a fraction of one that is kept up with each
-        for name in SCATTERED:
+        indexes = INDEXES | CHANGE_INDEXES
+        for name in indexes:
             tx.execute(f"DROP INDEX {name}")
-        linked = Bulk(tx, links, resolution, shards, {}, hashes, own=[], crowded=crowded).write()
-        for name in SCATTERED:
-            tx.execute(INDEXES[name])
+        linked = Bulk(tx, links, resolution, {}, names, own=[], crowded=crowded).write()
+        for made in indexes.values():
+            tx.execute(made)
         return linked
     old: dict[Hash, Row] = {}
-    known = set(hashes)
-    for some in batched([hashed for hashed, _ in hashes]):
+    known = set(names.places())
+    for some in batched(names.hashes):
         rows = tx.all(f"SELECT {NODE_COLUMNS} FROM identity_identifiers WHERE hash IN ??", (some,))
         old.update(((row[1], row[2]), row) for row in rows if (row[1], row[2]) in known)
     own = sorted(
         old[key][0]
-        for key, identifier in zip(hashes, links.identifiers, strict=True)
+        for key, identifier in zip(names.places(), links.identifiers, strict=True)
         if key in old and identifier not in crowded
     )
-    if not _is_covered(tx, links, [old.get(key) for key in hashes], own):
+    if not _is_covered(tx, links, [old.get(key) for key in names.places()], own):
         return None
-    return Bulk(tx, links, resolution, shards, old, hashes, own=own, crowded=crowded).write()
+    return Bulk(tx, links, resolution, old, names, own=own, crowded=crowded).write()
 
 
 def batched(values: Iterable[int], size: int = 10_000) -> Iterator[list[int]]:
@@ -153,7 +158,7 @@ class Bulk:
     Args:
         links, resolution: whole components.
         old: the stored identifiers by their hash.
-        hashes: of each identifier of ``links``.
+        names: of the identifiers of ``links``.
         aside: rows of links that are kept, out of the ledger.
         own: numbers of the stored identifiers whose links these are; None: there are no others in the store.
         crowded: as in ``load``.
@@ -164,28 +169,27 @@ class Bulk:
         tx: Transaction,
         links: Links,
         resolution: Resolution,
-        shards: int,
         old: dict[Hash, Row],
-        hashes: list[Hash],
+        names: Names,
         aside: Iterable[Row] = (),
         own: list[int] | None = None,
         crowded: Mapping[Identifier, bool] | None = None,
     ) -> None:
         self._tx, self._links, self._resolution = tx, links, resolution
-        self._old = [old.pop(key, None) for key in hashes]
+        self._old = [old.pop(key, None) for key in names.places()]
         self._left_out = [row for row in old.values() if row[_VALUE] is not None]
-        self._hashes, self._aside, self._own = hashes, aside, own
+        self._names, self._aside, self._own = names, aside, own
         self._crowded = {links.index[identifier]: 1 for identifier in crowded or ()}
         self._elsewhere = {links.index[identifier] for identifier, here in (crowded or {}).items() if not here}
         self._erased = {links.index[identifier]: until for identifier, until in resolution.erasures()}
         self._survivors = links.surviving(self._erased) if self._erased else links
-        self._shard = [int.from_bytes(shard_of(identifier, shards), "big") for identifier in links.identifiers]
+        self._shard = names.shards
         self._numbers, self._fresh = self._numbered()
 
     def write(self) -> Linked:
         """Write what differs."""
         new = self._new_pairs()
-        stored, fresh = self._rows(new)
+        stored, columns = self._rows(new)
         before = {row[0]: row for row in self._old if row is not None} | {row[0]: row for row in self._left_out}
         stored += [_alone(row) for row in self._left_out]
         updates = [row for row in stored if row != before[row[0]]]
@@ -210,11 +214,13 @@ class Bulk:
                 for row in sorted(updates)
             ),
         )
+        fresh = [list(map(values.__getitem__, self._fresh)) for values in columns]
+        numbered = sequences.of_all(fresh[_SHARD])
+        self._tx.load("identity_identifiers", NODE_FIELDS, zip(*fresh, numbered, repeat(change)))
+        new.sort()
+        numbered = sequences.of_all([shard for _, _, shard in new])
         self._tx.load(
-            "identity_identifiers", NODE_FIELDS, ((*row, sequences.next(row[_SHARD]), change) for row in fresh)
-        )
-        self._tx.load(
-            "identity_strands", STRAND_FIELDS, ((*strand, sequences.next(strand[2])) for strand in sorted(new))
+            "identity_strands", STRAND_FIELDS, ((*row, number) for row, number in zip(new, numbered, strict=True))
         )
         move_strands(self._tx, moved, sequences)
         if self._own is None:
@@ -283,8 +289,8 @@ class Bulk:
         stored = {row for some in batched(logins) for row in self._tx.all(sql, (some,))}
         return [pair for pair in found if pair[:2] not in stored] if stored else list(found)
 
-    def _rows(self, new: list[tuple[int, int, int]]) -> tuple[list[Row], Iterator[Row]]:
-        """The rows of identifiers that are stored, and those, without their sequence, of new ones."""
+    def _rows(self, new: list[tuple[int, int, int]]) -> tuple[list[Row], list[list[Any]]]:
+        """The rows of identifiers that are stored, and the columns of all but for the last two."""
         links, identifiers, old = self._survivors, self._links.identifiers, self._old
         numbers = np.array([*self._numbers, NOBODY], dtype=np.int64)
         own, holders, carried = self._resolution.own_persons()
@@ -293,10 +299,10 @@ class Bulk:
         np.add.at(strands, [device for _, device, _ in new], 1)
         columns: list[list[Any]] = [
             self._numbers,
-            [hashed for hashed, _ in self._hashes],
-            [rest for _, rest in self._hashes],
+            self._names.hashes,
+            self._names.rests,
             [namespace for namespace, _ in identifiers],
-            [to_bytes(value) for _, value in identifiers],
+            self._names.values,
             first.tolist(),
             _last_times(links).tolist(),
             _degrees(links).tolist(),
@@ -322,8 +328,7 @@ class Bulk:
                     stored.append((*row[:_STRANDS], columns[_STRANDS][index], *row[_STRANDS + 1 :]))
                 else:
                     stored.append((*(values[index] for values in columns), row[_SEQUENCE], row[_CHANGE]))
-        fresh = zip(*(map(values.__getitem__, self._fresh) for values in columns), strict=True)
-        return stored, fresh
+        return stored, columns
 
     def _carry(self, carried: Collection[int]) -> dict[int, int]:
         """How devices are carried, those that are not left out."""
@@ -348,21 +353,21 @@ class Bulk:
         left, right, kind = numbers[column(links.left)], numbers[column(links.right)], links.kind_column()
         order = np.lexsort((kind, right, left))
         edges = order.tolist()
-        ids = zip(links.first_id, links.last_id, strict=True)
-        ended = [(to_bytes(first), None if last == first else to_bytes(last)) for first, last in ids]
-        first_ids, last_ids = [first for first, _ in ended], [last for _, last in ended]
-        verdicts = self._resolution.verdicts()
-        conflicts = numbers[[conflict for _, _, conflict in verdicts]]
+        first_ids = list(map(links.first_id.__getitem__, edges))
+        last_ids = map(links.last_id.__getitem__, edges)
+        statuses, rules, conflicting = self._resolution.verdicts()
+        conflicts = numbers[conflicting]
         return zip(
             left[order].tolist(),
             right[order].tolist(),
             kind[order].tolist(),
             column(links.first_time)[order].tolist(),
-            map(first_ids.__getitem__, edges),
+            map(_ENCODED, first_ids),
             column(links.last_time)[order].tolist(),
-            map(last_ids.__getitem__, edges),
+            (None if last == first else to_bytes(last) for first, last in zip(first_ids, last_ids, strict=True)),
             column(links.received)[order].tolist(),
-            *(map([verdict[part] for verdict in verdicts].__getitem__, edges) for part in range(2)),
+            map(statuses.__getitem__, edges),
+            map(rules.__getitem__, edges),
             conflicts[order].tolist(),
             repeat(change, len(edges)),
             strict=True,

@@ -13,7 +13,7 @@ from transforms.stores.database import Row, Transaction
 from transforms.stores.identity import Linked
 from transforms.stores.identity_load import COMPACTED, ERASED, Bulk, Hash
 from transforms.stores.identity_rows import link_of_row
-from transforms.stores.identity_schema import LINK_COLUMNS, NOBODY, NODE_COLUMNS, RULES, identifier_hash, to_text
+from transforms.stores.identity_schema import LINK_COLUMNS, NOBODY, NODE_COLUMNS, RULES, names_of, to_text
 
 
 def resolve_all(tx: Transaction, rules: IdentityRules, shards: int) -> Linked:
@@ -25,10 +25,10 @@ def resolve_all(tx: Transaction, rules: IdentityRules, shards: int) -> Linked:
     links.add_all(_stored(tx, names, rules, aside))
     for identifier in names.values():
         links.intern(identifier)
-    hashes = [identifier_hash(identifier) for identifier in links.identifiers]
+    named = names_of(links.identifiers, shards)
     tombstones: dict[Identifier, int] = {}
     crowded: dict[Identifier, bool] = {}
-    for index, key in enumerate(hashes):
+    for index, key in enumerate(named.places()):
         row = old.get(key)
         if row is not None:
             if row[ERASED] is not None:
@@ -38,7 +38,7 @@ def resolve_all(tx: Transaction, rules: IdentityRules, shards: int) -> Linked:
                 crowded[links.identifiers[index]] = True
     resolution = resolve_collected(links, rules, tombstones, crowded=crowded)
     tx.execute("UPDATE identity_meta SET word = ? WHERE name = ?", (rules.version, RULES))
-    return Bulk(tx, links, resolution, shards, old, hashes, aside).write()
+    return Bulk(tx, links, resolution, old, named, aside).write()
 
 
 def _stored(tx: Transaction, names: Mapping[int, Identifier], rules: IdentityRules, aside: list[Row]) -> Iterator[Link]:

@@ -8,11 +8,13 @@ a tombstone: whoever was erased is known again by the hash of the pseudonym, and
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from struct import Struct
+from typing import NamedTuple
 
 from contracts.event import Identifier
 from contracts.exchange import LINK_KINDS
-from transforms.identity.ids import canonical_digest
+from transforms.identity.ids import canonical_digest, in_bulk
 from transforms.stores.database import Migration, Schema
 
 NUMBERS, RULES, SHARDS, CHANGES = "numbers", "rules", "shards", "changes"
@@ -45,10 +47,15 @@ INDEXES = {
         ("identity_strands_by_shard", "identity_strands (shard, sequence)"),
     )
 }
-"""What is found otherwise than by its key; as committed in the migration."""
+"""What is found otherwise than by its key; as committed in the first migration."""
 
-SCATTERED = ("identity_identifiers_by_hash", "identity_links_by_right")
-"""The indexes that are written in no order by new rows, so that a bulk load makes them at its end."""
+CHANGE_INDEXES = {
+    "identity_identifiers_by_change": "CREATE INDEX identity_identifiers_by_change"
+    " ON identity_identifiers (change, number)",
+    "identity_links_by_change": "CREATE INDEX identity_links_by_change"
+    " ON identity_links (change, left_no, right_no, kind) WHERE right_no <> 0",
+}
+"""As committed in the second migration."""
 
 SCHEMA = Schema(
     "identity",
@@ -85,9 +92,7 @@ SCHEMA = Schema(
                 # links that an erasure took; those that came back since are among the links again
                 "CREATE TABLE identity_gone (left_no INTEGER NOT NULL, right_no INTEGER NOT NULL,"
                 " kind INTEGER NOT NULL, change INTEGER NOT NULL, PRIMARY KEY (left_no, right_no, kind)) WITHOUT ROWID",
-                "CREATE INDEX identity_identifiers_by_change ON identity_identifiers (change, number)",
-                "CREATE INDEX identity_links_by_change ON identity_links (change, left_no, right_no, kind)"
-                " WHERE right_no <> 0",
+                *CHANGE_INDEXES.values(),
                 "CREATE INDEX identity_gone_by_change ON identity_gone (change, left_no, right_no, kind)",
             ),
         ),
@@ -131,6 +136,31 @@ def identifier_hash(identifier: Identifier) -> tuple[int, int]:
     """Where an identifier is found: (hash, rest) of its canonical id."""
     hashed, rest = _HASH.unpack(canonical_digest(identifier))
     return hashed, rest
+
+
+class Names(NamedTuple):
+    """Of many identifiers, in their order: hash, rest, value and shard, as they stand in the table."""
+
+    hashes: list[int]
+    rests: list[int]
+    values: list[bytes]
+    shards: list[int]
+
+    def places(self) -> Iterator[tuple[int, int]]:
+        """Where each is found."""
+        return zip(self.hashes, self.rests, strict=True)
+
+
+def names_of(identifiers: Iterable[Identifier], shards: int) -> Names:
+    """How identifiers are written."""
+    names, unpack = Names([], [], [], []), _HASH.unpack
+    for digest, value, shard in in_bulk(identifiers, shards):
+        hashed, rest = unpack(digest)
+        names.hashes.append(hashed)
+        names.rests.append(rest)
+        names.values.append(value)
+        names.shards.append(shard)
+    return names
 
 
 def to_bytes(text: str) -> bytes:

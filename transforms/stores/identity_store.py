@@ -20,7 +20,7 @@ from transforms.identity.resolve import APART, EdgeRow, Resolution, resolve_coll
 from transforms.identity.rules import IdentityRules, StrandKey
 from transforms.stores.database import Database, Row, Transaction
 from transforms.stores.identity import NOTHING, ChangedRows, Linked, Mark
-from transforms.stores.identity_compact import compact, purge
+from transforms.stores.identity_compact import compact, cut_folded, purge
 from transforms.stores.identity_graph import StoredGraph
 from transforms.stores.identity_ledger import LEDGER, edge_row, rows_since
 from transforms.stores.identity_load import load, of_columns
@@ -37,7 +37,7 @@ from transforms.stores.identity_schema import (
     identifier_hash,
     to_text,
 )
-from transforms.stores.identity_write import apply, write
+from transforms.stores.identity_write import apply, settle_crowded, write
 
 _ERASE = "erase"
 """The event id of a request that came without an event; its evidence is erased by itself."""
@@ -144,16 +144,16 @@ class StoredIdentity:
         self._check(tx)
         graph = self._graph(tx)
         changed, grown = graph.merge(batch)
-        resolved = self._resolve(graph, changed)
+        resolved = self._resolve(graph, tx, changed)
         written = write(graph, tx, self._rules)
         changed_nodes = (node for node in graph.nodes.values() if node.changed)
         buried = {(n.hash, n.rest): n.erased for n in changed_nodes if n.erased is not None}
         return Linked(grown, resolved, written + erased_up_to(tx, buried))
 
-    def _resolve(self, graph: StoredGraph, changed: list[Edge]) -> int:
+    def _resolve(self, graph: StoredGraph, tx: Transaction, changed: list[Edge]) -> int:
         """Resolve around changed links until nothing is left to erase; return for how many identifiers."""
         earliest = min((edge.link.first_time for edge in changed), default=MAX_TIME)
-        changed += graph.flipped_edges()
+        changed = settle_crowded(changed + graph.flipped_edges())
         touched = _ends(changed)
         resolved = 0
         while touched:
@@ -176,6 +176,7 @@ class StoredIdentity:
             graph.bury(erasures)
             # what is deleted may free an identifier that was seen with too many
             touched = graph.cut()
+            cut_folded(graph, tx, self._rules)
             changed = [edge for edge in changed if not edge.gone] + graph.flipped_edges()
             graph.keep_carried()
             if touched:

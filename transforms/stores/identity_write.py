@@ -7,12 +7,14 @@ PostgreSQL lets no second unit raise a row before the first has committed, so nu
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
+
+import numpy as np
 
 from contracts.event import Identifier
-from contracts.exchange import UNLINK
+from contracts.exchange import SEEN, UNLINK
 from transforms.identity.demotion import CROWDED
-from transforms.identity.resolve import APART, Resolution
+from transforms.identity.resolve import APART, REFUSED, Resolution
 from transforms.identity.rules import IdentityRules
 from transforms.stores.database import Row, Transaction
 from transforms.stores.identity_graph import StoredGraph
@@ -77,6 +79,37 @@ def apply(graph: StoredGraph, targets: Collection[Identifier], resolution: Resol
             node.person, node.carry, node.changed = person, carry, True
         if node.holder != holder:
             node.holder, node.dirty = holder, True
+
+
+def settle_crowded(edges: Collection[Edge]) -> list[Edge]:
+    """Give links of newcomers that were seen with a crowd alone their verdict; return those that need a resolution.
+
+    What is crowded links nothing, so such a newcomer is a person by itself, as its row says already. This is what keeps
+    a kiosk cheap for who comes to it first, thousands a batch.
+    """
+    rest: list[Edge] = []
+    for edge in edges:
+        one, other = edge.left, edge.right
+        if other is not None and other.demoted != CROWDED:
+            one, other = other, one
+        if other is None or not one.new or not all(_is_of_crowd(one, each) for each in one.edges):
+            rest.append(edge)
+            continue
+        edge.status, edge.rule, edge.conflict, edge.dirty = REFUSED, CROWDED, other.number, True
+    return rest
+
+
+def _is_of_crowd(newcomer: Node, edge: Edge) -> bool:
+    """Whether a link of a newcomer is one with a crowd, and no word about persons or erasure."""
+    crowd = edge.right if edge.left is newcomer else edge.left
+    return (
+        crowd is not None
+        and crowd.demoted == CROWDED
+        and crowd.erased is None
+        and not newcomer.demoted
+        and edge.link.kind == SEEN
+        and edge.link.erase_before is None
+    )
 
 
 def write(graph: StoredGraph, tx: Transaction, rules: IdentityRules) -> int:
@@ -233,6 +266,20 @@ class Sequences:
         self._tx.execute_many(_RAISE, [(shard, self._wanted[shard]) for shard in shards])
         sql = "SELECT shard, sequence FROM identity_shards WHERE shard IN ??"
         self._next = {shard: last - self._wanted[shard] for shard, last in self._tx.all(sql, (shards,))}
+
+    def of_all(self, shards: Sequence[int]) -> list[int]:
+        """A number for each of these, in their order."""
+        places = np.array(shards, dtype=np.int64)
+        order = np.argsort(places, kind="stable")
+        counts = np.bincount(places)
+        # the how manieth of its shard each is
+        ranks = np.empty(len(places), dtype=np.int64)
+        ranks[order] = np.arange(1, len(places) + 1) - np.repeat(np.cumsum(counts) - counts, counts)
+        last = np.array([self._next.get(shard, 0) for shard in range(len(counts))], dtype=np.int64)
+        for shard in np.flatnonzero(counts).tolist():
+            self._next[shard] += int(counts[shard])
+        found: list[int] = (last[places] + ranks).tolist()
+        return found
 
     def next(self, shard: int) -> int:
         """The next number of a shard."""

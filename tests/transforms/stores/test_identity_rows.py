@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from identity_store_world import SHARDS, emptied, ends_of, mailbox, placed
 from identity_world import Seen, ident, links_of
-from store_world import Place
+from store_world import MakePlace, Place
 
 from contracts.event import Identifier
 from contracts.exchange import IdentityRows, Link, LinkBatch
@@ -27,9 +27,9 @@ from transforms.identity.ids import canonical_id
 from transforms.identity.resolve import resolve_collected
 from transforms.identity.rules import IdentityRules, StrandKey
 from transforms.link import ROWS, ResolveLinks, route
-from transforms.stores.database import Transaction, open_database
+from transforms.stores.database import Schema, Transaction, open_database
 from transforms.stores.identity import IdentityStore, Mark
-from transforms.stores.identity_schema import CHANGES, SCHEMA
+from transforms.stores.identity_schema import CHANGES, LINK_FIELDS, NODE_FIELDS, SCHEMA, STRAND_FIELDS
 
 calm = settings(
     max_examples=50,
@@ -227,6 +227,37 @@ def test_other_rules_reach_the_tables(place: Place) -> None:
     assert tables.follow(changed, 2).content == bounded(links, after).content
     assert {row[-1] for row in tables.edges.values()} == {after.version}
     changed.close()
+
+
+def test_a_store_of_the_layout_before_goes_on_and_tells_everything_once(make_place: MakePlace) -> None:
+    rules = world.rules()
+    links = links_of([Seen(1, "cookie:a user:1"), Seen(2, "cookie:b user:1 email:p"), Seen(3, "app:x")], rules)
+    here, old = make_place(), make_place()
+    store = stored.opened(here.address, rules)
+    store.link(links)
+    expected = Tables().follow(store).content
+    store.close()
+    before = open_database(old.address, Schema(SCHEMA.name, SCHEMA.migrations[:1]))
+    for table, columns in {
+        "identity_meta": ("name", "word", "number"),
+        "identity_shards": ("shard", "sequence"),
+        "identity_identifiers": NODE_FIELDS[:-1],
+        "identity_links": LINK_FIELDS[:-1],
+        "identity_strands": STRAND_FIELDS,
+    }.items():
+        where = "WHERE name <> 'changes'" if table == "identity_meta" else ""
+        rows = here.behind(f"SELECT {', '.join(columns)} FROM {table} {where}")
+        before.write(lambda tx, table=table, columns=columns, rows=rows: tx.load(table, columns, rows))
+    before.close()
+    store = stored.opened(old.address, rules)
+    tables = Tables().follow(store, 2)
+    assert tables.content == expected
+    more = links_of([Seen(4, "cookie:c user:1")], rules)
+    store.link(more)
+    page = store.rows_since(tables.mark)
+    assert {row[1] for row in page.rows.identifiers} == {"1", "c"}
+    assert tables.follow(store).content == bounded([*links, *more], rules).content
+    store.close()
 
 
 def test_an_id_whose_name_is_forgotten_is_still_told(place: Place) -> None:

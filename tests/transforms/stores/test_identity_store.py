@@ -222,6 +222,34 @@ def test_an_older_link_that_comes_late_is_erased_too(store: IdentityStore) -> No
     assert store.erasures()[canonical_id(ident("cookie:late"))] == 5
 
 
+def test_what_compaction_folded_counts_no_longer_once_it_is_erased(make_place: MakePlace) -> None:
+    rules = world.rules(size=2, crowd=2)
+    links = links_of([Seen(n, f"cookie:kiosk user:{n}") for n in range(6)], rules)
+    degrees = []
+    for compacting in (False, True):
+        place = make_place()
+        store = opened(place.address, rules)
+        store.link(links)
+        assert not compacting or store.compact() == 3
+        mark = store.rows_since(None).mark
+        found = []
+        for step in ("erase", "again", "back"):
+            if step == "back":
+                store.link(links_of([Seen(20, "cookie:kiosk user:5")], rules))
+            else:
+                store.erase(9, [ident("user:5")])
+            if step == "erase":
+                gone = store.rows_since(mark).gone
+                assert ident("user:5") in gone.identifiers
+                assert (ident("user:5"), ident("cookie:kiosk"), "seen") in gone.edges
+            found.append(sorted(place.behind("SELECT namespace, degree FROM identity_identifiers")))
+        degrees.append(found)
+        store.close()
+    assert degrees[0] == degrees[1]
+    assert ("cookie", 5) in degrees[1][1]
+    assert ("cookie", 6) in degrees[1][2]
+
+
 # --- rules, shards, layout ----------------------------------------------------------------------------------------
 
 
