@@ -11,8 +11,9 @@ DEMO_OUT ?= demo-out
 DEMO_CUSTOMERS ?= 150
 BENCH_EVENTS ?= 100000,1000000
 ACCURACY_CUSTOMERS ?= 100000
+FLINK := build/flink
 
-.PHONY: help demo services test lint types unit schemas bench bench-pipeline bench-identity accuracy lock clean
+.PHONY: help demo services flink test lint types unit schemas bench bench-pipeline bench-identity accuracy lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -36,7 +37,21 @@ $(VENV)/.dev: $(VENV)/.runtime locks/dev.txt
 demo: $(VENV)/.runtime ## Install, then run the main job on a simulated world and show what came out
 	$(BIN)/wayline demo --out $(DEMO_OUT) --customers $(DEMO_CUSTOMERS)
 
-services: ## What some tests run against: a PostgreSQL server's programs, installed where they are missing
+flink: $(FLINK)/.ready ## The embedded Flink job server's class path, by Maven, into build/flink (150 MB)
+
+$(FLINK)/.ready: infra/flink/pom.xml
+	@command -v mvn >/dev/null && command -v java >/dev/null || { \
+	  echo "make flink needs Java 17 and Maven (Debian and Ubuntu: apt-get install openjdk-17-jre-headless maven;"; \
+	  echo "macOS: brew install openjdk@17 maven)"; exit 3; }
+	@rm -rf $(FLINK) && mkdir -p $(FLINK)
+	@echo "getting the Flink job server by Maven (half a minute the first time)"
+	@mvn --batch-mode --quiet --file infra/flink/pom.xml dependency:copy-dependencies -DincludeScope=runtime \
+	  -DoutputDirectory="$(CURDIR)/$(FLINK)/lib"
+	@touch $@
+
+services: ## What some tests run against: PostgreSQL's programs and the Flink job server, got where they are missing
+	@if command -v mvn >/dev/null && command -v java >/dev/null; then $(MAKE) --no-print-directory flink; \
+	else echo "no Java or no Maven on this machine: tests that need Flink are skipped"; fi
 	@if ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null; then \
 	  echo "PostgreSQL is here; tests start a server of their own"; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
@@ -82,5 +97,5 @@ lock: $(BIN)/python ## Renew the lock files from pyproject.toml
 	  --no-emit-index-url --no-annotate --custom-compile-command "make lock" --quiet --constraint locks/runtime.txt \
 	  --output-file locks/dev.txt
 
-clean: ## Remove the environment and what demo, bench and accuracy wrote
-	rm -rf $(VENV) $(DEMO_OUT) bench-out accuracy-out
+clean: ## Remove the environment, the job server, and what demo, bench and accuracy wrote
+	rm -rf $(VENV) $(DEMO_OUT) bench-out accuracy-out $(FLINK)

@@ -23,6 +23,7 @@ COMPRESSED: tuple[type[Any], ...] = (
 PLAIN: tuple[type[Any], ...] = (
     exchange.Received,
     exchange.DeadLetter,
+    exchange.RejectedElement,
     exchange.LedgerCount,
     exchange.Link,
     exchange.Assignment,

@@ -19,6 +19,8 @@ EXIT_CODES: dict[int, str] = {
     7: "a store or an output folder is locked by another process, or a store is unreachable",
     8: "the run ledger does not balance",
     9: "a check failed: schemas are incompatible",
+    10: "the engine of a stream cannot be started, reached or kept running",
+    11: "the state of a stream was written by a newer version",
     130: "interrupted",
 }
 
@@ -106,3 +108,29 @@ class CheckFailedError(WaylineError):
     """A check that was asked for found something."""
 
     exit_code = 9
+
+
+class EngineError(WaylineError):
+    """The engine that runs a stream: it, or what it needs, is missing, taken, unreachable or has failed."""
+
+    exit_code = 10
+
+
+class StateVersionError(WaylineError):
+    """State that outlived the release which wrote it is newer than this one.
+
+    Args:
+        what: what was read.
+        found: its version.
+        known: the newest version that this code reads.
+    """
+
+    exit_code = 11
+
+    def __init__(self, what: str, found: int, known: int) -> None:
+        super().__init__(
+            f"{what} has version {found}, and this release reads up to version {known}",
+            hint="go on with the release that wrote it, or start without its checkpoint",
+        )
+        self.found = found
+        self.known = known

@@ -59,6 +59,23 @@ class DeadLetter:
 
 @fast_init
 @dataclass(frozen=True, slots=True)
+class RejectedElement:
+    """What the core of a streaming stage could not take: an element, or nothing when time was what it failed on.
+
+    Schema: ``rejected_element``. ``during`` is ``handle``, ``advance`` or ``poll``; ``data`` the element as it came to
+    the stage, empty for the other two. ``reason`` is the type of the exception.
+    """
+
+    stage: str
+    shard: bytes
+    during: str
+    data: bytes
+    reason: str
+    detail: str
+
+
+@fast_init
+@dataclass(frozen=True, slots=True)
 class LedgerCount:
     """``n`` events of a source met ``kind`` of fate. Kinds are the columns of the ``run_ledger`` table."""
 
