@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from bisect import bisect_right, insort
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -150,7 +150,7 @@ class DecideWalk:
         self._made: list[Decision] = []
         self._last_decided: int | None = None
         self._known: set[str] = set()
-        self._contacts: list[tuple[int, str]] = []
+        self._contacts: list[tuple[int, str, str, str]] = []
         self._last: dict[str, int] = {}
         self._outcomes: dict[str, list[int]] = {rule.after: [] for rule in policies.suppressions}
 
@@ -158,19 +158,20 @@ class DecideWalk:
         """Take in the past, before anything else: what was decided, and what of it reached the person."""
         self._last_decided = history.last_decided
         self._known.update(decision.decision_id for decision in history.decisions)
-        self._count(history, counted)
-
-    def learn(self, history: History, counted: Collection[str]) -> None:
-        """Look again at what became of the decisions, the walk's own among them: what was not sent uses up nothing."""
-        self._contacts.clear()
-        self._last.clear()
-        self._count(history, counted)
-
-    def _count(self, history: History, counted: Collection[str]) -> None:
         unsent = {action.decision_id for action in history.actions if action.status in _UNSENT}.difference(counted)
         for decision in history.decisions:
             if decision.channel is not None and decision.decision_id not in unsent:
-                self._note(decision.at, decision.chosen, decision.channel)
+                self._note(decision.at, decision.chosen, decision.channel, decision.decision_id)
+
+    def learn(self, statuses: Mapping[str, str]) -> None:
+        """Hear what became of actions, by decision, the walk's own among them: what was not sent uses up nothing."""
+        unsent = {name for name, status in statuses.items() if status in _UNSENT}
+        if unsent:
+            contacts = [contact for contact in self._contacts if contact[3] not in unsent]
+            self._contacts.clear()
+            self._last.clear()
+            for at, channel, name, made in contacts:
+                self._note(at, name, channel, made)
 
     def go_on(
         self,
@@ -313,10 +314,10 @@ class DecideWalk:
             )
         )
         if rule is not None:
-            self._note(trigger.at, rule.name, rule.channel)
+            self._note(trigger.at, rule.name, rule.channel, made)
 
-    def _note(self, at: int, name: str, channel: str) -> None:
-        insort(self._contacts, (at, channel))
+    def _note(self, at: int, name: str, channel: str, made: str) -> None:
+        insort(self._contacts, (at, channel, name, made))
         self._last[name] = max(at, self._last.get(name, at))
 
     def _past(self, at: int, slot: Slot) -> Facts:
@@ -325,7 +326,7 @@ class DecideWalk:
         past: Facts = {asking.LINEAGE: self.lineage} if self.policies.holdout else {}
         for cap in self.policies.caps:
             count = 0
-            for contact, channel in reversed(self._contacts):
+            for contact, channel, _, _ in reversed(self._contacts):
                 if contact <= at - cap.per:
                     break
                 if contact <= at and channel in cap.channels:

@@ -6,27 +6,27 @@ the store. State: in each ``LivePerson``.
 
 A person's history is read when its machine begins. Afterwards only one thing that deciding looks at is changed by
 others: what became of actions, since what was never sent uses up no cap and starts no cooldown. So as long as an own
-decision whose action is not settled can still count, the history is read again whenever the policy is asked. A strand
+decision whose action is not settled can still count, its action is looked up whenever the policy is asked. A strand
 that comes with decisions of its own makes the journey fold again, with a new machine.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from contracts.event import HOUR
 from contracts.exchange import Decision, History, Label, LearnInput, LoggedDecision
 from transforms.decide.decide import DecideWalk
 from transforms.decide.rules import PolicySet
-from transforms.journey.holdings import Holdings, apart
+from transforms.journey.holdings import apart
 from transforms.journey.live.machine import Machine
 from transforms.journey.live.messages import PersonRecord
 from transforms.journey.live.stating import Stated
 from transforms.journey.unsettled import unsettled
 from transforms.journey.worker import JourneySettings
-from transforms.labels import MATURITY, labels, logged_decisions
+from transforms.labels import MATURITY, POLICY, as_done, as_meant, labels
 from transforms.stores.effects import IN_DOUBT, PENDING, EffectStore, Standing
 
 
@@ -37,9 +37,8 @@ class LivePerson:
     Attributes:
         stated: what was stated of it.
         going: ids of decisions that left from here, so that a journey folded again does not send them again.
-        counted: see ``decide.decide_journey``.
-        open: own decisions whose action may not be settled, with their time.
-        maturing: (when, decision, what an experiment logged) of decisions without a label so far; a heap.
+        open: own decisions whose action may not be settled.
+        maturing: (when, decision id, decision) of decisions without a label so far; a heap.
         matured: the last instant at which one got its label; what comes next must come later.
         noted: strands and consent as last told to the store.
     """
@@ -47,9 +46,8 @@ class LivePerson:
     machine: Machine
     stated: Stated = field(default_factory=dict)
     going: set[str] = field(default_factory=set)
-    counted: frozenset[str] = frozenset()
-    open: dict[str, int] = field(default_factory=dict)
-    maturing: list[tuple[int, str, LoggedDecision | None]] = field(default_factory=list)
+    open: list[LoggedDecision] = field(default_factory=list)
+    maturing: list[tuple[int, str, LoggedDecision]] = field(default_factory=list)
     matured: int = -(2**62)
     noted: tuple[tuple[str, ...], dict[str, bool]] | None = None
 
@@ -91,21 +89,17 @@ class Deciding:
         ``silent``: they are only brought back to where they were, so the store knows them already.
         """
         result = Decided()
-        held = {live.machine.person_id: record.holdings() for live, record in persons if self._asks(live)}
         if not silent:
             self._note(persons)
-        histories = self._histories(held)
+        histories = self._histories(persons)
+        self._look_up([live for live, _ in persons if self._asks(live)])
         made: list[Decision] = []
         for live, _ in persons:
             machine, part = live.machine, live.machine.part
-            history = histories.get(machine.person_id)
-            if machine.decide is None:
-                result.again += self._begin(live, history or History(), silent)
-            elif history is not None:
-                machine.decide.learn(history, live.counted)
-                self._settle(live, history)
             walk = machine.decide
-            assert walk is not None
+            if walk is None:
+                history = histories.get(machine.person_id, History())
+                walk = self._begin(live, history, silent, result.again)
             made += walk.go_on(part.triggers, part.at, part.changes, part.outcomes, machine.horizon)
             for logged in part.logged:
                 heapq.heappush(live.maturing, (logged.at + self._window, logged.decision_id, logged))
@@ -114,27 +108,43 @@ class Deciding:
         for asked, claimed in zip(made, result.new, strict=True):
             live = by_person[asked.person_id]
             live.going.add(claimed.decision_id)
-            heapq.heappush(live.maturing, (claimed.at + self._window, claimed.decision_id, None))
+            meant = as_meant(claimed)
+            heapq.heappush(live.maturing, (claimed.at + self._window, claimed.decision_id, meant))
             if claimed.channel is not None:
-                live.open[claimed.decision_id] = claimed.at
-        result.labels = self._labels(persons, histories)
+                live.open.append(meant)
+        result.labels = self._labels([live for live, _ in persons])
         return result
 
     # --- what the store knows -----------------------------------------------------------------------------------
 
     def _asks(self, live: LivePerson) -> bool:
-        """Whether the history must be read before this person's part is decided."""
+        """Whether the policy will be asked for this person while it is open what became of some actions."""
         walk = live.machine.decide
-        if walk is None:
-            return True
-        if not live.open:
+        if walk is None or not live.open:
             return False
         step = walk.book.next_instant
         if not live.machine.part.triggers and (step is None or step > live.machine.horizon):
             return False
         oldest = live.machine.horizon - self._memory
-        live.open = {name: at for name, at in live.open.items() if at >= oldest}
+        live.open = [decision for decision in live.open if decision.at >= oldest]
         return bool(live.open)
+
+    def _look_up(self, asking: Sequence[LivePerson]) -> None:
+        """Tell walks what became of actions since."""
+        if not asking:
+            return
+        statuses = self._settled(decision for live in asking for decision in live.open)
+        for live in asking:
+            known = {d.decision_id: status for d in live.open if (status := statuses.get(d.decision_id))}
+            live.open = [decision for decision in live.open if decision.decision_id not in known]
+            if live.machine.decide is not None:
+                live.machine.decide.learn(known)
+
+    def _settled(self, decisions: Iterable[LoggedDecision]) -> dict[str, str]:
+        """The status of the action of each decision, where it will not change any more."""
+        wanted = [decision.action_id for decision in decisions if decision.action_id is not None]
+        found = self._store.find_actions(wanted) if wanted else {}
+        return {a.decision_id: a.status for a in found.values() if a.status not in (PENDING, IN_DOUBT)}
 
     def _note(self, persons: Sequence[tuple[LivePerson, PersonRecord]]) -> None:
         standings = []
@@ -150,76 +160,65 @@ class Deciding:
         if outcomes:
             self._store.put_outcomes(outcomes)
 
-    def _histories(self, held: dict[str, Holdings]) -> dict[str, History]:
+    def _histories(self, persons: Sequence[tuple[LivePerson, PersonRecord]]) -> dict[str, History]:
+        """Of those whose machine begins."""
+        held = {live.machine.person_id: r.holdings() for live, r in persons if live.machine.decide is None}
         histories: dict[str, History] = {}
         for group in apart(held) if held else ():
             histories.update(self._store.histories(group))
         return {person: held[person].own(history) for person, history in histories.items()}
 
-    def _begin(self, live: LivePerson, history: History, silent: bool) -> list[Decision]:
-        """Give a machine its past; return what is to be sent again."""
+    def _begin(self, live: LivePerson, history: History, silent: bool, again: list[Decision]) -> DecideWalk:
+        """Give a machine its past; add to ``again`` what is to be sent again."""
         settings, machine = self._settings, live.machine
         walk = machine.decide = DecideWalk(
             settings.policies, machine.person_id, machine.lineage, settings.ontology.version
         )
         waiting = unsettled(history, machine.horizon, settings.mode, settings.max_age)
-        again = [decision for decision in waiting if decision.decision_id not in live.going]
-        live.counted = frozenset(decision.decision_id for decision in waiting)
-        live.going.update(live.counted)
-        walk.remember(history, live.counted)
-        self._settle(live, history)
+        again += [decision for decision in waiting if decision.decision_id not in live.going]
+        counted = frozenset(decision.decision_id for decision in waiting)
+        live.going.update(counted)
+        walk.remember(history, counted)
         for decision in history.decisions:
+            meant = as_meant(decision)
             due = decision.at + self._window
+            if decision.channel is not None and decision.decision_id in counted:
+                live.open.append(meant)
             if not silent or due > machine.horizon:
-                heapq.heappush(live.maturing, (due, decision.decision_id, None))
-        return again
-
-    def _settle(self, live: LivePerson, history: History) -> None:
-        """Keep in mind only the decisions whose actions others may still change."""
-        done = {a.decision_id for a in history.actions if a.status not in (PENDING, IN_DOUBT)}
-        done -= live.counted
-        live.open = {d.decision_id: d.at for d in history.decisions if d.channel and d.decision_id not in done}
+                heapq.heappush(live.maturing, (due, decision.decision_id, meant))
+        return walk
 
     # --- labels -------------------------------------------------------------------------------------------------
 
-    def _labels(
-        self, persons: Sequence[tuple[LivePerson, PersonRecord]], known: dict[str, History]
-    ) -> dict[str, list[Label]]:
+    def _labels(self, persons: Sequence[LivePerson]) -> dict[str, list[Label]]:
         """Labels of the decisions that matured by the horizon of their person; by what was really done."""
-        matured: dict[str, list[tuple[str, LoggedDecision | None]]] = {}
-        asked: dict[str, Holdings] = {}
-        for live, record in persons:
-            person, horizon = live.machine.person_id, live.machine.horizon
-            while live.maturing and live.maturing[0][0] <= horizon:
-                live.matured, name, logged = heapq.heappop(live.maturing)
-                matured.setdefault(person, []).append((name, logged))
-                if logged is None and person not in known:
-                    asked[person] = record.holdings()
+        matured: dict[str, list[LoggedDecision]] = {}
+        for live in persons:
+            while live.maturing and live.maturing[0][0] <= live.machine.horizon:
+                live.matured, _, decision = heapq.heappop(live.maturing)
+                matured.setdefault(live.machine.person_id, []).append(decision)
         if not matured:
             return {}
-        histories = {**known, **self._histories(asked)}
-        found: dict[str, list[Label]] = {}
-        for live, _ in persons:
-            if names := matured.get(live.machine.person_id):
-                history = histories.get(live.machine.person_id, History())
-                found[live.machine.person_id] = self._label(live, names, history)
-        return found
+        statuses = self._settled(d for found in matured.values() for d in found if d.origin == POLICY)
+        return {
+            live.machine.person_id: self._label(live, found, statuses)
+            for live in persons
+            if (found := matured.get(live.machine.person_id))
+        }
 
-    def _label(
-        self, live: LivePerson, matured: Iterable[tuple[str, LoggedDecision | None]], history: History
-    ) -> list[Label]:
+    def _label(self, live: LivePerson, matured: Iterable[LoggedDecision], statuses: Mapping[str, str]) -> list[Label]:
         machine = live.machine
-        own = {name for name, logged in matured if logged is None}
-        done = {a.decision_id: a for a in history.actions if a.status not in (PENDING, IN_DOUBT)}
-        for name in own.difference(done):
-            # What is not done yet is looked at again, ever more seldom.
-            at = next((d.at for d in history.decisions if d.decision_id == name), machine.horizon - self._window)
-            wait = max(HOUR, machine.horizon - at - self._window)
-            heapq.heappush(live.maturing, (machine.horizon + wait, name, None))
-        own &= done.keys()
-        decisions = [logged for _, logged in matured if logged is not None]
-        settled = [decision for decision in history.decisions if decision.decision_id in own]
-        decisions += logged_decisions(settled, done, assume_sent=False)
+        decisions = []
+        for decision in matured:
+            status = statuses.get(decision.decision_id)
+            if decision.origin != POLICY:
+                decisions.append(decision)
+            elif status is not None:
+                decisions.append(as_done(decision, status))
+            else:
+                # What is not done yet is looked at again, ever more seldom.
+                wait = max(HOUR, machine.horizon - decision.at - self._window)
+                heapq.heappush(live.maturing, (machine.horizon + wait, decision.decision_id, decision))
         given = LearnInput(machine.person_id, machine.horizon, tuple(decisions), tuple(machine.fold.outcomes))
         return list(labels(given, self._window))
 

@@ -92,7 +92,7 @@ class Taken:
         new: events that were added, when nothing else changed.
         replaced: something that was held is not any more, or holds for other stretches of time: fold again.
         moved: the strands held, or their stretches, are others than before.
-        missed: a message in between was not seen, so others may have stated the strand meanwhile.
+        missed: a strand is back that was gone, unseen by whoever states: others may have stated it meanwhile.
         erased: packed events that were erased, each with its strand, whether or not anybody ever stated them here.
         applied, dropped, early: numbers of messages.
     """
@@ -117,6 +117,7 @@ def take(record: PersonRecord, messages: Sequence[StrandMessage]) -> Taken:
     taken = Taken(record)
     strands = dict(record.strands)
     early: list[StrandMessage] = []
+    left_here: set[int] = set()
     # In the order of versions an append finds what it is to be put on, wherever it stood in the batch.
     for message in sorted((*record.early, *messages), key=_version):
         held = strands.get(message.strand_id)
@@ -126,7 +127,7 @@ def take(record: PersonRecord, messages: Sequence[StrandMessage]) -> Taken:
         elif message.kind == APPEND and message.after > version:
             early.append(message)
         else:
-            strands[message.strand_id] = _applied(taken, held, message)
+            strands[message.strand_id] = _applied(taken, held, message, left_here)
             taken.applied += 1
     taken.early = len(early)
     if taken.applied or len(early) != len(record.early):
@@ -134,7 +135,8 @@ def take(record: PersonRecord, messages: Sequence[StrandMessage]) -> Taken:
     return taken
 
 
-def _applied(taken: Taken, held: HeldStrand | None, message: StrandMessage) -> HeldStrand:
+def _applied(taken: Taken, held: HeldStrand | None, message: StrandMessage, left_here: set[int]) -> HeldStrand:
+    """``left_here``: versions of the departures among these messages."""
     gone = message.kind == GONE
     events = message.events
     size = _size(events) + (held.size if held is not None and message.kind == APPEND else _STRAND_BYTES)
@@ -148,7 +150,10 @@ def _applied(taken: Taken, held: HeldStrand | None, message: StrandMessage) -> H
             taken.new += [(event, message.strand_id) for event in events[len(before) :]]
         else:
             taken.replaced = True
-        taken.missed = taken.missed or (held is not None and message.after != held.version)
+        unseen = held is not None and (message.after != held.version or (held.gone and held.version in left_here))
+        taken.missed = taken.missed or unseen
+        if gone:
+            left_here.add(message.version)
         if message.erased_until is not None:
             left = set(events)
             taken.erased += [(event, message.strand_id) for event in before if event not in left]
