@@ -55,15 +55,18 @@ class Keeper:
         self._shard = shard
         self._records = records
 
-    def sequence(self) -> int:
-        """The mailbox number that a shard without a log begins after."""
+    def beginning(self) -> ShardState:
+        """What a shard without a log begins with: where a handover left the mailbox and the versions."""
         key = self._key(SHARD_KEY)
         found = self._records.get([key]).get(key)
-        return 0 if found is None else unpack_state(found.body).sequence
+        if found is None:
+            return ShardState()
+        left = unpack_state(found.body)
+        return ShardState(left.version, left.sequence)
 
-    def put_state(self, state: ShardState, version: int) -> None:
-        """Leave the state that a shard without a log begins with."""
-        self._records.put([self._stored(SHARD_KEY, version, 0, 0, pack_state(state))])
+    def put_beginning(self, state: ShardState) -> None:
+        """Leave what a shard without a log begins with."""
+        self._records.put([self._stored(SHARD_KEY, state.version, 0, 0, pack_state(state))])
 
     def read(self, keys: Sequence[str], gaps: Sequence[tuple[int, int]]) -> dict[str, Evicted]:
         """Records by key; those that are not there are left out."""

@@ -67,7 +67,7 @@ class Part(msgspec.Struct, array_like=True, frozen=True):
     events: list[HeldEvent]
 
 
-class Told(msgspec.Struct, array_like=True, frozen=True):
+class Told(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """The version of the last message about a strand to a person, and whether it has events of it since."""
 
     version: int

@@ -26,31 +26,38 @@ Time domain: records are in event time, ``now`` and ``next_poll`` in processing 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from itertools import islice
-from typing import Any
 
 import msgspec
 
 from contracts import wire
-from contracts.event import HOUR, MINUTE, SECOND, Identifier
+from contracts.event import HOUR, Identifier
 from contracts.exchange import Assignment, ShardInput, StrandEvent
 from transforms.actor.core import Entry, Step
 from transforms.identity.live_change import Change
-from transforms.identity.live_eviction import ARCHIVED, EVICTED_BYTES, EVICTED_IDLE, READ_BACK, Evicted, Keeper
+from transforms.identity.live_eviction import READ_BACK, Evicted, Keeper
 from transforms.identity.live_growth import grow
+from transforms.identity.live_memory import ShardMemory
 from transforms.identity.live_records import (
     Record,
     ShardState,
-    Whole,
     key_of,
     pack_entry,
     pack_state,
-    record_of,
-    unpack_entry,
     unpack_state,
+)
+from transforms.identity.live_step import (
+    COUNTS,
+    DEAD_LETTERS,
+    ERASED,
+    LOG,
+    MESSAGES,
+    METRICS,
+    PURGES,
+    REFOLDED,
+    Bounds,
+    Work,
+    put_assignment,
 )
 from transforms.identity.live_strands import Folding, refold
 from transforms.identity.live_telling import Logins, Versions
@@ -59,50 +66,13 @@ from transforms.identity.strands import Rejects
 from transforms.stores.identity import IdentityStore
 from transforms.stores.records import RecordStore
 
-MESSAGES, DEAD_LETTERS, LOG, ERASED, PURGES, COUNTS, METRICS = (
-    "messages", "dead_letters", "log", "erased", "purges", "counts", "metrics",
-)  # fmt: skip
-REFOLDED = "strand_refolded"
-
-__all__ = ["ARCHIVED", "EVICTED_BYTES", "EVICTED_IDLE", "READ_BACK", "REFOLDED", "Bounds", "StrandCore"]
-
 STATE_KEY = b""
+_GAPS = 1_000
+"""Restores that are remembered: 20 bytes each, of all of the stream for most."""
 _PAGE = 1_000
 _PAGES = 20
-_LOOKED_AT = 200
-"""Records that are looked at for idleness in one step, beside those that are evicted."""
 _GARBAGE_KEPT = HOUR
 """Processing time for which the record store keeps what nothing refers to: longer than any checkpoint is old."""
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """What a shard holds at most. Times in microseconds: ``lateness``, ``idle`` and ``look_every`` of event time,
-    ``poll_every`` of processing time."""
-
-    lateness: int = 48 * HOUR
-    idle: int = 48 * HOUR + 30 * MINUTE
-    tail_bytes: int = 512 * 1024
-    shard_bytes: int = 256 * 1024 * 1024
-    look_every: int = 10 * MINUTE
-    poll_every: int = SECOND
-
-
-@dataclass(slots=True)
-class _Work:
-    """One step while it is built."""
-
-    state: ShardState
-    versions: Versions
-    now: int
-    outputs: list[tuple[str, Any]] = field(default_factory=list)
-    changes: dict[str, Change] = field(default_factory=dict)
-    evicted: dict[str, Record] = field(default_factory=dict)
-    shortened: dict[str, Record] = field(default_factory=dict)
-    rotated: list[str] = field(default_factory=list)
-    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
-    metrics: Counter[str] = field(default_factory=Counter)
-    is_behind: bool = False
 
 
 class StrandCore:
@@ -131,18 +101,16 @@ class StrandCore:
         self._shard = shard
         self._bounds = bounds or Bounds()
         self._how = Folding(box, schema_id, carries or {})
-        self.adopt(identity, records)
-        self._records: dict[str, Record] = {}
-        """By key, the one longest untouched first."""
-        self._long: set[str] = set()
-        self._size = 0
+        self._identity = identity
+        self._keeper = Keeper(shard, records)
+        self._memory = ShardMemory(self._bounds, self._keeper)
         self._state = ShardState()
         self._is_new, self._is_restored = True, False
 
     def adopt(self, identity: IdentityStore, records: RecordStore) -> None:
         """Use these connections from now on."""
         self._identity = identity
-        self._keeper = Keeper(self._shard, records)
+        self._memory.keeper = self._keeper = Keeper(self._shard, records)
 
     # --- the log ------------------------------------------------------------------------------------------------
 
@@ -152,57 +120,19 @@ class StrandCore:
                 self._state = unpack_state(entry.data)
                 self._is_new, self._is_restored = False, True
                 continue
-            key, content = entry.key.decode(), unpack_entry(entry.data)
-            if isinstance(content, Whole):
-                self._records[key] = record_of(content)
-                continue
-            record = self._records.get(key)
-            if record is None:
-                assert content.head is not None  # the first change of a record has its head
-                self._records[key] = record = record_of(Whole(content.head, []))
-            elif content.head is not None:
-                record.head = content.head
-                record.strands = {strand.login: strand for strand in content.head.strands}
-            record.take(content.chunk)
-        for key, record in self._records.items():
-            self._size += record.size
-            self._note_length(key, record)
-            self._note_ids(record, self._state)
+            self._memory.restore(entry)
+        self._memory.restored(self._state)
 
     def live(self, key: bytes) -> bytes | None:
         if key == STATE_KEY:
             return pack_state(self._state)
-        record = self._records.get(key.decode())
-        return None if record is None else record.live()
+        return self._memory.live(key)
 
     def commit(self, step: Step) -> None:
-        work: _Work = step.pending
-        for key in (*work.changes, *work.shortened):
-            old = self._records.pop(key, None)
-            if old is not None:
-                self._size -= old.size
-            record = work.changes[key].apply() if key in work.changes else work.shortened[key]
-            self._records[key] = record
-            self._size += record.size
-            self._note_length(key, record)
-        for key in work.evicted:
-            self._size -= self._records.pop(key).size
-            self._long.discard(key)
-        for key in work.rotated:
-            self._records[key] = self._records.pop(key)
+        work: Work = step.pending
+        self._memory.swap_in(work)
         self._state = work.state
         self._is_new = self._is_restored = False
-
-    def _note_length(self, key: str, record: Record) -> None:
-        if record.size > 2 * self._bounds.tail_bytes and len(record.chunks) > 1:
-            self._long.add(key)
-        else:
-            self._long.discard(key)
-
-    def _note_ids(self, record: Record, state: ShardState) -> None:
-        """Whether ids that a duplicate may come of lie in archives, after a record was read."""
-        forget = state.watermark - self._bounds.lateness
-        record.ids_missing = any(archive.last_time >= forget for archive in record.head.archives)
 
     # --- steps --------------------------------------------------------------------------------------------------
 
@@ -214,7 +144,7 @@ class StrandCore:
             for event in content.events:
                 events.setdefault(event.primary, []).append(event)
             for assignment in content.assignments:
-                _put(told, assignment)
+                put_assignment(told, assignment)
         work = self._begin(now)
         self._take(work, events, told)
         return self._end(work)
@@ -228,7 +158,7 @@ class StrandCore:
         work = self._begin(now)
         work.state.watermark = max(work.state.watermark, watermark)
         self._take(work, {}, {})
-        self._evict_idle(work)
+        self._memory.evict_idle(work)
         return self._end(work)
 
     def drain(self, now: int) -> Step:
@@ -240,18 +170,16 @@ class StrandCore:
             if not work.is_behind:
                 return self._end(work)
 
-    def _begin(self, now: int) -> _Work:
-        state = msgspec.structs.replace(self._state)
-        if self._is_new:
-            state.sequence = self._keeper.sequence()
+    def _begin(self, now: int) -> Work:
+        state = self._keeper.beginning() if self._is_new else msgspec.structs.replace(self._state)
         versions = Versions(state.version, now)
-        if self._is_restored and now > state.version:
+        if (self._is_new or self._is_restored) and now > state.version:
             # whatever was given a version in between is of an attempt whose log was lost
-            state.gaps = [*state.gaps, (state.version, now)]
-        return _Work(state, versions, now)
+            state.gaps = [*state.gaps, (state.version, now)][-_GAPS:]
+        return Work(state, versions, now)
 
-    def _end(self, work: _Work) -> Step:
-        self._bound(work)
+    def _end(self, work: Work) -> Step:
+        self._memory.bound(work)
         self._collect_garbage(work)
         state = work.state
         state.version = work.versions.last
@@ -271,20 +199,12 @@ class StrandCore:
             tuple(work.outputs),
             tuple(entries),
             tuple(key.encode() for key in work.evicted),
-            self._next_look(work),
+            self._memory.next_look(work),
             work.now if work.is_behind else work.now + self._bounds.poll_every,
             work,
         )
 
-    def _next_look(self, work: _Work) -> int | None:
-        """When the records touched longest ago are idle, if nothing comes; none is harmed by waiting longer."""
-        first = [r.last[0] for r in islice(self._records.values(), _LOOKED_AT) if r.key not in work.evicted]
-        last = min((*first, *(change.last[0] for change in work.changes.values())), default=None)
-        if last is None:
-            return None
-        return max(last + self._bounds.idle + 1, work.state.watermark + self._bounds.look_every)
-
-    def _tell_counts(self, work: _Work) -> None:
+    def _tell_counts(self, work: Work) -> None:
         changed = {name: n for name, n in work.counts.items() if n}
         if not changed:
             return
@@ -298,7 +218,7 @@ class StrandCore:
 
     def _take(
         self,
-        work: _Work,
+        work: Work,
         events: dict[Identifier, list[StrandEvent]],
         told: dict[Identifier, dict[Logins, Assignment]],
     ) -> None:
@@ -308,11 +228,11 @@ class StrandCore:
             return
         keys = {primary: key_of(primary) for primary in primaries}
         current = {key: change.record for key, change in work.changes.items() if change.record is not None}
-        held = {key: current.get(key) or self._records.get(key) for key in keys.values()}
+        held = {key: current.get(key) or self._memory.records.get(key) for key in keys.values()}
         read = self._keeper.read([key for key, record in held.items() if record is None], work.state.gaps)
         work.metrics[READ_BACK] += len(read)
         for evicted in read.values():
-            self._note_ids(evicted.record, work.state)
+            self._memory.note_ids(evicted.record, work.state)
         self._ask(events, told, held, read, keys)
         for primary, key in keys.items():
             was_read = read.get(key)
@@ -325,11 +245,11 @@ class StrandCore:
             mine = {login: a for login, a in told.get(primary, {}).items() if login in logins}
             self._take_one(work, record, was_read, primary, found, mine)
 
-    def _read_mailbox(self, work: _Work, told: dict[Identifier, dict[Logins, Assignment]]) -> None:
+    def _read_mailbox(self, work: Work, told: dict[Identifier, dict[Logins, Assignment]]) -> None:
         for _ in range(_PAGES):
             page = self._identity.assignments_since(self._shard, work.state.sequence, _PAGE)
             for assignment in page:
-                _put(told, assignment)
+                put_assignment(told, assignment)
             if page:
                 work.state.sequence = page[-1].sequence
             if len(page) < _PAGE:
@@ -356,11 +276,11 @@ class StrandCore:
                     unknown.add(StrandKey(primary, event.login))
         if unknown:
             for assignment in self._identity.assignments_of(unknown).values():
-                _put(told, assignment)
+                put_assignment(told, assignment)
 
     def _take_one(
         self,
-        work: _Work,
+        work: Work,
         record: Record | None,
         evicted: Evicted | None,
         primary: Identifier,
@@ -380,8 +300,8 @@ class StrandCore:
         if not events and not moved and not (record is not None and record.distrusted):
             return
         is_apart = evicted is not None
-        if record is not None and record.key in self._long and record.key not in work.changes:
-            record, is_apart = self._shorten(work, record), True
+        if record is not None and record.key in self._memory.long and record.key not in work.changes:
+            record, is_apart = self._memory.shorten(work, record), True
         change = None if moved or not events else grow(record, events, assignments, work.versions)
         if change is None:
             archived: Sequence[bytes] = ()
@@ -399,7 +319,7 @@ class StrandCore:
             change.record.head.copied = True
         self._put_change(work, change, is_new=record is None)
 
-    def _put_change(self, work: _Work, change: Change, *, is_new: bool) -> None:
+    def _put_change(self, work: Work, change: Change, *, is_new: bool) -> None:
         if change.key in work.changes:
             # a second look within one step: what the first one said is said already
             change.entry = None
@@ -424,68 +344,11 @@ class StrandCore:
 
     # --- bounds -------------------------------------------------------------------------------------------------
 
-    def _evict_idle(self, work: _Work) -> None:
-        limit = work.state.watermark - self._bounds.idle
-        found: list[Record] = []
-        looked = 0
-        for key, record in self._records.items():
-            if key in work.changes:
-                continue
-            if record.last[0] < limit:
-                found.append(record)
-            else:
-                looked += 1
-                work.rotated.append(key)
-                if looked >= _LOOKED_AT:
-                    break
-        self._evict(work, found, EVICTED_IDLE)
-        work.rotated = [key for key in work.rotated if key not in work.evicted]
-
-    def _bound(self, work: _Work) -> None:
-        """Archive what is long and evict what is too much."""
-        for key in sorted(self._long - work.changes.keys() - work.evicted.keys()):
-            work.shortened[key] = self._shorten(work, self._records[key])
-        size = self._size - sum(record.size for record in work.evicted.values())
-        for key, change in work.changes.items():
-            if change.grown is not None and change.entry is not None:
-                size += len(change.entry.chunk)
-            elif change.record is not None:
-                size += change.record.size - (self._records[key].size if key in self._records else 0)
-        if size <= self._bounds.shard_bytes:
-            return
-        found = []
-        for key, record in self._records.items():
-            if size <= self._bounds.shard_bytes:
-                break
-            if key not in work.changes and key not in work.shortened and key not in work.evicted:
-                found.append(record)
-                size -= record.size
-        self._evict(work, found, EVICTED_BYTES)
-        work.rotated = [key for key in work.rotated if key not in work.evicted]
-
-    def _shorten(self, work: _Work, record: Record) -> Record:
-        work.metrics[ARCHIVED] += 1
-        forget = work.state.watermark - self._bounds.lateness
-        return self._keeper.shorten(record, self._bounds.tail_bytes, work.versions.next(), forget)
-
-    def _evict(self, work: _Work, records: Sequence[Record], rule: str) -> None:
-        if records:
-            self._keeper.put(records, work.versions.next())
-            work.evicted.update((record.key, record) for record in records)
-            work.metrics[rule] += len(records)
-
-    def _collect_garbage(self, work: _Work) -> None:
+    def _collect_garbage(self, work: Work) -> None:
         due = [key for key, at in work.state.garbage if at <= work.now]
         if due:
             self._keeper.delete(due)
             work.state.garbage = [item for item in work.state.garbage if item[1] > work.now]
-
-
-def _put(told: dict[Identifier, dict[Logins, Assignment]], assignment: Assignment) -> None:
-    mine = told.setdefault(assignment.primary, {})
-    held = mine.get(assignment.login)
-    if held is None or assignment.sequence > held.sequence:
-        mine[assignment.login] = assignment
 
 
 def _whole(change: Change) -> Change:

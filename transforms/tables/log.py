@@ -12,16 +12,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from contracts import wire
 from contracts.codec import versions
 from contracts.errors import OutputError
-from contracts.event import Identifier
+from contracts.event import Event, Identifier
 from contracts.exchange import StatedRows, StrandEvent
 from contracts.tables import BLOB, INT, TEXT, TIME, Column, Table
+from transforms.identity.rules import IdentityRules
 from transforms.tables.stated import Row, stated
 
 LOG_SCHEMA = pa.schema(
@@ -146,3 +150,22 @@ def read_log(part: Path) -> Iterator[StrandEvent]:
                 )
     except (OSError, pa.ArrowException) as error:
         raise OutputError(f"{part} of the event log cannot be read: {error}") from error
+
+
+class Placed(NamedTuple):
+    """A stored event, and where it belongs by the rules in force now."""
+
+    event: Event
+    stored: StrandEvent
+
+
+def placed(stored: StrandEvent, rules: IdentityRules) -> Placed | None:
+    """A stored event by the rules of now: what counts as primary may have changed since. None: no strand any more."""
+    event = wire.unpack(Event, stored.event)
+    key = rules.strand_of(event.identifiers, event.name)
+    if key is None:
+        return None
+    logout = rules.is_logout(event.name)
+    if key != (stored.primary, stored.login) or logout:
+        stored = replace(stored, primary=key.primary, login=key.login, logout=logout)
+    return Placed(event, stored)

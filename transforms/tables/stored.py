@@ -7,22 +7,19 @@ protected when they first came, and the ledger does not count them again. State:
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import apache_beam as beam
 from apache_beam import pvalue
 
-from contracts import wire
-from contracts.event import Event
 from contracts.exchange import Link, ShardInput
 from transforms.identity.evidence import LinkBook
 from transforms.identity.ids import shard_of
 from transforms.identity.rules import IdentityRules
 from transforms.protect import ShardBatcher
 from transforms.read import typed
-from transforms.tables.log import read_log
+from transforms.tables.log import placed, read_log
 
 LINKS = "links"
 
@@ -43,16 +40,13 @@ class _ReadLog(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
         batches = ShardBatcher()
         book = LinkBook(self._rules)
         for stored in read_log(Path(part)):
-            event = wire.unpack(Event, stored.event)
             # the number of shards, and what counts as primary, may have changed since it was stored
-            key = self._rules.strand_of(event.identifiers, event.name)
-            if key is None:
+            found = placed(stored, self._rules)
+            if found is None:
                 continue
+            event, stored = found
             book.observe(event.identifiers, event.name, event.event_id, event.event_time, event.received_time)
-            logout = self._rules.is_logout(event.name)
-            if key != (stored.primary, stored.login) or logout:
-                stored = replace(stored, primary=key.primary, login=key.login, logout=logout)
-            yield from batches.add(shard_of(key.primary, self._shards), stored)
+            yield from batches.add(shard_of(stored.primary, self._shards), stored)
         yield from batches.drain()
         for link in book.drain():
             yield pvalue.TaggedOutput(LINKS, link)

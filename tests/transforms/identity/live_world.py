@@ -8,15 +8,20 @@ who has an event by the rule of the tables: the greatest version.
 from __future__ import annotations
 
 import copy
+import random
+import sqlite3
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "stores"))
 
+import identity_world as world
+from hypothesis import strategies as st
 from identity_world import Seen
 
 from contracts import wire
@@ -36,11 +41,13 @@ from transforms.actor.core import Step
 from transforms.actor.segments import SegmentLog
 from transforms.dead_letter import DeadLetterBox
 from transforms.identity.ids import shard_of
-from transforms.identity.live_shard import Bounds, StrandCore
+from transforms.identity.live_shard import StrandCore
+from transforms.identity.live_step import Bounds
 from transforms.identity.rules import IdentityRules
 from transforms.identity.strands import ShardResult, fold_shard, payload_hash
-from transforms.stores.identity import IdentityStore
-from transforms.stores.records import RecordStore
+from transforms.stores.database import STORE_FILE, StoreAddress
+from transforms.stores.identity import IdentityStore, open_identity
+from transforms.stores.records import RecordStore, open_records
 
 SHARDS = 2
 BOX = DeadLetterBox(b"k" * 32)
@@ -192,7 +199,7 @@ class Stream:
 
     # --- what the host does -------------------------------------------------------------------------------------
 
-    def send(self, batch: Sequence[Sent], *, packs: int = 1) -> None:
+    def link(self, batch: Sequence[Sent]) -> None:
         links = [
             link
             for sent in batch
@@ -200,6 +207,9 @@ class Stream:
             for link in self.rules.links(e.identifiers, e.name, e.event_id, e.event_time, e.received_time)
         ]
         self.identity.link(links)
+
+    def send(self, batch: Sequence[Sent], *, packs: int = 1) -> None:
+        self.link(batch)
         by_shard: dict[int, list[StrandEvent]] = {}
         for sent in batch:
             event = strand_event(sent, self.rules)
@@ -308,4 +318,80 @@ def counted(stream: Stream) -> Counter[tuple[str, str]]:
     return +found
 
 
-__all__ = ["BOX", "SHARDS", "Ear", "Sent", "Stream", "counted", "expected", "folded_again", "rejected"]
+class Stores:
+    """One database for all examples of a test, emptied between them: to make one takes longer than an example."""
+
+    def __init__(self, folder: Path) -> None:
+        self.address = StoreAddress(folder / STORE_FILE)
+        self.records = open_records(self.address)
+        self._identity: dict[str, IdentityStore] = {}
+
+    def close(self) -> None:
+        self.records.close()
+        for identity in self._identity.values():
+            identity.close()
+
+    def stream(self, rules: IdentityRules, bounds: Bounds) -> Stream:
+        identity = self._identity.get(rules.version)
+        if identity is None:
+            identity = self._identity[rules.version] = open_identity(self.address, rules, SHARDS)
+        assert self.address.path is not None
+        with closing(sqlite3.connect(self.address.path, isolation_level=None)) as connection:
+            names = connection.execute(
+                "SELECT name FROM sqlite_master WHERE type = 'table' AND"
+                " (name LIKE 'identity%' OR name LIKE 'records%')"
+            )
+            for (name,) in names.fetchall():
+                connection.execute(f"DELETE FROM {name}")
+        return Stream(rules, identity, self.records, bounds)
+
+
+@st.composite
+def sent(draw: st.DrawFn, *, erasing: bool, max_size: int = 12) -> list[Sent]:
+    """Events of a small world, with copies, and other payloads under the same id on the same device."""
+    seen = draw(world.worlds(erasing=erasing, max_size=max_size))
+    made = [Sent(one) for one in seen]
+    for _ in range(draw(st.integers(0, 5))):
+        one = draw(st.sampled_from(seen))
+        again = draw(st.booleans())
+        times = Seen(draw(st.integers(0, 12)), one.names, one.id, one.name) if again else one
+        made.append(
+            Sent(
+                times,
+                draw(st.integers(0, 3)),
+                draw(st.sampled_from(["web", "crm"])),
+                draw(st.sampled_from(["", "", "x", "y"])),
+            )
+        )
+    return made
+
+
+def streamed(stream: Stream, events: Sequence[Sent], rnd: random.Random, *, crashes: bool = False) -> None:
+    """Send events in any order and batching, with polls and watermarks between, and perhaps back to a checkpoint."""
+    order = rnd.sample(list(events), len(events))
+    batches = []
+    while order:
+        size = rnd.choice((1, 1, 2, 3, 8))
+        batches.append(order[:size])
+        order = order[size:]
+    rolled_back = not crashes
+    held, position, at = stream.checkpoint(), 0, 0
+    while position < len(batches):
+        stream.now += rnd.choice((0, 0, 1, 50))
+        if rnd.random() < 0.3:
+            stream.poll()
+        if rnd.random() < 0.3:
+            stream.advance(rnd.randint(0, 20))
+        stream.send(batches[position], packs=rnd.choice((1, 2)))
+        position += 1
+        if not rolled_back and rnd.random() < 0.25:
+            held, at = stream.checkpoint(), position
+        if not rolled_back and rnd.random() < 0.2:
+            rolled_back = rnd.random() < 0.5
+            stream.roll_back(held)
+            position = at
+    if not rolled_back:
+        stream.roll_back(held)
+        for batch in batches[at:]:
+            stream.send(batch)
+    stream.drain()

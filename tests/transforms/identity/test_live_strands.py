@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 
 import identity_world as world
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from identity_world import Seen
-from live_world import SHARDS, Sent, Stream, counted, expected, folded_again, rejected
+from live_world import Sent, Stores, Stream, counted, expected, folded_again, rejected, sent, streamed
 
-from transforms.identity.live_shard import ARCHIVED, EVICTED_BYTES, EVICTED_IDLE, READ_BACK, REFOLDED, Bounds
-from transforms.identity.rules import IdentityRules
-from transforms.stores.database import STORE_FILE, StoreAddress
-from transforms.stores.identity import open_identity
-from transforms.stores.records import open_records
+from transforms.identity.live_eviction import ARCHIVED, EVICTED_BYTES, EVICTED_IDLE, READ_BACK
+from transforms.identity.live_step import REFOLDED, Bounds
 
 WIDE = 10**15
 ROOMY = Bounds(lateness=WIDE, idle=WIDE)
@@ -29,85 +24,11 @@ OWNERS = ("last_known", "first_known", "keep_apart", "carry_forward", "carry_vis
 PLAIN = OWNERS[:3]
 
 
-class Stores:
-    """One database for all examples of a test, emptied between them: to make one takes longer than an example."""
-
-    def __init__(self, folder: Path) -> None:
-        self.address = StoreAddress(folder / STORE_FILE)
-        self.records = open_records(self.address)
-        self._made: dict[str, object] = {}
-
-    def stream(self, rules: IdentityRules, bounds: Bounds) -> Stream:
-        import sqlite3
-
-        identity = open_identity(self.address, rules, SHARDS)
-        assert self.address.path is not None
-        with closing(sqlite3.connect(self.address.path, isolation_level=None)) as connection:
-            names = connection.execute(
-                "SELECT name FROM sqlite_master WHERE type = 'table' AND"
-                " (name LIKE 'identity%' OR name LIKE 'records%')"
-            )
-            for (name,) in names.fetchall():
-                connection.execute(f"DELETE FROM {name}")
-        return Stream(rules, identity, self.records, bounds)
-
-
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
     made = Stores(tmp_path_factory.mktemp("live"))
     yield made
-    made.records.close()
-
-
-@st.composite
-def sent(draw: st.DrawFn, *, erasing: bool, max_size: int = 12) -> list[Sent]:
-    """Events of a small world, with copies, and other payloads under the same id on the same device."""
-    seen = draw(world.worlds(erasing=erasing, max_size=max_size))
-    made = [Sent(one) for one in seen]
-    for _ in range(draw(st.integers(0, 5))):
-        one = draw(st.sampled_from(seen))
-        again = draw(st.booleans())
-        times = Seen(draw(st.integers(0, 12)), one.names, one.id, one.name) if again else one
-        made.append(
-            Sent(
-                times,
-                draw(st.integers(0, 3)),
-                draw(st.sampled_from(["web", "crm"])),
-                draw(st.sampled_from(["", "", "x", "y"])),
-            )
-        )
-    return made
-
-
-def streamed(stream: Stream, events: Sequence[Sent], rnd: random.Random, *, crashes: bool = False) -> None:
-    """Send events in any order and batching, with polls and watermarks between, and perhaps back to a checkpoint."""
-    order = rnd.sample(list(events), len(events))
-    batches = []
-    while order:
-        size = rnd.choice((1, 1, 2, 3, 8))
-        batches.append(order[:size])
-        order = order[size:]
-    rolled_back = not crashes
-    held, position, at = stream.checkpoint(), 0, 0
-    while position < len(batches):
-        stream.now += rnd.choice((0, 0, 1, 50))
-        if rnd.random() < 0.3:
-            stream.poll()
-        if rnd.random() < 0.3:
-            stream.advance(rnd.randint(0, 20))
-        stream.send(batches[position], packs=rnd.choice((1, 2)))
-        position += 1
-        if not rolled_back and rnd.random() < 0.25:
-            held, at = stream.checkpoint(), position
-        if not rolled_back and rnd.random() < 0.2:
-            rolled_back = rnd.random() < 0.5
-            stream.roll_back(held)
-            position = at
-    if not rolled_back:
-        stream.roll_back(held)
-        for batch in batches[at:]:
-            stream.send(batch)
-    stream.drain()
+    made.close()
 
 
 def check(stream: Stream, events: Sequence[Sent], *, exact: bool) -> None:
@@ -122,7 +43,7 @@ def check(stream: Stream, events: Sequence[Sent], *, exact: bool) -> None:
         assert sum(counts.values()) == len(events)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     events=sent(erasing=False), owner=st.sampled_from(OWNERS), tight=st.booleans(),
     rnd=st.randoms(use_true_random=False),
@@ -135,7 +56,7 @@ def test_journeys_hear_what_one_fold_of_everything_says(
     check(stream, events, exact=True)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     events=sent(erasing=False), owner=st.sampled_from(OWNERS), tight=st.booleans(),
     rnd=st.randoms(use_true_random=False),
@@ -148,7 +69,7 @@ def test_back_at_a_checkpoint_with_stores_that_are_ahead_nothing_differs(
     check(stream, events, exact=True)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     events=sent(erasing=True), owner=st.sampled_from(PLAIN), tight=st.booleans(),
     rnd=st.randoms(use_true_random=False),
