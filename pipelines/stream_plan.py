@@ -14,7 +14,7 @@ from pipelines.graph import RunPlan
 from pipelines.plan import Mode, RunOptions, make_plan
 from sources.files_stream import FilesSettings, files_in
 from sources.pubsub import client
-from sources.pubsub.reader import PubSubSettings
+from sources.pubsub.puller import PubSubSettings
 from transforms.inputs import list_inputs
 from transforms.tables.output import OutputFolder
 

@@ -126,14 +126,13 @@ class ShardState(msgspec.Struct, array_like=True):
     """The shard.
 
     ``version`` is the last given to a message, ``sequence`` the last seen in the mailbox, ``watermark`` the last heard
-    of. ``counts`` are (source, kind, events) of this stream. ``gaps`` are ranges of versions, ends excluded, of
-    attempts whose log was lost. ``garbage`` are keys of the record store that nothing refers to, and when they go.
+    of. ``gaps`` are ranges of versions, ends excluded, of attempts whose log was lost. ``garbage`` are keys of the
+    record store that nothing refers to, and when they go.
     """
 
     version: int = 0
     sequence: int = 0
     watermark: int = MIN_TIME
-    counts: list[tuple[str, str, int]] = []
     gaps: list[tuple[int, int]] = []
     garbage: list[tuple[str, int]] = []
 

@@ -7,7 +7,7 @@ Outputs of a step, by tag:
 - ``dead_letters``: ``DeadLetter`` of conflicting payloads;
 - ``log`` and ``erased``: ``ShardInput`` of events to add to the event log, and of those that must leave it;
 - ``purges``: ``Purge`` of erased strands;
-- ``counts``: (shard, source, kind, n): how many events of a source met a fate, in this stream, told again when changed;
+- ``counts``: ``LedgerCount``: how many more events of a source met a fate; fewer, where a later one changed it;
 - ``metrics``: (name, n) to count up: ``EVICTED_IDLE``, ``EVICTED_BYTES``, ``ARCHIVED``, ``READ_BACK``, ``REFOLDED``.
 
 State: the records of the shard (``live_records``), the shard's own under the empty key. Each step looks at the mailbox
@@ -32,7 +32,7 @@ import msgspec
 
 from contracts import wire
 from contracts.event import HOUR, Identifier
-from contracts.exchange import Assignment, ShardInput, StrandEvent
+from contracts.exchange import Assignment, LedgerCount, ShardInput, StrandEvent
 from transforms.actor.core import Entry, Step
 from transforms.identity.live_change import Change
 from transforms.identity.live_eviction import READ_BACK, Evicted, Keeper
@@ -204,15 +204,10 @@ class StrandCore:
             work,
         )
 
-    def _tell_counts(self, work: Work) -> None:
-        changed = {name: n for name, n in work.counts.items() if n}
-        if not changed:
-            return
-        counts = {(source, kind): n for source, kind, n in work.state.counts}
-        for (source, kind), n in sorted(changed.items()):
-            counts[source, kind] = total = counts.get((source, kind), 0) + n
-            work.outputs.append((COUNTS, (self._shard, source, kind, total)))
-        work.state.counts = [(source, kind, n) for (source, kind), n in sorted(counts.items())]
+    @staticmethod
+    def _tell_counts(work: Work) -> None:
+        told = [LedgerCount(source, kind, n) for (source, kind), n in sorted(work.counts.items()) if n]
+        work.outputs.extend((COUNTS, count) for count in told)
 
     # --- events and assignments ---------------------------------------------------------------------------------
 
