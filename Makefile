@@ -98,6 +98,7 @@ bench-pipeline: $(VENV)/.runtime ## Events a second, memory, cost per event and 
 
 bench-identity: $(VENV)/.runtime ## Links a second of resolution and of the identity store, by the size of the graph
 	$(BIN)/python -m benchmarks.resolution
+	$(BIN)/python -m benchmarks.identity_scale
 	$(BIN)/python -m benchmarks.identity_store
 
 accuracy: $(VENV)/.runtime ## How right identity is on ACCURACY_CUSTOMERS simulated people; renews docs/accuracy.md
