@@ -109,6 +109,17 @@ def test_it_pulls_no_more_than_the_bounds_allow(topic: Any, drive: Any, make_eve
     assert len(driver.take(50)) == 50
 
 
+def test_the_bytes_that_wait_are_bounded_too(topic: Any, drive: Any, make_event: Maker) -> None:
+    events = [make_event(number, properties={"text": "x" * 10_000}) for number in range(20)]
+    topic.publish(events[:3])
+    driver = drive(topic.source(max_bytes=15_000))
+    driver.take(1)
+    topic.publish(events[3:])
+    time.sleep(0.3)
+    assert topic.available() == 17
+    assert len(ids(driver.take(19))) == 19
+
+
 def test_a_reader_that_nobody_asks_gives_back_what_it_holds(
     topic: Any, drive: Any, make_event: Maker, eventually: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
