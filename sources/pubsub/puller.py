@@ -42,6 +42,8 @@ _POLL_LEAST, _POLL_MOST = 0.01, 0.1
 _PULL_PATIENCE = 4.0
 """Seconds a pull may take: less than what is left of a lease when it is extended, which waits for the pull."""
 _BACK_OFF = 1.0
+_UNFINALISED = 60.0
+"""Seconds without an acknowledgement after which it is said, if there is something to acknowledge."""
 _GONE = (google_errors.NotFound, google_errors.PermissionDenied, google_errors.Unauthenticated)
 _log = logging.getLogger(__name__)
 
@@ -100,7 +102,7 @@ class Puller:
         settings = self._settings
         self.cut = cut
         self._since_cut = 0
-        self._asked = now
+        self._asked = self._acknowledged = now
         self._watermark = Watermark(settings.idle_after, now, frontier)
         self._leases = Leases(settings.ack_deadline, _EXTENSION, settings.max_held)
 
@@ -140,6 +142,7 @@ class Puller:
     def let_go(self, ack_ids: Sequence[str]) -> None:
         """These are being acknowledged."""
         with self._changed:
+            self._acknowledged = time.monotonic()
             self._leases.drop(ack_ids)
 
     def watermark(self) -> int | None:
@@ -228,6 +231,17 @@ class Puller:
                 self._watermark.forget_held()
                 for pulled in ours:
                     self._watermark.hold(pulled.received_at, now)
+            waiting = len(self._leases) - len(self._buffer)
+            if waiting <= 0:
+                self._acknowledged = now
+            is_stuck = now - self._acknowledged > _UNFINALISED
+        if is_stuck:
+            self._acknowledged = now
+            _log.error(
+                "%d messages wait to be acknowledged, and no checkpoint has completed for %.0f s: is checkpointing on?",
+                waiting,
+                _UNFINALISED,
+            )
         client.extend(self._settings.endpoint, self._settings.subscription, due, round(_EXTENSION))
 
     def _pull(self, now: float) -> bool:

@@ -132,6 +132,21 @@ def test_a_reader_that_nobody_asks_gives_back_what_it_holds(
     assert len(driver.take(8)) == 8
 
 
+def test_an_engine_that_never_finalises_is_noticed(
+    topic: Any, drive: Any, make_event: Maker, monkeypatch: pytest.MonkeyPatch, caplog: Any, eventually: Any
+) -> None:
+    monkeypatch.setattr(puller, "_UNFINALISED", 0.5)
+    topic.publish([make_event(number) for number in range(3)])
+    driver = drive(topic.source())
+    driver.take(3)
+    mark = driver.reader.get_checkpoint_mark()
+    eventually(lambda: "3 messages wait to be acknowledged" in caplog.text)
+    mark.finalize_checkpoint()
+    caplog.clear()
+    time.sleep(1.0)
+    assert "wait to be acknowledged" not in caplog.text
+
+
 def test_splits_share_a_subscription_and_each_message_goes_to_one(topic: Any, drive: Any, make_event: Maker) -> None:
     topic.publish([make_event(number) for number in range(200)])
     splits = topic.source(splits=3, max_buffered=20).split(20)
