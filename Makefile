@@ -12,8 +12,10 @@ DEMO_CUSTOMERS ?= 150
 BENCH_EVENTS ?= 100000,1000000
 ACCURACY_CUSTOMERS ?= 100000
 FLINK := build/flink
+PUBSUB_SERVER := $(BIN)/wayline-pubsub-server
 
-.PHONY: help demo services flink test lint types unit schemas bench bench-pipeline bench-identity accuracy lock clean
+.PHONY: help demo services flink pubsub-server test lint types unit schemas bench bench-pipeline bench-identity accuracy \
+  lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -49,9 +51,20 @@ $(FLINK)/.ready: infra/flink/pom.xml
 	  -DoutputDirectory="$(CURDIR)/$(FLINK)/lib"
 	@touch $@
 
-services: ## What some tests run against: PostgreSQL's programs and the Flink job server, got where they are missing
+pubsub-server: $(PUBSUB_SERVER) ## Google's own in-memory Pub/Sub server, for trials and tests: built by Go into .venv
+
+$(PUBSUB_SERVER): infra/pubsub-server/main.go infra/pubsub-server/go.mod infra/pubsub-server/go.sum | $(BIN)/python
+	@command -v go >/dev/null || { \
+	  echo "make pubsub-server needs Go 1.24 or newer (Debian and Ubuntu: apt-get install golang-go; macOS: brew install go)"; \
+	  exit 3; }
+	@echo "building the Pub/Sub server (a minute the first time)"
+	@go build -C infra/pubsub-server -trimpath -mod=readonly -o "$(CURDIR)/$@" .
+
+services: ## What some tests run against: PostgreSQL's programs, the Flink job server, a Pub/Sub server
 	@if command -v mvn >/dev/null && command -v java >/dev/null; then $(MAKE) --no-print-directory flink; \
 	else echo "no Java or no Maven on this machine: tests that need Flink are skipped"; fi
+	@if command -v go >/dev/null; then $(MAKE) --no-print-directory pubsub-server; \
+	else echo "no Go on this machine: tests that need a Pub/Sub server are skipped"; fi
 	@if ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null; then \
 	  echo "PostgreSQL is here; tests start a server of their own"; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \

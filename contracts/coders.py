@@ -23,11 +23,13 @@ COMPRESSED: tuple[type[Any], ...] = (
 PLAIN: tuple[type[Any], ...] = (
     exchange.Received,
     exchange.DeadLetter,
+    exchange.RejectedElement,
     exchange.LedgerCount,
     exchange.Link,
     exchange.Assignment,
     exchange.StrandEvent,
     exchange.StrandRecord,
+    exchange.ErasedMark,
     exchange.Purge,
     exchange.Decision,
     exchange.Action,

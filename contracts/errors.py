@@ -16,9 +16,9 @@ EXIT_CODES: dict[int, str] = {
     4: "the input cannot be read, or nothing in it is an event file",
     5: "the output cannot be written, or was written by another format version",
     6: "the model bundle or the registry is unusable, or a gate refused the model",
-    7: "a store or an output folder is locked by another process, or a store is unreachable",
+    7: "something needed is locked by another process, taken or out of reach: a folder, a store, a port, a service",
     8: "the run ledger does not balance",
-    9: "a check failed: schemas are incompatible",
+    9: "a check failed: schemas are incompatible, or two output folders differ",
     10: "the engine of a stream cannot be started, reached or kept running",
     11: "the state of a stream was written by a newer version",
     130: "interrupted",
@@ -94,6 +94,12 @@ class ModelError(WaylineError):
 
 class LockedError(WaylineError):
     """Another process holds what this one needs."""
+
+    exit_code = 7
+
+
+class ServiceError(WaylineError):
+    """A service that is needed is not installed, not running, not reachable, or its port is taken."""
 
     exit_code = 7
 

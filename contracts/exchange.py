@@ -31,6 +31,20 @@ class Received:
     detail: str = ""
 
 
+@fast_init
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message of a topic as it came: what a dead letter keeps of one that is no event. Schema: ``message``.
+
+    ``publish_time`` is the server's, the same at each delivery. The id of the message is left out: it says nothing
+    that an event could use.
+    """
+
+    data: bytes
+    attributes: dict[str, str]
+    publish_time: int
+
+
 # --- rejected ----------------------------------------------------------------------------------------------------
 
 
@@ -59,6 +73,23 @@ class DeadLetter:
 
 @fast_init
 @dataclass(frozen=True, slots=True)
+class RejectedElement:
+    """What the core of a streaming stage could not take: an element, or nothing when time was what it failed on.
+
+    Schema: ``rejected_element``. ``during`` is ``handle``, ``advance`` or ``poll``; ``data`` the element as it came to
+    the stage, empty for the other two. ``reason`` is the type of the exception.
+    """
+
+    stage: str
+    shard: bytes
+    during: str
+    data: bytes
+    reason: str
+    detail: str
+
+
+@fast_init
+@dataclass(frozen=True, slots=True)
 class LedgerCount:
     """``n`` events of a source met ``kind`` of fate. Kinds are the columns of the ``run_ledger`` table."""
 
@@ -75,7 +106,7 @@ ERASED = "erased"
 LINK_KINDS = (SEEN, ALIAS, MERGE, UNLINK, ERASED)
 """What an event says of two identifiers: it shows both; one is another name of the other; they are one person whatever
 the evidence; they are not, until a merge says so. ``erased`` is no event's word but a tombstone: an earlier run erased
-the events of ``left`` up to ``erase_before``."""
+the events of ``left`` up to ``erase_before``; with a ``right``, a device, some of them had been done on it."""
 
 
 @fast_init
@@ -108,7 +139,8 @@ class Assignment:
     ``steps`` holds (from_time, person_id), ascending, the first from ``MIN_TIME``. ``sequence`` orders assignments of
     one strand. Events at or before ``erased_before`` are to be erased. ``carry``, of a login-less strand: its events
     belong to the login most recently seen on the device, which only the strand stage knows; ``steps`` then names who
-    has what no login claims.
+    has what no login claims. ``barred``, of a login's strand: an unlink keeps the login from the device, so that
+    nothing without a login is carried to it.
     """
 
     primary: Identifier
@@ -117,6 +149,7 @@ class Assignment:
     steps: tuple[tuple[int, str], ...]
     erased_before: int | None = None
     carry: bool = False
+    barred: bool = False
 
 
 MIN_TIME = -(2**62)
@@ -145,11 +178,28 @@ class StrandEvent:
 
 @fast_init
 @dataclass(frozen=True, slots=True)
+class ErasedMark:
+    """What is kept of an erased event on a device that is carried: in whose hands it was, and when.
+
+    It is part of a tombstone. ``login`` is None for an event that named none: it tells of a visit or, with ``logout``,
+    of an end. ``until``: the login's events at or before it are erased; None without a login.
+    """
+
+    primary: Identifier
+    login: Identifier | None
+    event_time: int
+    logout: bool
+    until: int | None
+
+
+@fast_init
+@dataclass(frozen=True, slots=True)
 class ShardInput:
-    """What reaches one shard of the strand stage at once: events, assignments, or both."""
+    """What reaches one shard of the strand stage at once: events, assignments, marks of erased events."""
 
     events: tuple[StrandEvent, ...] = ()
     assignments: tuple[Assignment, ...] = ()
+    marks: tuple[ErasedMark, ...] = ()
 
 
 @fast_init

@@ -1,8 +1,8 @@
 """The journey tables: names, keys, columns, types and what they mean. A contract with everyone who queries them.
 
 ``docs/tables.md`` is generated from here and a test keeps both equal. Each physical row also carries the columns of
-``META``; views show, per key, the row of the newest revision, and hide it when it is deleted. Ids are text, times UTC
-timestamps with microseconds.
+``META``; views show, per key, the row of the greatest (sequence, revision), and hide it when it is deleted. Ids are
+text, times UTC timestamps with microseconds.
 """
 
 from __future__ import annotations
@@ -31,6 +31,14 @@ class Table:
 
     ``refolded`` tables are a pure function of the events: a run states them whole, and what it no longer states is
     deleted. The others keep what happened (decisions, dead letters): rows are added or revised, never taken back.
+
+    ``facets``: columns that part the statements about one key into independent ones, each with its newest row; what is
+    shown is the first by ``ties`` of those not deleted. Identity says of which person an id is an alias, and a journey
+    whether the id is a person: neither knows of the other. With each its value in a deleted row that leaves it null.
+
+    ``final_by`` says when a row is final: ``NEVER``, ``AT_ONCE``, or the name of the column whose time must lie further
+    before the horizon than the lateness bound. ``closes``: only when, counted from that time, the silence that ends a
+    session is over too. A bounded run states it with the row; of rows of a stream the views tell it from the horizon.
     """
 
     name: str
@@ -39,17 +47,31 @@ class Table:
     doc: str
     refolded: bool = True
     ties: tuple[str, ...] = ()
+    final_by: str = ""
+    closes: bool = False
+    facets: tuple[tuple[str, bool], ...] = ()
+
+    @property
+    def statement(self) -> tuple[str, ...]:
+        """The columns that identify a row among those that replace each other: the key and the facets."""
+        return (*self.key, *(name for name, _ in self.facets))
 
     @property
     def column_names(self) -> tuple[str, ...]:
         return tuple(column.name for column in self.columns)
 
 
+NEVER, AT_ONCE = "", "*"
+"""Values of ``Table.final_by`` that name no column."""
+
 META = (
     Column("revision", INT, "Grows with every correction of the row of this key."),
     Column("is_final", BOOL, "No late event can change the row any more; identity still may."),
     Column("is_deleted", BOOL, "The key vanished: a tombstone."),
+    Column("sequence", INT, "Who of two that state the row has it: goes before the revision; null counts as 0."),
 )
+HIDDEN = ("is_deleted", "sequence")
+"""What views do not show."""
 
 
 def _c(name: str, kind: str, doc: str) -> Column:
@@ -78,6 +100,7 @@ EVENTS = Table(
     ),
     "One row an accepted event.",
     ties=("strand_id",),
+    final_by="event_time",
 )
 SESSIONS = Table(
     "sessions",
@@ -97,6 +120,8 @@ SESSIONS = Table(
         _c("conversions", INT, "Conversions in it."),
     ),
     "One row a session.",
+    final_by="ended_at",
+    closes=True,
 )
 PERSONS = Table(
     "persons",
@@ -111,6 +136,7 @@ PERSONS = Table(
     "One row a person and one an alias; an id ever shown resolves here.",
     # a device that is carried forward is an alias, unless events between two logins make it a person too
     ties=("-is_current",),
+    facets=(("is_current", True),),
 )
 IDENTIFIERS = Table(
     "identifiers",
@@ -180,6 +206,7 @@ TRANSITIONS = Table(
         _c("evidence", JSON, "Signals with decayed weights, the event, reason, confidence and versions."),
     ),
     "One row a change of stage.",
+    final_by="at",
 )
 DECISIONS = Table(
     "decisions",
@@ -209,6 +236,7 @@ DECISIONS = Table(
     ),
     "One row a decision, also for doing nothing.",
     refolded=False,
+    final_by=AT_ONCE,
 )
 ACTIONS = Table(
     "actions",
@@ -240,6 +268,7 @@ OUTCOMES = Table(
     ),
     "One row an outcome.",
     ties=("person_id", "at"),
+    final_by="at",
 )
 LABELS = Table(
     "labels",
@@ -273,6 +302,7 @@ DEAD_LETTERS = Table(
     ),
     "One row a rejected unit, whole and replayable.",
     refolded=False,
+    final_by=AT_ONCE,
 )
 EXPIRED_LATE = Table(
     "expired_late",
@@ -280,6 +310,7 @@ EXPIRED_LATE = Table(
     DEAD_LETTERS.columns,
     "One row an event that came later than the lateness bound, whole.",
     refolded=False,
+    final_by=AT_ONCE,
 )
 RUN_LEDGER = Table(
     "run_ledger",
@@ -297,6 +328,7 @@ RUN_LEDGER = Table(
     ),
     "One row a run and source: received = accepted + duplicate + dead_lettered + expired_late + erased.",
     refolded=False,
+    final_by=AT_ONCE,
 )
 
 
@@ -318,6 +350,7 @@ def feature_tables(features: tuple[tuple[str, str, str], ...], stages: tuple[str
                 *(Column(name, kind, doc) for name, kind, doc in features),
             ),
             "One row an evaluation point: the feature vector.",
+            final_by="at",
         ),
         Table(
             "scores",
@@ -329,6 +362,7 @@ def feature_tables(features: tuple[tuple[str, str, str], ...], stages: tuple[str
                 *(Column(f"p_{stage}", REAL, f"Calibrated probability of stage {stage}.") for stage in stages),
             ),
             "One row a scored evaluation point.",
+            final_by="at",
         ),
     )
 

@@ -20,6 +20,7 @@ from contracts.codec import schema_id
 from contracts.event import Identifier
 from contracts.exchange import (
     DeadLetter,
+    ErasedMark,
     IdentityRows,
     Link,
     Purge,
@@ -32,6 +33,7 @@ from transforms.act import Act
 from transforms.actions import ActRules
 from transforms.channels.config import ChannelsConfig
 from transforms.dead_letter import DeadLetterBox
+from transforms.identity.erasing import in_order
 from transforms.identity.ids import shard_of
 from transforms.identity.rules import IdentityRules
 from transforms.intake import Protect, Validate
@@ -43,13 +45,14 @@ from transforms.link import ResolveIdentity
 from transforms.read import ReadEvents
 from transforms.stores.database import StoreAddress
 from transforms.stores.effects import open_effects
+from transforms.stores.identity import open_identity
 from transforms.strand import Strand
 from transforms.tables import rows
 from transforms.tables.batches import columns_of, table_batch
 from transforms.tables.commit import PURGES
 from transforms.tables.keyed import BatchRows, GatherRows
 from transforms.tables.log import ERASED, LOG, write_log
-from transforms.tables.output import TOMBSTONES
+from transforms.tables.output import MARKS, TOMBSTONES
 from transforms.tables.parts import WriteParts
 from transforms.tables.stored import ReadStored
 from transforms.validate import ValidationRules
@@ -84,6 +87,7 @@ class RunPlan:
     act: ActRules
     channels: ChannelsConfig
     tombstones: Mapping[Identifier, int]
+    marks: tuple[ErasedMark, ...] = ()
     models: tuple[tuple[str, int], ...] = ()
 
 
@@ -101,9 +105,11 @@ def build(pipeline: beam.Pipeline, plan: RunPlan) -> None:
 
     links = (protected.links, stored.links) | "AllLinks" >> beam.Flatten()
     resolved = links | "Link" >> ResolveIdentity(
-        plan.identity, plan.strand_shards, plan.revision, plan.tombstones, plan.stores
+        plan.identity, plan.strand_shards, plan.revision, plan.tombstones, plan.stores, plan.marks
     )
-    inputs = (protected.strand_inputs, stored.strand_inputs, resolved.assignments)
+    kept = beam.Create(_by_shard(plan.marks, plan.strand_shards), reshuffle=False)
+    marks = pipeline | "Marks" >> kept.with_output_types(tuple[bytes, ShardInput])
+    inputs = (protected.strand_inputs, stored.strand_inputs, resolved.assignments, marks)
     strands = inputs | "Strand" >> Strand(box, schema_id("event"), plan.journey_shards, plan.identity.carries())
 
     horizon = links | "Horizon" >> _Horizon(plan.as_of, max(plan.tombstones.values(), default=0))
@@ -130,11 +136,22 @@ def build(pipeline: beam.Pipeline, plan: RunPlan) -> None:
     _ = strands.erased | "Erased" >> beam.ParDo(_WriteLog(plan.staging, plan.strand_shards, ERASED))
     _ = journeys.online | "Online" >> beam.ParDo(PushFeatures(plan.feast))
     _ = strands.purges | "Purge" >> beam.ParDo(_PurgeEffects(plan.stores, plan.staging))
+    _ = strands.marks | "KeepMarks" >> beam.ParDo(
+        _KeepMarks(plan.stores, plan.staging, plan.identity, plan.strand_shards)
+    )
     _ = resolved.rows | "Tombstones" >> beam.ParDo(_WriteTombstones(plan.staging))
     counts = (read.ledger, validated.ledger, protected.ledger, strands.ledger) | "AllCounts" >> beam.Flatten()
     _ = counts | "Ledger" >> SumLedger(plan.staging)
     effects = (journeys.ledger, acted.ledger) | "AllEffects" >> beam.Flatten()
     _ = effects | "DecisionLedger" >> SumLedger(plan.staging, DECISIONS_FILE)
+
+
+def _by_shard(marks: Iterable[ErasedMark], shards: int) -> list[tuple[bytes, ShardInput]]:
+    """What stays of erased events, to the shards of their devices."""
+    found: dict[bytes, list[ErasedMark]] = {}
+    for mark in marks:
+        found.setdefault(shard_of(mark.primary, shards), []).append(mark)
+    return [(shard, ShardInput(marks=tuple(of_shard))) for shard, of_shard in sorted(found.items())]
 
 
 def _letter_id(letter: DeadLetter) -> str:
@@ -295,6 +312,39 @@ class _PurgeEffects(beam.DoFn):  # type: ignore[misc]
         self._staging.mkdir(exist_ok=True)
         name = hashlib.blake2b(content.encode(), digest_size=6).hexdigest()
         (self._staging / f"{name}.json").write_text(content, encoding="utf-8")
+
+
+class _KeepMarks(beam.DoFn):  # type: ignore[misc]
+    """What stays of erased events to the identity store, and to the staging folder for the next run.
+
+    Either takes a mark again without harm.
+    """
+
+    def __init__(self, stores: StoreAddress, staging: str, rules: IdentityRules, shards: int) -> None:
+        self._stores = stores
+        self._staging = Path(staging)
+        self._rules = rules
+        self._shards = shards
+
+    def start_bundle(self) -> None:
+        self._marks: list[ErasedMark] = []
+
+    def process(self, element: ErasedMark) -> None:
+        self._marks.append(element)
+
+    def finish_bundle(self) -> None:
+        if not self._marks:
+            return
+        store = open_identity(self._stores, self._rules, self._shards)
+        try:
+            store.keep_marks(self._marks)
+        finally:
+            store.close()
+        marks = in_order(self._marks)
+        rows = [[*m.primary, *(m.login or (None, None)), m.event_time, m.logout, m.until] for m in marks]
+        content = json.dumps(rows)
+        name = hashlib.blake2b(content.encode(), digest_size=6).hexdigest()
+        (self._staging / f"{name}-{MARKS}").write_text(content, encoding="utf-8")
 
 
 class _WriteTombstones(beam.DoFn):  # type: ignore[misc]

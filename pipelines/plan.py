@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from contracts.errors import OutputError
 from contracts.event import Identifier
+from contracts.exchange import ErasedMark
 from contracts.tables import feature_tables
 from features.journey_features import feature_columns
 from models.scoring import load_activated
 from pipelines.definitions import Definitions
 from pipelines.graph import RunPlan
 from transforms.actions import ActRules
+from transforms.identity.erasing import in_order
 from transforms.identity.rules_file import load_rules
 from transforms.inputs import list_inputs
 from transforms.journey.worker import JourneySettings
@@ -26,7 +29,8 @@ from transforms.keys import DEAD_LETTER_KEY_VARIABLE, PSEUDONYM_KEY_VARIABLE, lo
 from transforms.stores.database import STORE_FILE, StoreAddress
 from transforms.stores.effects import SendCap, open_effects
 from transforms.stores.identity import open_identity
-from transforms.tables.output import TOMBSTONES, OutputFolder, next_revision
+from transforms.tables.output import MARKS, TOMBSTONES, OutputFolder, next_revision
+from transforms.tables.part_names import parts_in
 from transforms.validate import YEAR_2100, ValidationRules
 
 Mode = Literal["live", "dry-run"]
@@ -77,8 +81,9 @@ def make_plan(options: RunOptions, definitions: Definitions, folder: OutputFolde
     finally:
         known.close()
     features, scores = feature_tables(feature_columns(), ontology.stage_names)
-    revision = next_revision(folder)
-    log = sorted(str(path) for path in folder.log.glob("r*.parquet"))
+    revision = next_revision(folder, options.now or 0)
+    tombstones = read_tombstones(folder)
+    log = [str(path) for path in parts_in(folder.log)]
     if options.as_of is not None:
         _refuse_to_forget(log, options.as_of)
     return RunPlan(
@@ -126,7 +131,8 @@ def make_plan(options: RunOptions, definitions: Definitions, folder: OutputFolde
             caps=tuple(SendCap(c.per, c.limit, tuple(sorted(c.channels))) for c in definitions.policies.caps),
         ),
         channels=config.channels,
-        tombstones=read_tombstones(folder),
+        tombstones=tombstones,
+        marks=read_marks(folder, tombstones),
         models=tuple(
             (record.version, record.active_from)
             for record in activated.activations.records
@@ -164,15 +170,32 @@ def find_inputs(options: RunOptions) -> list[str]:
 def read_tombstones(folder: OutputFolder) -> dict[Identifier, int]:
     """What earlier runs erased: identifier pseudonym to the time up to which."""
     found: dict[Identifier, int] = {}
-    for path in sorted(folder.stores.glob(f"*{TOMBSTONES}")):
+    for namespace, value, until in _rows(folder, TOMBSTONES):
+        identifier = Identifier(namespace, value)
+        found[identifier] = max(until, found.get(identifier, until))
+    return found
+
+
+def read_marks(folder: OutputFolder, tombstones: Mapping[Identifier, int]) -> tuple[ErasedMark, ...]:
+    """What stays of the events that earlier runs erased on devices that are carried.
+
+    Args:
+        tombstones: of the same folder; a login's newest says up to when its events are erased.
+    """
+    found: set[ErasedMark] = set()
+    for namespace, value, login_namespace, login_value, at, logout, until in _rows(folder, MARKS):
+        login = None if login_namespace is None else Identifier(login_namespace, login_value)
+        newest = until if login is None else tombstones.get(login, until)
+        found.add(ErasedMark(Identifier(namespace, value), login, at, logout, newest))
+    return tuple(in_order(found))
+
+
+def _rows(folder: OutputFolder, kind: str) -> Iterator[list[Any]]:
+    for path in sorted(folder.stores.glob(f"*{kind}")):
         try:
-            rows = json.loads(path.read_text(encoding="utf-8"))
+            yield from json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise OutputError(f"{path} cannot be read: {error}") from error
-        for namespace, value, until in rows:
-            identifier = Identifier(namespace, value)
-            found[identifier] = max(until, found.get(identifier, until))
-    return found
 
 
 def default_workers(files: list[str]) -> int:

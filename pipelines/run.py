@@ -20,6 +20,7 @@ from transforms import ledger
 from transforms.actions import check_decision_ledger
 from transforms.ledger import LedgerRow
 from transforms.tables.output import OutputFolder, writing
+from transforms.tables.retired import compacting
 
 
 @dataclass(frozen=True)
@@ -55,14 +56,17 @@ def run(options: RunOptions, observe: Observe | None = None, definitions: Defini
     """
     started = time.monotonic()
     share_memory()
-    if options.now is None:
-        options = replace(options, now=time.time_ns() // 1_000)
+    now = time.time_ns() // 1_000 if options.now is None else options.now
+    options = replace(options, now=now)
     tell = observe or (lambda _what, _share: None)
     tell("checking", None)
+    from transforms.tables.compact_log import settle_log
+
     definitions = definitions or load_definitions(options.config, options.session_by)
     files = find_inputs(options)
     settings = engine_options(options.runner, options.workers or default_workers(files), options.beam)
-    with writing(options.out) as folder:
+    with writing(options.out) as folder, compacting(folder):
+        settle_log(folder, now / 1_000_000)
         plan = make_plan(options, definitions, folder, files)
         from pipelines.graph import build
         from pipelines.profile import profile

@@ -250,11 +250,14 @@ class _Owners:
         self._person = np.zeros(len(self.strands) + 1, dtype=np.int64)
         self._until = np.full(len(self.strands) + 1, MIN_TIME, dtype=np.int64)
         self._erased_logins: dict[StrandKey, int] = {}
+        self._barred: dict[Identifier, set[Identifier]] = {}
         carried: dict[Identifier, int] = {}
         for assignment in resolution.assignments():
             key = StrandKey(assignment.primary, assignment.login)
             if assignment.erased_before is not None:
                 self._erased_logins[key] = assignment.erased_before
+            if assignment.barred and assignment.login is not None:
+                self._barred.setdefault(assignment.primary, set()).add(assignment.login)
             number = side.numbers.get(key)
             if number is None:
                 continue
@@ -294,7 +297,8 @@ class _Owners:
         """As the strand stage does: what is erased is told by all events, whose the rest is by what is left."""
         events.sort(key=lambda event: (event.event_time, event.event_id))
         how = side.rules.carry_of(device.namespace)
-        everything = hands(events, how)
+        barred = self._barred.get(device, ())
+        everything = hands(events, how, barred)
         until = [self._erased_until(device, step.login) for step in everything]
         starts = [step.at for step in everything]
 
@@ -304,7 +308,7 @@ class _Owners:
                 bound = max(bound, until[bisect_right(starts, event.event_time) - 1])
             return event.event_time > bound
 
-        left = hands((event for event in events if is_kept(event)), how)
+        left = hands((event for event in events if is_kept(event)), how, barred)
         own = int(self._person[side.numbers[StrandKey(device, None)]])
         persons = [own if s.login is None else self._login_person(device, s.login, side) for s in left]
         return _Hands(

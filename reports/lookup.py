@@ -16,9 +16,11 @@ from typing import Any
 import duckdb
 
 from contracts.errors import OutputError
-from contracts.tables import JSON, Table
-from transforms.tables.commit import name_sql, newest_rows, quote
+from contracts.tables import HIDDEN, JSON, Table
+from transforms.tables.finality import final_sql
 from transforms.tables.output import check_readable
+from transforms.tables.sql import name_sql, newest_rows, quote
+from transforms.tables.views import fetch
 
 Row = dict[str, Any]
 
@@ -70,16 +72,15 @@ class JourneyTables:
         # A key counts when any revision of it fits; its newest one then decides.
         touched = f"(SELECT DISTINCT {keys} FROM {source} WHERE {where})"
         try:
-            columns = ", ".join(map(name_sql, self._columns(table, source)))
+            final = f"{final_sql(self._folder, table)} AS is_final"
+            columns = ", ".join(final if n == "is_final" else name_sql(n) for n in self._columns(table, source))
             sql = (
                 f"SELECT {columns} FROM ({newest_rows(table, f'(FROM {source} SEMI JOIN {touched} USING ({keys}))')}) "
                 f"WHERE NOT is_deleted AND ({where})"
             )
             sql += f" ORDER BY {order}" if order else ""
             sql += f" LIMIT {limit}" if limit else ""
-            cursor = self._connection.execute(sql, [*values, *values])
-            names = [column[0] for column in cursor.description]
-            found = cursor.fetchall()
+            names, found = fetch(self._connection, sql, [*values, *values])
         except (duckdb.IOException, duckdb.InvalidInputException) as error:
             raise self._changed(error) from error
         documents = {column.name for column in table.columns if column.kind == JSON}
@@ -104,11 +105,12 @@ class JourneyTables:
         touched = f"(SELECT DISTINCT {keys} FROM {source} WHERE {asked} = ANY(?))"
         newest = newest_rows(table, f"(FROM {source} SEMI JOIN {touched} USING ({keys}))")
         try:
-            found = self._connection.execute(
+            _, found = fetch(
+                self._connection,
                 f"SELECT {asked}, count(*) FROM ({newest}) "
                 f"WHERE NOT is_deleted AND {asked} = ANY(?) AND ({where}) GROUP BY 1",
                 [list(values), list(values)],
-            ).fetchall()
+            )
         except (duckdb.IOException, duckdb.InvalidInputException) as error:
             raise self._changed(error) from error
         return dict(found)
@@ -122,10 +124,10 @@ class JourneyTables:
         source = f"read_parquet({quote(str(parts / '*.parquet'))}, union_by_name = true)"
         newest = newest_rows(table, f"(FROM {source})")
         try:
-            row = self._connection.execute(f"SELECT count(*) FROM ({newest}) WHERE NOT is_deleted").fetchone()
+            _, [row] = fetch(self._connection, f"SELECT count(*) FROM ({newest}) WHERE NOT is_deleted")
         except (duckdb.IOException, duckdb.InvalidInputException) as error:
             raise self._changed(error) from error
-        return 0 if row is None else int(row[0])
+        return int(row[0])
 
     def _changed(self, error: Exception) -> OutputError:
         return OutputError(
@@ -138,7 +140,7 @@ class JourneyTables:
         known = self._present.get(table.name)
         if known is None:
             cursor = self._connection.execute(f"SELECT * FROM {source} LIMIT 0")
-            present = [column[0] for column in cursor.description if column[0] != "is_deleted"]
+            present = [column[0] for column in cursor.description if column[0] not in HIDDEN]
             declared = [name for name in table.column_names if name in present]
             known = [*declared, *(name for name in present if name not in declared)]
             self._present[table.name] = known

@@ -1,4 +1,4 @@
-"""What tests of every folder may use: a real PostgreSQL server, started once for all who ask."""
+"""What tests of every folder may use: real servers, each started once for all who ask."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent / "services"))
 
 from postgres_server import PostgresServer, binaries
+from pubsub_server import PubSubServer
+
+from sources.pubsub.emulator import find_server
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +25,14 @@ def postgres_server() -> Iterator[PostgresServer]:
     server = PostgresServer(programs)
     yield server
     server.remove()
+
+
+@pytest.fixture(scope="session")
+def pubsub_server() -> Iterator[PubSubServer]:
+    """One Pub/Sub server for the tests of a session that need one; each takes topics of its own."""
+    program = find_server()
+    if program is None:
+        pytest.skip("no Pub/Sub server in this environment; build it: make pubsub-server")
+    server = PubSubServer(program)
+    yield server
+    server.stop()

@@ -51,6 +51,7 @@ PURE = (
     "transforms/actor/core.py",
     "transforms/actor/segments.py",
     "transforms/actor/packing.py",
+    "transforms/avro_json.py",
     "transforms/conditions.py",
     "transforms/decide/*.py",
     "transforms/identity/*.py",
@@ -61,6 +62,8 @@ PURE = (
     "transforms/journey/signals.py",
     "transforms/journey/stages.py",
     "transforms/journey/fold.py",
+    "transforms/payloads.py",
+    "transforms/schema_registry.py",
 )
 """Cores that know neither Beam nor a client of any service."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,7 +49,8 @@ class Act(beam.PTransform[beam.PCollection[Decision], Acted]):  # type: ignore[m
         folder: where file channels write.
         channels: how each channel is reached.
         rules: mode and bounds; its horizon is taken from ``horizon``.
-        horizon: PCollection of the one instant up to which is known; a decision is stale by its distance from it.
+        horizon: PCollection of the one instant up to which is known; a decision is stale by its distance from it. None
+            in a stream: there it is the latest instant that the worker has seen decided.
         shards: person shards of the learn stage.
         store_timeout: seconds to wait for another process that writes, or for a server that is away.
 
@@ -63,7 +63,7 @@ class Act(beam.PTransform[beam.PCollection[Decision], Acted]):  # type: ignore[m
         folder: Path,
         channels: ChannelsConfig,
         rules: ActRules,
-        horizon: beam.PCollection[int],
+        horizon: beam.PCollection[int] | None,
         shards: int = DEFAULT_SHARDS,
         store_timeout: float = DEFAULT_TIMEOUT,
     ) -> None:
@@ -72,7 +72,8 @@ class Act(beam.PTransform[beam.PCollection[Decision], Acted]):  # type: ignore[m
         self._horizon = horizon
 
     def expand(self, decisions: beam.PCollection[Decision]) -> Acted:
-        perform = beam.ParDo(self._do, horizon=AsSingleton(self._horizon)).with_output_types(Action)
+        known = {} if self._horizon is None else {"horizon": AsSingleton(self._horizon)}
+        perform = beam.ParDo(self._do, **known).with_output_types(Action)
         done = decisions | "Perform" >> perform.with_outputs(LEDGER, LEARN, main="actions")
         return Acted(done["actions"], typed(done[LEDGER], LedgerCount), typed(done[LEARN], tuple[bytes, LearnInput]))
 
@@ -81,6 +82,7 @@ class _ActFn(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
     """Collects a bundle's decisions into batches and performs them; the tail in ``finish_bundle``."""
 
     _store: EffectStore
+    _performer: Performer
 
     def __init__(
         self,
@@ -98,22 +100,28 @@ class _ActFn(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
         self._rules = rules
         self._shards = shards
         self._timeout = store_timeout
-        self._performer: Performer | None = None
+        self._known = rules.horizon
         self._waiting: list[Decision] = []
 
     def setup(self) -> None:
         self._store = open_effects(self._stores, self._timeout)
+        self._performer = Performer(
+            self._store,
+            self._channels,
+            self._folder,
+            self._rules,
+            now=_now,
+            clock=time.monotonic,
+            sleep=time.sleep,
+        )
 
     def start_bundle(self) -> None:
         # A bundle that failed may have left some; its retry brings them again.
         self._waiting = []
-        if self._performer is not None:
-            self._performer.start_bundle()
+        self._performer.start_bundle()
 
-    def process(self, element: Decision, horizon: int = 0) -> Iterator[Any]:
-        if self._performer is None or horizon != self._rules.horizon:
-            self._rules = replace(self._rules, horizon=horizon)
-            self._performer = self._performer_for(self._rules)
+    def process(self, element: Decision, horizon: int | None = None) -> Iterator[Any]:
+        self._known = max(self._known, element.at if horizon is None else horizon)
         self._waiting.append(element)
         if len(self._waiting) >= BATCH:
             yield from self._flush()
@@ -126,31 +134,18 @@ class _ActFn(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
                 yield _globally(output)
 
     def teardown(self) -> None:
-        if self._performer is not None:
-            self._performer.close()
         if hasattr(self, "_store"):
-            self._store.close()
-
-    def _performer_for(self, rules: ActRules) -> Performer:
-        if self._performer is not None:
             self._performer.close()
-        return Performer(
-            self._store,
-            self._channels,
-            self._folder,
-            rules,
-            now=_now,
-            clock=time.monotonic,
-            sleep=time.sleep,
-        )
+            self._store.close()
 
     def _flush(self) -> Iterator[Any]:
         waiting, self._waiting = self._waiting, []
-        if not waiting or self._performer is None:
+        if not waiting:
             return
+        self._performer.see(self._known)
         actions = self._performer.perform(waiting)
         yield from actions
-        for done in done_by_person(waiting, actions, self._rules.horizon):
+        for done in done_by_person(waiting, actions, self._known):
             yield beam.pvalue.TaggedOutput(LEARN, (person_shard(done.person_id, self._shards), done))
         for status, n in decision_ledger(actions).items():
             if n:

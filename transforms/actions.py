@@ -170,6 +170,11 @@ class Performer:
         for delivery in self._deliveries.values():
             delivery.reset()
 
+    def see(self, horizon: int) -> None:
+        """What is known now reaches up to ``horizon``, event time in microseconds."""
+        if horizon != self._rules.horizon:
+            self._rules = replace(self._rules, horizon=horizon)
+
     def perform(self, decisions: Sequence[Decision]) -> list[Action]:
         """Carry out a batch; one action for each decision, in the given order."""
         by_action: dict[str, Decision] = {}

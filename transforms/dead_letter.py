@@ -32,6 +32,7 @@ REASONS: dict[str, str] = {
     "truncated": "The file ends inside a block; its events up to the cut are read, the payload is the cut block.",
     "corrupt_block": "A block of the file cannot be decoded; its events up to the fault are read.",
     "undecodable": "A message or record cannot be decoded into an event.",
+    "unknown_schema": "A message names a schema that is not known here; replay it once the schema is.",
     "missing_field": "A required field is empty.",
     "out_of_range": "A field is longer or larger than the limits allow, or no legal value.",
     "time_out_of_range": "The event time or received time lies before 2000 or after the greatest time accepted.",
@@ -41,6 +42,7 @@ REASONS: dict[str, str] = {
     "no_usable_identifier": "Every identifier of the event is blocked, empty or of an unknown kind.",
     "identity_store_unavailable": "The identity store was away longer than a stream waits for it; replay the event.",
     "expired_late": "It was received longer after it happened than the lateness bound; its table is expired_late.",
+    "failed_fold": "A streaming stage failed on it; a defect of Wayline, or of a model or policy that it was given.",
     "conflicting_payload": "Another event has the same event_id and other content; the other one was kept.",
 }
 """The closed list; ``docs/dead_letters.md`` shows it and a test keeps both equal."""

@@ -172,7 +172,8 @@ class EventDecoder:
             raise DecodeError(
                 "incompatible_schema", f"the writer's schema is no valid Avro: {_named(fault)}"
             ) from fault
-        self._plain = plain
+        self.plain: Any = plain
+        """The writer's schema, parsed, without logical types."""
         self.is_own = not self._scales and canonical == to_parsing_canonical_form(codec.raw_schema("event"))
         """Whether the writer used the newest event schema, so that no resolution is needed."""
         if not self.is_own:
@@ -227,7 +228,7 @@ class EventDecoder:
         wanted = codec.plain_schema("event")
         for number in range(count):
             try:
-                record: Any = fastavro.schemaless_reader(source, self._plain, wanted)
+                record: Any = fastavro.schemaless_reader(source, self.plain, wanted)
                 for name, (factor, divisor) in self._scales.items():
                     record[name] = record[name] * factor // divisor
                     if not -_INT64 <= record[name] < _INT64:

@@ -9,7 +9,8 @@ comes in goes out as one thing or the other, and is counted.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -17,7 +18,7 @@ from apache_beam import pvalue
 from apache_beam.transforms.window import GlobalWindows
 
 from contracts import coders as _coders  # noqa: F401  # registers the coders of what goes in and out
-from contracts.event import Event
+from contracts.event import SECOND, Event
 from contracts.exchange import DeadLetter, LedgerCount, Link, Received, ShardInput
 from transforms.dead_letter import RAW_PAYLOAD, UNDATED, DeadLetterBox
 from transforms.identity.evidence import LinkBook
@@ -59,9 +60,18 @@ class _Counting(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untype
 
 
 class _Validate(_Counting):
-    def __init__(self, rules: ValidationRules, box: DeadLetterBox) -> None:
+    def __init__(self, rules: ValidationRules, box: DeadLetterBox, clock: Callable[[], int] | None) -> None:
+        self._rules = rules
         self._validator = Validator(rules)
         self._box = box
+        self._clock = clock
+        self._looked = 0
+
+    def start_bundle(self) -> None:
+        super().start_bundle()
+        if self._clock is not None and (now := self._clock()) >= self._looked + SECOND:
+            self._validator = Validator(replace(self._rules, not_after=now + self._rules.clock_skew))
+            self._looked = now
 
     def process(self, element: Received) -> Iterator[Received | pvalue.TaggedOutput]:
         event = element.event
@@ -109,11 +119,13 @@ class Validate(beam.PTransform):  # type: ignore[misc]
     Args:
         rules: the bounds.
         box: makes the dead letters.
+        clock: in a stream, which does not end: microseconds of the present. No event may be later than that and the
+            bound of clock skew; without a clock ``rules.not_after`` counts.
     """
 
-    def __init__(self, rules: ValidationRules, box: DeadLetterBox) -> None:
+    def __init__(self, rules: ValidationRules, box: DeadLetterBox, clock: Callable[[], int] | None = None) -> None:
         super().__init__()
-        self._fn = _Validate(rules, box)
+        self._fn = _Validate(rules, box, clock)
 
     def expand(self, received: beam.PCollection[Received]) -> ValidateOutputs:
         outputs = received | "CheckEvents" >> beam.ParDo(self._fn).with_output_types(Received).with_outputs(

@@ -23,6 +23,9 @@ MATURITY = 7 * DAY
 
 CONVERTED, NONE = "converted", "none"
 
+POLICY = "policy"
+"""``LoggedDecision.origin`` of our own decisions."""
+
 
 def labels(learn_input: LearnInput, window: int = MATURITY) -> tuple[Label, ...]:
     """The labels of one person's matured decisions, ascending by (decided_at, decision_id).
@@ -77,23 +80,31 @@ def logged_decisions(
     """
     learned = []
     for decision in decisions:
-        channel = NOTHING if decision.chosen == NOTHING or decision.channel is None else decision.channel
-        logged = LoggedDecision(
-            decision_id=decision.decision_id,
-            action_id=action_id_of(decision.decision_id, channel),
-            arm=NOTHING if channel == NOTHING else decision.chosen,
-            at=decision.at,
-            propensity=decision.propensity,
-            origin="policy",
-        )
         action = actions.get(decision.decision_id)
         status = action.status if action is not None else SENT if assume_sent else None
-        if status in (IN_DOUBT, PENDING):
-            continue
-        if status != SENT and logged.arm != NOTHING:
-            logged = replace(logged, arm=NOTHING, propensity=1.0)
-        learned.append(logged)
+        if status not in (IN_DOUBT, PENDING):
+            learned.append(as_done(as_meant(decision), status))
     return tuple(learned)
+
+
+def as_meant(decision: Decision) -> LoggedDecision:
+    """What learning needs of a decision, before anything is known of its action."""
+    channel = NOTHING if decision.chosen == NOTHING or decision.channel is None else decision.channel
+    return LoggedDecision(
+        decision_id=decision.decision_id,
+        action_id=action_id_of(decision.decision_id, channel),
+        arm=NOTHING if channel == NOTHING else decision.chosen,
+        at=decision.at,
+        propensity=decision.propensity,
+        origin=POLICY,
+    )
+
+
+def as_done(meant: LoggedDecision, status: str | None) -> LoggedDecision:
+    """The same by what became of its action: one that was not sent did nothing, and was bound to."""
+    if status != SENT and meant.arm != NOTHING:
+        return replace(meant, arm=NOTHING, propensity=1.0)
+    return meant
 
 
 def done_by_person(decisions: Sequence[Decision], actions: Sequence[Action], horizon: int) -> tuple[LearnInput, ...]:

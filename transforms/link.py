@@ -22,8 +22,9 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from contracts import coders, wire
 from contracts.event import Identifier
-from contracts.exchange import ERASED, SEEN, Assignment, IdentityRows, Link, LinkBatch, ShardInput
+from contracts.exchange import ERASED, SEEN, UNLINK, Assignment, ErasedMark, IdentityRows, Link, LinkBatch, ShardInput
 from transforms.identity.components import Placement, hash_of, pack_pairs, pairs_of, place, unpack
+from transforms.identity.erasing import erased_pairs
 from transforms.identity.evidence import LinkBook
 from transforms.identity.graph import Links
 from transforms.identity.ids import DEFAULT_SHARDS, shard_of
@@ -82,16 +83,17 @@ class MergeLinks(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyp
 
     def _drain(self) -> Iterator[Any]:
         by_shard: dict[int, list[Link]] = {}
-        left, right = [], []
+        left, right, unlinked = list[int](), list[int](), (list[int](), list[int]())
         for link in self._book.drain():
-            if link.erase_before is not None:
+            if link.erase_before is not None and (link.kind != ERASED or link.right is None):
                 yield pvalue.TaggedOutput(REQUESTS, link)
             hashed = hash_of(link.left)
             by_shard.setdefault(hashed % self._shards, []).append(link)
             if link.right is not None:
-                left.append(hashed)
-                right.append(hash_of(link.right))
-        yield pvalue.TaggedOutput(PAIRS, (_ONE_KEY, pack_pairs(left, right)))
+                lefts, rights = unlinked if link.kind == UNLINK else (left, right)
+                lefts.append(hashed)
+                rights.append(hash_of(link.right))
+        yield pvalue.TaggedOutput(PAIRS, (_ONE_KEY, pack_pairs(left, right, unlinked)))
         for shard, links in sorted(by_shard.items()):
             for batch in _batches(links):
                 yield _key(shard), _LINKS + wire.pack_compressed(batch)
@@ -240,24 +242,7 @@ def batch_assignments(assignments: Iterable[Assignment], shards: int) -> Iterato
 
 def batch_rows(resolution: Resolution) -> Iterator[IdentityRows]:
     """The rows of a resolution, in batches of one kind."""
-    edges = (
-        (
-            *edge.left,
-            *edge.right,
-            edge.kind,
-            edge.accepted,
-            edge.status,
-            edge.rule,
-            None if edge.conflict is None else ":".join(edge.conflict),
-            edge.first_time,
-            edge.first_event_id,
-            edge.last_time,
-            edge.last_event_id,
-            edge.received_time,
-            edge.rules_version,
-        )
-        for edge in resolution.edges()
-    )
+    edges = (edge.columns() for edge in resolution.edges())
     erasures = ((*identifier, until) for identifier, until in resolution.erasures())
     kinds: tuple[tuple[Iterable[Any], Callable[[tuple[Any, ...]], IdentityRows]], ...] = (
         (resolution.identifiers(), lambda rows: IdentityRows(identifiers=rows)),
@@ -280,6 +265,7 @@ class ResolveIdentity(beam.PTransform):  # type: ignore[misc]  # Beam's base cla
         sequence: of the assignments; grows from run to run.
         tombstones: what earlier runs erased (``IdentityRows.erasures``).
         store: where the identity store is, which a stream takes over from; None writes to none.
+        marks: of events that earlier runs erased on devices that are carried (``ShardResult.marks``).
     """
 
     def __init__(
@@ -289,6 +275,7 @@ class ResolveIdentity(beam.PTransform):  # type: ignore[misc]  # Beam's base cla
         sequence: int = 1,
         tombstones: Mapping[Identifier, int] | None = None,
         store: StoreAddress | None = None,
+        marks: Iterable[ErasedMark] = (),
     ) -> None:
         super().__init__()
         self._rules = rules
@@ -299,6 +286,7 @@ class ResolveIdentity(beam.PTransform):  # type: ignore[misc]  # Beam's base cla
             Link(identifier, None, until, "", until, "", until, until, ERASED)
             for identifier, until in sorted((tombstones or {}).items())
         ]
+        self._tombstones += erased_pairs(marks)
 
     def expand(self, links: beam.PCollection[Link]) -> Resolved:
         coders.register()

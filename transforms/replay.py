@@ -1,9 +1,10 @@
 """Replay: dead letters back into files that a run can read.
 
 No Beam. Input: the tables ``dead_letters`` and ``expired_late`` of an output folder, and the dead letter key. Output:
-event files in another folder: one a reason for whole events, one a letter for raw bytes, which are written as they were
-read. Names and bytes depend on the letters alone, so writing twice writes the same; and a run over them changes nothing
-the second time, since an event keeps its id and what dies again has the same id. It mends nothing.
+event files in another folder: one a reason for whole events and for messages that can be decoded by now, one a letter
+for damaged files and parts of them, which are written as they were read. Names and bytes depend on the letters alone,
+so writing twice writes the same; and a run over them changes nothing the second time, since an event keeps its id and
+what dies again has the same id. It mends nothing.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from contracts.event_codec import event_to_record
 from contracts.tables import DEAD_LETTERS, EXPIRED_LATE, Table
 from transforms.dead_letter import EVENT_PAYLOAD, RAW_PAYLOAD, REASONS, DeadLetterBox
 from transforms.decode import DecodeError, EventDecoder
+from transforms.payloads import decode_message, unpack_message
+from transforms.schema_registry import SchemaRegistry, published
 from transforms.tables.output import OutputFolder, check_readable
 from transforms.tables.views import view_sql
 
@@ -34,7 +37,7 @@ _NO_CONTENT = "unreadable"
 
 @dataclass
 class ReplaySummary:
-    """Letters by reason: ``events`` and ``raw`` were written, ``skipped`` have no bytes that a run could read."""
+    """Letters by reason: ``events`` and ``raw`` were written, ``skipped`` have no bytes that a run could read (yet)."""
 
     events: Counter[str] = field(default_factory=Counter)
     raw: Counter[str] = field(default_factory=Counter)
@@ -66,7 +69,8 @@ def _decoders() -> dict[str, EventDecoder]:
 
 
 class _Replay:
-    def __init__(self, out: OutputFolder, to: Path, box: DeadLetterBox) -> None:
+    def __init__(self, out: OutputFolder, to: Path, box: DeadLetterBox, registry: SchemaRegistry) -> None:
+        self._registry = registry
         self._out = out
         self._to = to
         self._box = box
@@ -105,6 +109,14 @@ class _Replay:
                     continue
                 self.summary.events[reason] += 1
                 yield event_to_record(event)
+            elif payload_schema == RAW_PAYLOAD and (message := unpack_message(plain)) is not None:
+                try:
+                    event = decode_message(message, self._registry)
+                except DecodeError:
+                    self.summary.skipped[reason] += 1
+                    continue
+                self.summary.events[reason] += 1
+                yield event_to_record(event)
             elif payload_schema == RAW_PAYLOAD and reason != _NO_CONTENT:
                 path = self._to / f"raw-{letter_id}.avro"
                 path.write_bytes(plain)
@@ -125,13 +137,20 @@ def check_replayable(out: Path) -> OutputFolder:
     return check_readable(out)
 
 
-def replay_dead_letters(out: Path, to: Path, box: DeadLetterBox, reasons: Sequence[str] = ()) -> ReplaySummary:
+def replay_dead_letters(
+    out: Path,
+    to: Path,
+    box: DeadLetterBox,
+    reasons: Sequence[str] = (),
+    registry: SchemaRegistry | None = None,
+) -> ReplaySummary:
     """Write dead letters out as event files.
 
     Args:
         out: the output folder of the runs.
         to: where the files go; made if need be.
         box: opens the letters.
+        registry: the schemas by which messages are decoded again; by default our own alone.
         reasons: only these; by default every reason but ``expired_late``, which a run would only expire again.
 
     Raises:
@@ -151,7 +170,7 @@ def replay_dead_letters(out: Path, to: Path, box: DeadLetterBox, reasons: Sequen
         raise OutputError(f"{to} lies inside {out}", hint="name a folder of its own with --to")
     try:
         to.mkdir(parents=True, exist_ok=True)
-        replay = _Replay(folder, to, box)
+        replay = _Replay(folder, to, box, registry or published())
         for reason in reasons or [r for r in REASONS if r != "expired_late"]:
             replay.replay(reason)
     except OSError as error:

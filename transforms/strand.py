@@ -14,7 +14,7 @@ import apache_beam as beam
 from apache_beam import pvalue, typehints
 
 from contracts import coders, wire
-from contracts.exchange import DeadLetter, LedgerCount, Purge, ShardInput, StrandBatch, StrandRecord
+from contracts.exchange import DeadLetter, ErasedMark, LedgerCount, Purge, ShardInput, StrandBatch, StrandRecord
 from transforms.collector import relax_collector
 from transforms.identity.ids import DEFAULT_SHARDS, person_shard, shard_of, strand_id
 from transforms.identity.rules import Carry
@@ -23,6 +23,7 @@ from transforms.identity.strands import Rejects, fold_shard
 __all__ = ["DEFAULT_SHARDS", "Strand", "StrandFold", "Strands", "person_shard", "shard_of", "strand_id"]
 
 DEAD_LETTERS, LEDGER, LOG, PURGES, ERASED = "dead_letters", "ledger", "log", "purges", "erased"
+MARKS = "marks"
 _LOG_BATCH = 5_000
 _RECORD_EVENTS = 2_000
 """Events at which a batch of records is closed, so that no element of a shuffle grows large."""
@@ -31,7 +32,8 @@ _RECORD_EVENTS = 2_000
 class Strands(NamedTuple):
     """What the stage gives: ``records`` are (person shard, StrandBatch), ``log`` holds this run's accepted events.
 
-    ``erased`` holds events of earlier runs that must leave the log.
+    ``erased`` holds events of earlier runs that must leave the log; ``marks`` what stays of erased events, for every
+    later run.
     """
 
     records: beam.PCollection[tuple[bytes, StrandBatch]]
@@ -40,6 +42,7 @@ class Strands(NamedTuple):
     log: beam.PCollection[ShardInput]
     purges: beam.PCollection[Purge]
     erased: beam.PCollection[ShardInput]
+    marks: beam.PCollection[ErasedMark]
 
 
 class _Pack(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
@@ -92,6 +95,8 @@ class StrandFold(beam.DoFn):  # type: ignore[misc]
                 yield pvalue.TaggedOutput(tag, ShardInput(events=tuple(events[start : start + _LOG_BATCH])))
         for purge in result.purges:
             yield pvalue.TaggedOutput(PURGES, purge)
+        for mark in result.marks:
+            yield pvalue.TaggedOutput(MARKS, mark)
         yield from batch_by_person(result.records, self._person_shards)
 
 
@@ -114,7 +119,7 @@ def batch_by_person(records: Iterable[StrandRecord], shards: int) -> Iterator[tu
 class Strand(beam.PTransform):  # type: ignore[misc]  # Beam's base class is untyped
     """Events and assignments, all keyed by strand shard, to the records of strands.
 
-    Input: a tuple of PCollections of (strand shard, ShardInput): new events, stored ones, assignments. Output:
+    Input: a tuple of PCollections of (strand shard, ShardInput): new events, stored ones, assignments, marks. Output:
     ``Strands``. It does not decide who a person is (``transforms.link``) nor fold journeys.
     """
 
@@ -139,7 +144,7 @@ class Strand(beam.PTransform):  # type: ignore[misc]  # Beam's base class is unt
             | "Together" >> beam.Flatten()
             | "ByStrandShard" >> beam.GroupByKey()
             | "FoldStrands"
-            >> beam.ParDo(self._fold).with_outputs(DEAD_LETTERS, LEDGER, LOG, PURGES, ERASED, main="records")
+            >> beam.ParDo(self._fold).with_outputs(DEAD_LETTERS, LEDGER, LOG, PURGES, ERASED, MARKS, main="records")
         )
         folded.records.element_type = typehints.KV[bytes, StrandBatch]
         folded[DEAD_LETTERS].element_type = DeadLetter
@@ -147,6 +152,6 @@ class Strand(beam.PTransform):  # type: ignore[misc]  # Beam's base class is unt
         folded[LOG].element_type = ShardInput
         folded[PURGES].element_type = Purge
         folded[ERASED].element_type = ShardInput
-        return Strands(
-            folded.records, folded[DEAD_LETTERS], folded[LEDGER], folded[LOG], folded[PURGES], folded[ERASED]
-        )
+        folded[MARKS].element_type = ErasedMark
+        beside = (folded[tag] for tag in (DEAD_LETTERS, LEDGER, LOG, PURGES, ERASED, MARKS))
+        return Strands(folded.records, *beside)

@@ -1,40 +1,61 @@
-"""Strand: deduplicate, say which person each event belongs to, and erase what must go. The streaming host's part.
+"""Strand: deduplicate, say which person each event belongs to, and erase what must go. The streaming host.
 
-Contract: what ``transforms.identity.live_shard.StrandCore`` takes and gives, one core a strand shard, each in an actor
-(``transforms.actor``). ``StrandCores`` makes them in a worker; ``batch_messages`` brings their messages on the way to
-the journey stage. State: connections to the stores, one of each an instance, opened in ``setup``. Time: as the core.
+Contract: (strand shard, packed ``ShardInput``) in, as ``link_stream`` gives it; (person shard, packed
+``StrandMessage``) out, and beside it dead letters, ledger counts, rows of the log, purges, and what the core could not
+take. The fold is ``transforms.identity.live_shard``, hosted by ``transforms.actor``; ``transforms.strand`` is the
+bounded host. State: key, bounds, expiry and timers as both say. Time: microseconds of event time; polls of the mailbox
+in processing time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
-from contracts.exchange import StrandMessage, StrandMessages
+import apache_beam as beam
+
+from contracts import wire
+from contracts.exchange import DeadLetter, LedgerCount, Purge, ShardInput, StatedRows, StrandMessage
+from transforms.actor.batch import BatchByShard
 from transforms.actor.core import ActorCore
-from transforms.collector import relax_collector
+from transforms.actor.counted import Counted
+from transforms.actor.host import ShardActor
+from transforms.actor.turn import REJECTED
+from transforms.dead_letter import DeadLetterBox
 from transforms.identity.ids import person_shard
-from transforms.identity.live_shard import StrandCore
-from transforms.identity.live_step import Bounds
+from transforms.identity.live_shard import (
+    COUNTS,
+    DEAD_LETTERS,
+    ERASED,
+    LOG,
+    MESSAGES,
+    METRICS,
+    PURGES,
+    Bounds,
+    StrandCore,
+)
 from transforms.identity.rules import IdentityRules
-from transforms.identity.strands import Rejects
+from transforms.read import typed
 from transforms.stores.database import StoreAddress
 from transforms.stores.identity import IdentityStore, open_identity
 from transforms.stores.records import RecordStore, open_records
+from transforms.tables.log import erased_rows, log_rows
 
-_MESSAGE_EVENTS = 2_000
-"""Events at which a batch of messages is closed, so that no element of a shuffle grows large."""
+STAGE = "strand"
+LOG_SHARD = b"log"
+"""Writer shard of the log: it has more rows than any table."""
 
 
 class StrandCores:
-    """Makes the cores of the strand stage: a ``transforms.actor.core.CoreFactory``.
+    """Makes the strand cores of a worker; a ``CoreFactory``.
 
     Args:
-        stores: the database of the identity and the record store.
+        stores: the database of identity and records.
         rules: the identity rules in force.
         shards: strand shards.
         box: makes dead letters.
         schema_id: of the event schema, for dead letters.
-        bounds: what a shard holds.
+        bounds: what a shard holds at most.
     """
 
     _identity: IdentityStore | None = None
@@ -45,8 +66,8 @@ class StrandCores:
         stores: StoreAddress,
         rules: IdentityRules,
         shards: int,
-        box: Rejects,
-        schema_id: str = "",
+        box: DeadLetterBox,
+        schema_id: str,
         bounds: Bounds | None = None,
     ) -> None:
         self._stores = stores
@@ -54,50 +75,118 @@ class StrandCores:
         self._shards = shards
         self._box = box
         self._schema_id = schema_id
-        self._bounds = bounds or Bounds()
+        self._bounds = bounds
 
     def setup(self) -> None:
-        relax_collector()
+        """Open both stores."""
         self._identity = open_identity(self._stores, self._rules, self._shards)
         self._records = open_records(self._stores)
 
     def core(self, shard: bytes) -> StrandCore:
+        """The core of a shard, empty."""
         identity, records = self._opened()
+        carries = dict(self._rules.carries())
         number = int.from_bytes(shard, "big")
-        carries = self._rules.carries()
         return StrandCore(number, identity, records, self._box, self._schema_id, carries, self._bounds)
 
     def adopt(self, core: ActorCore) -> None:
+        """Give a core the connections of this instance."""
         assert isinstance(core, StrandCore)
         core.adopt(*self._opened())
 
     def teardown(self) -> None:
-        for opened in (self._identity, self._records):
-            if opened is not None:
-                opened.close()
+        """Close both stores."""
+        for store in (self._identity, self._records):
+            if store is not None:
+                store.close()
         self._identity = self._records = None
 
     def _opened(self) -> tuple[IdentityStore, RecordStore]:
-        assert self._identity is not None  # setup opened both
-        assert self._records is not None
+        assert self._identity is not None, "setup() comes first"
+        assert self._records is not None, "setup() comes first"
         return self._identity, self._records
 
 
-def batch_messages(messages: Iterable[StrandMessage], shards: int) -> Iterator[tuple[bytes, StrandMessages]]:
-    """Messages in batches per person shard, each in the order of its versions.
+class StreamStrands(NamedTuple):
+    """What the stage gives: ``messages`` are (person shard or person, packed StrandMessage); ``log`` is keyed by writer
+    shard."""
+
+    messages: beam.PCollection[tuple[bytes, bytes]]
+    dead_letters: beam.PCollection[DeadLetter]
+    ledger: beam.PCollection[LedgerCount]
+    log: beam.PCollection[tuple[bytes, StatedRows]]
+    purges: beam.PCollection[Purge]
+    rejected: beam.PCollection[Any]
+
+
+class StreamStrand(beam.PTransform):  # type: ignore[misc]  # Beam's base class is untyped
+    """Events by strand shard to messages to persons.
 
     Args:
-        messages: of one strand shard, in the order of their versions.
-        shards: of the journey stage.
+        cores: makes the cores.
+        person_shards: of the journey stage; 0: keyed by person.
+        clock: processing time in microseconds.
     """
-    open_batches: dict[bytes, list[StrandMessage]] = {}
-    sizes: dict[bytes, int] = {}
-    for message in messages:
-        shard = person_shard(message.person_id, shards)
-        open_batches.setdefault(shard, []).append(message)
-        sizes[shard] = sizes.get(shard, 0) + len(message.events) + 1
-        if sizes[shard] >= _MESSAGE_EVENTS:
-            yield shard, StrandMessages(tuple(open_batches.pop(shard)))
-            del sizes[shard]
-    for shard, batch in sorted(open_batches.items()):
-        yield shard, StrandMessages(tuple(batch))
+
+    def __init__(self, cores: StrandCores, person_shards: int, clock: Callable[[], int]) -> None:
+        super().__init__()
+        self._cores = cores
+        self._person_shards = person_shards
+        self._clock = clock
+
+    def expand(self, inputs: beam.PCollection[tuple[bytes, bytes]]) -> StreamStrands:
+        outputs = {
+            MESSAGES: StrandMessage,
+            DEAD_LETTERS: DeadLetter,
+            COUNTS: LedgerCount,
+            LOG: ShardInput,
+            ERASED: ShardInput,
+            PURGES: Purge,
+            METRICS: tuple[str, int],
+        }
+        given = inputs | "ByShard" >> BatchByShard() | "Fold" >> ShardActor(STAGE, self._cores, outputs, self._clock)
+        messages = given[MESSAGES] | "ToPersons" >> beam.ParDo(_ToPersons(self._person_shards))
+        accepted = given[LOG] | "LogRows" >> beam.ParDo(_LogRows(self._clock))
+        erased = given[ERASED] | "ErasedRows" >> beam.ParDo(_ErasedRows(self._clock))
+        _ = given[METRICS] | "Metrics" >> beam.ParDo(Counted(STAGE))
+        log = (
+            typed(accepted, tuple[bytes, StatedRows]),
+            typed(erased, tuple[bytes, StatedRows]),
+        ) | "WholeLog" >> beam.Flatten()
+        return StreamStrands(
+            typed(messages, tuple[bytes, bytes]),
+            given[DEAD_LETTERS],
+            given[COUNTS],
+            log,
+            given[PURGES],
+            given[REJECTED],
+        )
+
+
+def person_key(person_id: str, shards: int) -> bytes:
+    """The key of a person's actor: its shard, or itself when ``shards`` is 0."""
+    return person_shard(person_id, shards) if shards else person_id.encode("utf-8", "surrogatepass")
+
+
+class _ToPersons(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
+    def __init__(self, shards: int) -> None:
+        self._shards = shards
+
+    def process(self, element: StrandMessage) -> Iterator[tuple[bytes, bytes]]:
+        yield person_key(element.person_id, self._shards), wire.pack(element)
+
+
+class _LogRows(beam.DoFn):  # type: ignore[misc]
+    def __init__(self, clock: Callable[[], int]) -> None:
+        self._clock = clock
+
+    def process(self, element: ShardInput) -> Iterator[tuple[bytes, StatedRows]]:
+        yield LOG_SHARD, log_rows(element.events, self._clock())
+
+
+class _ErasedRows(beam.DoFn):  # type: ignore[misc]
+    def __init__(self, clock: Callable[[], int]) -> None:
+        self._clock = clock
+
+    def process(self, element: ShardInput) -> Iterator[tuple[bytes, StatedRows]]:
+        yield LOG_SHARD, erased_rows(((e.event_id, e.primary) for e in element.events), self._clock())

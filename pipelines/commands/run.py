@@ -11,9 +11,11 @@ from pipelines.commands.times import instant, shown
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from pipelines.plan import RunOptions
     from pipelines.run import RunReport
+    from transforms.ledger import LedgerRow
 
 
 @click.command(
@@ -106,26 +108,7 @@ def run_with_progress(console: Console, options: RunOptions, title: str = "wayli
 
 def print_report(console: Console, out: Path, report: RunReport) -> None:
     """The ledger, what the tables gained, and where to look."""
-    from rich.table import Table
-
-    ledger = Table(title=f"{report.run_id}: what became of every event", title_justify="left")
-    ledger.add_column("source")
-    named = {
-        "received": "received",
-        "accepted": "accepted",
-        "duplicate": "duplicate",
-        "dead_lettered": "dead",
-        "expired_late": "late",
-        "erased": "erased",
-        "after_horizon": "after as-of",
-    }
-    kinds = [kind for kind in named if kind != "after_horizon" or report.total.after_horizon]
-    for kind in kinds:
-        ledger.add_column(named[kind], justify="right")
-    rows = (*report.rows, report.total) if len(report.rows) != 1 else report.rows
-    for row in rows:
-        ledger.add_row(row.source, *(f"{getattr(row, kind):,}" for kind in kinds))
-    console.print(ledger)
+    console.print(ledger_table(f"{report.run_id}: what became of every event", report.rows, report.total))
     rate = report.total.received / report.seconds if report.seconds else 0.0
     balance = "balances" if not report.total.missing else f"[red]is off by {report.total.missing}[/red]"
     console.print(f"the ledger {balance}; {report.seconds:.1f} s, {rate:,.0f} events/s")
@@ -139,3 +122,27 @@ def print_report(console: Console, out: Path, report: RunReport) -> None:
     console.print("decisions became: " + (", ".join(effects) or "there were none"))
     console.print("new or changed rows: " + (", ".join(gained) or "none"))
     console.print(f"tables: {out / 'tables'}    views: {out / 'wayline.duckdb'}")
+
+
+def ledger_table(title: str, rows: tuple[LedgerRow, ...], total: LedgerRow) -> Table:
+    """The ledger as people read it: a line a source, and all of them."""
+    from rich.table import Table
+
+    ledger = Table(title=title, title_justify="left")
+    ledger.add_column("source")
+    named = {
+        "received": "received",
+        "accepted": "accepted",
+        "duplicate": "duplicate",
+        "dead_lettered": "dead",
+        "expired_late": "late",
+        "erased": "erased",
+        "after_horizon": "after as-of",
+    }
+    kinds = [kind for kind in named if kind != "after_horizon" or total.after_horizon]
+    for kind in kinds:
+        ledger.add_column(named[kind], justify="right")
+    shown = (*rows, total) if len(rows) != 1 else rows
+    for row in shown:
+        ledger.add_row(row.source, *(f"{getattr(row, kind):,}" for kind in kinds))
+    return ledger

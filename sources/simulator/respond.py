@@ -79,8 +79,8 @@ def read_run(out: Path) -> RunActions:
     """
     import duckdb
 
-    from transforms.tables.commit import newest_rows, parts_sql
     from transforms.tables.output import check_readable
+    from transforms.tables.sql import newest_rows, parts_sql
 
     folder = check_readable(out)
     connection = duckdb.connect()

@@ -35,7 +35,8 @@ def write_part(out: Path, name: str, rows: list[dict[str, Any]]) -> None:
     schema = arrow_schema(FEATURES_TABLE)
     columns: dict[str, list[Any]] = {field.name: [] for field in schema}
     for row in rows:
-        given = {"revision": 1, "is_final": True, "is_deleted": False, **dict.fromkeys(FEATURE_NAMES, row["x"]), **row}
+        meta = {"revision": 1, "is_final": True, "is_deleted": False, "sequence": 0}
+        given = {**meta, **dict.fromkeys(FEATURE_NAMES, row["x"]), **row}
         for column, values in columns.items():
             values.append(given[column])
     folder = out / "tables" / "features"

@@ -174,7 +174,7 @@ def own_rules(folder: Path, owner: str, **changes: str) -> Path:
     """A configuration with other identity rules."""
     from pipelines.config import SHIPPED
 
-    text = (SHIPPED / "identity.yaml").read_text(encoding="utf-8").replace("owner: last_known", f"owner: {owner}")
+    text = (SHIPPED / "identity.yaml").read_text(encoding="utf-8").replace("owner: carry_visit", f"owner: {owner}")
     for old, new in changes.items():
         text = text.replace(old.replace("__", ": ["), new)
     (folder / "identity.yaml").write_text(text, encoding="utf-8")

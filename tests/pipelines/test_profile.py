@@ -6,7 +6,10 @@ from pathlib import Path
 
 from pipelines.profile import STAGES, profile
 
-BOOKKEEPING = {"AllCounts", "AllDeadLetters", "AllEffects", "DecisionLedger", "Ledger", "Purge", "Tombstones"}
+BOOKKEEPING = {
+    "AllCounts", "AllDeadLetters", "AllEffects", "DecisionLedger", "KeepMarks", "Ledger", "Marks", "Purge",
+    "Tombstones",
+}  # fmt: skip
 
 
 def test_every_transform_is_counted_with_a_stage_or_is_bookkeeping() -> None:

@@ -267,7 +267,7 @@ def _config(folder: Path, kind: str, text: str) -> Path:
     [
         ("ontology", "journey.yaml", ("half_life:", "halflife:"), "half_life"),
         ("ontology", "journey.yaml", ("stages:", "stages: ["), "not valid YAML"),
-        ("identity", "identity.yaml", ("owner: last_known", "owner: last_knwon"), "last_known"),
+        ("identity", "identity.yaml", ("owner: carry_visit", "owner: last_knwon"), "last_known"),
         ("policy", "policies/default.yaml", ("sessions >= 2", "sesions >= 2"), "sessions"),
     ],
     ids=["ontology misspelt", "ontology no YAML", "identity", "policy condition"],

@@ -40,8 +40,8 @@ def evening(*, logout: bool) -> list[Record]:
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     text = SHIPPED_IDENTITY.read_text(encoding="utf-8")
-    assert "\nowner: last_known\n" in text
-    (tmp_path / "identity.yaml").write_text(text.replace("\nowner: last_known\n", "\nowner: carry_forward\n"))
+    assert "\nowner: carry_visit\n" in text
+    (tmp_path / "identity.yaml").write_text(text.replace("\nowner: carry_visit\n", "\nowner: carry_forward\n"))
     path = tmp_path / "wayline.yaml"
     path.write_text("identity: identity.yaml\nshards: {strand: 4, journey: 4}\n", encoding="utf-8")
     return path

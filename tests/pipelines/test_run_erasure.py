@@ -109,3 +109,30 @@ def test_an_erased_person_stays_gone_and_everybody_else_stays(erased: Runs, tmp_
     assert erased.query("SELECT count(*) FROM events") == [(7,)]
     text = text_of(erased.out / "tables")
     assert not [trace for trace in traces(erased) if trace in text]
+
+
+def test_what_was_carried_to_an_erased_login_goes_in_whatever_run_it_arrives(
+    make_runs: Callable[[str], Runs],
+) -> None:
+    tv, ann, bob = {"anonymous_id": "tv"}, {"user_id": "ann"}, {"user_id": "bob"}
+
+    def seen(name: str, at: int, ids: dict[str, str], what: str = "home_view") -> Record:
+        return event(name, what, NOON + at * MINUTE, ids)
+
+    evening = [
+        seen("bob", 0, {**tv, **bob}, "login"),
+        seen("anns-look", 60, tv),
+        seen("ann", 70, {**tv, **ann}, "login"),
+        seen("bobs-look", 180, tv),
+        seen("bob-again", 190, {**tv, **bob}, "login"),
+    ]
+    request = seen("erase", 1440, ann, "erasure_requested")
+    late = [seen("late-before", 65, tv), seen("late-ann", 75, tv), seen("late-bob", 195, tv)]
+    whole = make_runs("whole")
+    whole.run([*evening, request, *late])
+    parts = make_runs("parts")
+    for records in ([*evening, request], late[:2], late[2:]):
+        parts.run(records)
+    left = [("ebob",), ("ebob-again",), ("ebobs-look",), ("elate-bob",)]
+    assert parts.query("SELECT event_id FROM events ORDER BY event_id") == left
+    assert_same(parts.views(), whole.views())

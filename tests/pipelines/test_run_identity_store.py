@@ -47,7 +47,7 @@ def test_the_store_says_of_every_strand_and_identifier_what_the_tables_say(dirty
 
 def test_another_run_with_other_rules_and_shards_leaves_the_store_right(dirty_copy: Runs, tmp_path: Path) -> None:
     text = definitions(dirty_copy.config).config.identity.read_text(encoding="utf-8")
-    (tmp_path / "identity.yaml").write_text(text.replace("\nowner: last_known\n", "\nowner: first_known\n"))
+    (tmp_path / "identity.yaml").write_text(text.replace("\nowner: carry_visit\n", "\nowner: first_known\n"))
     other = tmp_path / "other.yaml"
     other.write_text("identity: identity.yaml\nshards: {strand: 8, journey: 4}\n", encoding="utf-8")
     dirty_copy.config = other

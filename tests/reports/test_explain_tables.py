@@ -12,7 +12,7 @@ from contracts.errors import OutputError
 from contracts.tables import JSON, Table
 from pipelines.definitions import Definitions
 from reports.lookup import JourneyTables
-from transforms.tables.commit import name_sql
+from transforms.tables.sql import name_sql
 from transforms.tables.views import open_views
 
 

@@ -9,7 +9,7 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
-from contracts.tables import META, Table
+from contracts.tables import HIDDEN, META, Table
 from reports.table_docs import PAGE, documented_tables, written
 from transforms.tables.batches import arrow_schema
 
@@ -52,7 +52,7 @@ def test_every_view_has_the_declared_columns_and_the_documented_types(tiny_out: 
     connection = duckdb.connect(str(tiny_out / "wayline.duckdb"), read_only=True)
     for name, table in tables.items():
         shown = connection.execute(f"DESCRIBE {name}").fetchall()
-        declared = [(c.name, documented[c.kind]) for c in (*table.columns, *META) if c.name != "is_deleted"]
+        declared = [(c.name, documented[c.kind]) for c in (*table.columns, *META) if c.name not in HIDDEN]
         assert [(row[0], row[1]) for row in shown] == declared, name
     connection.close()
 

@@ -1,4 +1,4 @@
-"""The strand stage's part of the streaming host: cores over real stores, messages on their way to persons."""
+"""The strand stage's part of the streaming host: cores over real stores."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from pathlib import Path
 
 from contracts import wire
 from contracts.event import Event, Identifier
-from contracts.exchange import APPEND, WHOLE, ShardInput, StrandEvent, StrandMessage
+from contracts.exchange import APPEND, WHOLE, ShardInput, StrandEvent
 from transforms.actor.core import Step
 from transforms.dead_letter import DeadLetterBox
-from transforms.identity.ids import person_shard, shard_of
+from transforms.identity.ids import shard_of
 from transforms.identity.live_step import MESSAGES
 from transforms.identity.rules_file import load_rules
 from transforms.stores.database import STORE_FILE, StoreAddress
 from transforms.stores.identity import open_identity
-from transforms.strand_stream import StrandCores, batch_messages
+from transforms.strand_stream import StrandCores
 
 RULES = load_rules(Path(__file__).parents[2] / "ontology" / "identity.yaml")
 DEVICE = Identifier("anonymous_id", "a" * 32)
@@ -39,7 +39,7 @@ def test_a_core_goes_on_with_the_connections_of_another_instance(tmp_path: Path)
     identity = open_identity(address, RULES, 4)
     identity.link(RULES.links((DEVICE,), "view", "e1", NOON, NOON))
     identity.close()
-    made = StrandCores(address, RULES, 4, DeadLetterBox(b"k" * 32))
+    made = StrandCores(address, RULES, 4, DeadLetterBox(b"k" * 32), "")
     # as the engine sends it to two workers
     first, second = (pickle.loads(pickle.dumps(made)) for _ in range(2))  # noqa: S301  # our own bytes of just now
     first.setup()
@@ -53,17 +53,3 @@ def test_a_core_goes_on_with_the_connections_of_another_instance(tmp_path: Path)
     second.adopt(core)
     assert kinds(core.handle([packed(2)], NOON)) == [APPEND]
     second.teardown()
-
-
-def test_messages_are_batched_by_person_in_their_order() -> None:
-    def message(number: int) -> StrandMessage:
-        person = f"p{number % 5}"
-        return StrandMessage("s", DEVICE, None, person, APPEND, 1, number, 0, (b"e",) * 300)
-
-    batches = list(batch_messages(map(message, range(1, 100)), 2))
-    assert all(person_shard(m.person_id, 2) == shard for shard, batch in batches for m in batch.messages)
-    assert sorted(m.version for _, batch in batches for m in batch.messages) == list(range(1, 100))
-    for person in range(5):
-        versions = [m.version for _, batch in batches for m in batch.messages if m.person_id == f"p{person}"]
-        assert versions == sorted(versions)
-    assert max(sum(len(m.events) for m in batch.messages) for _, batch in batches) < 2_400

@@ -51,7 +51,7 @@ class Step:
     ``dropped`` are keys whose records are gone, with all their entries before and in this step.
     ``next_event_time`` is the earliest instant at which time by itself changes a record, if any: the whole truth after
     this step, not a change to what was said before. ``next_poll`` likewise, for looking at a store unasked.
-    ``pending`` is the core's own: what ``commit`` swaps in. The host does not look at it.
+    ``pending`` is the core's own: what ``commit`` swaps in; None says that the step changes nothing in memory.
     """
 
     outputs: tuple[tuple[str, Any], ...] = ()
@@ -69,7 +69,10 @@ class ActorCore(Protocol):
         """Build the records from the log; called once, first, on an empty core. The entries live, oldest first."""
 
     def handle(self, batch: Sequence[bytes], now: int) -> Step:
-        """Take elements of this shard, in the order they came, which means nothing."""
+        """Take elements of this shard, in the order they came, which means nothing.
+
+        An empty batch asks when the core is due: after ``restore`` nobody else knows.
+        """
 
     def advance(self, watermark: int, now: int) -> Step:
         """Event time reached ``watermark``: do what was due up to it. May come late, and more than once."""
@@ -78,7 +81,7 @@ class ActorCore(Protocol):
         """The instant ``next_poll`` came, or a while after: look at what nobody announces, as a mailbox."""
 
     def drain(self, now: int) -> Step:
-        """The input ended: the watermark is at the end of time. The last step of this shard; timers are not set again.
+        """The input ended: the watermark is at the end of time. The last step of this shard, for all that is known.
 
         A poll that was due does not come any more, so this looks at what ``poll`` would look at.
         """

@@ -2,8 +2,8 @@
 
 Input: the moments of one journey, what was decided before (``History``), its outcomes. Output: ``DecideResult``.
 Time domain: event time, UTC microseconds, up to the horizon. Errors: ``CheckFailedError`` from ``replay`` alone. State:
-none; the same input gives the same output. It does not carry anything out, and it does not correct the past: nothing
-is decided at or before the last decided point.
+none but that of a ``DecideWalk`` under way; the same input gives the same output, at once or in parts. It does not
+carry anything out, and it does not correct the past: nothing is decided at or before the last decided point.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from bisect import bisect_right, insort
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -71,15 +71,10 @@ def decide_journey(
         counted: ids of stored decisions that use up caps and start cooldowns though their action was not sent, since
             it still may be: what a dry run recorded and a live run takes up.
     """
-    walk = _Walk(policies, person_id, lineage, at, PlanBook(stage_changes), ontology_version)
-    walk.remember(history, outcomes, counted)
-    for trigger in sorted(triggers, key=attrgetter("at")):
-        if trigger.at > horizon:
-            break
-        walk.steps(trigger.at, inclusive=False)
-        walk.trigger(trigger)
-    walk.steps(horizon, inclusive=True)
-    return DecideResult(tuple(walk.decisions), walk.book.finish(horizon))
+    walk = DecideWalk(policies, person_id, lineage, ontology_version)
+    walk.remember(history, counted)
+    decisions = walk.go_on(triggers, at, stage_changes, outcomes, horizon)
+    return DecideResult(decisions, walk.book.finish(horizon))
 
 
 def decision_id(anchor_strand: str, point: str, slot: str) -> str:
@@ -136,42 +131,76 @@ def _chosen(choice: Choice) -> dict[str, Any]:
     }
 
 
-class _Walk:
-    """One walk along one journey."""
+class DecideWalk:
+    """A walk along one journey, up to an instant and then on. Arguments as of ``decide_journey``.
 
-    def __init__(
-        self,
-        policies: PolicySet,
-        person_id: str,
-        lineage: str,
-        at: Callable[[int], Trigger],
-        book: PlanBook,
-        ontology_version: str,
-    ) -> None:
+    Attributes:
+        book: the runs of plans.
+        stepped: the instant of the last step of a plan; what comes next must come later.
+    """
+
+    def __init__(self, policies: PolicySet, person_id: str, lineage: str, ontology_version: str) -> None:
         self.policies = policies
         self.person_id = person_id
         self.lineage = lineage
-        self.at = at
-        self.book = book
+        self.book = PlanBook()
         self.ontology_version = ontology_version
-        self.decisions: list[Decision] = []
+        self.stepped = -(2**62)
+        self._at: Callable[[int], Trigger] = nowhere
+        self._made: list[Decision] = []
         self._last_decided: int | None = None
         self._known: set[str] = set()
-        self._contacts: list[tuple[int, str]] = []
+        self._contacts: list[tuple[int, str, str, str]] = []
         self._last: dict[str, int] = {}
         self._outcomes: dict[str, list[int]] = {rule.after: [] for rule in policies.suppressions}
 
-    def remember(self, history: History, outcomes: Sequence[Outcome], counted: Collection[str]) -> None:
-        """Take in the past: what was decided, what of it reached the person, what came back."""
+    def remember(self, history: History, counted: Collection[str]) -> None:
+        """Take in the past, before anything else: what was decided, and what of it reached the person."""
         self._last_decided = history.last_decided
+        self._known.update(decision.decision_id for decision in history.decisions)
         unsent = {action.decision_id for action in history.actions if action.status in _UNSENT}.difference(counted)
         for decision in history.decisions:
-            self._known.add(decision.decision_id)
             if decision.channel is not None and decision.decision_id not in unsent:
-                self._note(decision.at, decision.chosen, decision.channel)
+                self._note(decision.at, decision.chosen, decision.channel, decision.decision_id)
+
+    def learn(self, statuses: Mapping[str, str]) -> None:
+        """Hear what became of actions, by decision, the walk's own among them: what was not sent uses up nothing."""
+        unsent = {name for name, status in statuses.items() if status in _UNSENT}
+        if unsent:
+            contacts = [contact for contact in self._contacts if contact[3] not in unsent]
+            self._contacts.clear()
+            self._last.clear()
+            for at, channel, name, made in contacts:
+                self._note(at, name, channel, made)
+
+    def go_on(
+        self,
+        triggers: Sequence[Trigger],
+        at: Callable[[int], Trigger],
+        stage_changes: Sequence[tuple[int, str]],
+        outcomes: Sequence[Outcome],
+        horizon: int,
+    ) -> tuple[Decision, ...]:
+        """Decide at more moments and at the steps of plans up to and including ``horizon``; return what was decided.
+
+        Args:
+            triggers, stage_changes, outcomes: those that came since, after what was given before.
+            at: the journey as of an instant since the horizon before.
+            horizon: not before an earlier one.
+        """
+        self._at = at
+        self._made = []
+        self.book.learn(stage_changes)
         for outcome in outcomes:
             if outcome.kind in self._outcomes:
                 insort(self._outcomes[outcome.kind], outcome.at)
+        for trigger in sorted(triggers, key=attrgetter("at")):
+            if trigger.at > horizon:
+                break
+            self.steps(trigger.at, inclusive=False)
+            self.trigger(trigger)
+        self.steps(horizon, inclusive=True)
+        return tuple(self._made)
 
     # --- moments --------------------------------------------------------------------------------------------
 
@@ -198,7 +227,7 @@ class _Walk:
     def steps(self, until: int, *, inclusive: bool) -> None:
         """The steps of plans that are due up to ``until``, each at its instant."""
         while (run := self.book.next_due(until, inclusive=inclusive)) is not None:
-            due = run.due_at
+            due = self.stepped = run.due_at
             if self._is_open(due) or run.plan.exit_when is not None:
                 self._step(run, due)
             if run.ended_at is None:
@@ -206,7 +235,7 @@ class _Walk:
             self.book.sweep()
 
     def _step(self, run: PlanRun, due: int) -> None:
-        trigger = self.at(due)
+        trigger = self._at(due)
         step = (run.plan.name, run.next_step)
         asked = asking.asking_for(self.policies, "step", trigger.stage, trigger.from_stage, step)
         now = self._moment(trigger)
@@ -263,7 +292,7 @@ class _Walk:
             facts[asking.FROM_STAGE] = trigger.from_stage
         rule = choice.rule
         self._known.add(made)
-        self.decisions.append(
+        self._made.append(
             Decision(
                 decision_id=made,
                 person_id=self.person_id,
@@ -285,10 +314,10 @@ class _Walk:
             )
         )
         if rule is not None:
-            self._note(trigger.at, rule.name, rule.channel)
+            self._note(trigger.at, rule.name, rule.channel, made)
 
-    def _note(self, at: int, name: str, channel: str) -> None:
-        insort(self._contacts, (at, channel))
+    def _note(self, at: int, name: str, channel: str, made: str) -> None:
+        insort(self._contacts, (at, channel, name, made))
         self._last[name] = max(at, self._last.get(name, at))
 
     def _past(self, at: int, slot: Slot) -> Facts:
@@ -297,7 +326,7 @@ class _Walk:
         past: Facts = {asking.LINEAGE: self.lineage} if self.policies.holdout else {}
         for cap in self.policies.caps:
             count = 0
-            for contact, channel in reversed(self._contacts):
+            for contact, channel, _, _ in reversed(self._contacts):
                 if contact <= at - cap.per:
                     break
                 if contact <= at and channel in cap.channels:
@@ -313,3 +342,8 @@ class _Walk:
             if index and at - times[index - 1] < suppression.duration:
                 past[asking.SUPPRESSED + suppression.name] = times[index - 1]
         return past
+
+
+def nowhere(at: int) -> Trigger:
+    """The journey before it began. Raises LookupError."""
+    raise LookupError(f"the walk has not begun, so nothing is known of {at}")

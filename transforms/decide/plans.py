@@ -65,17 +65,17 @@ class PlanRun:
 
 
 class PlanBook:
-    """The runs of one journey, in the order of their starts; at most one of a plan is open.
+    """The runs of one journey, in the order of their starts; at most one of a plan is open."""
 
-    Args:
-        stage_changes: (at, new stage) of every move of the journey, ascending.
-    """
-
-    def __init__(self, stage_changes: Sequence[tuple[int, str]]) -> None:
-        self._changes = [at for at, _ in stage_changes]
+    def __init__(self) -> None:
+        self._changes: list[int] = []
         self._runs: list[PlanRun] = []
         self._last_start: dict[str, int] = {}
         self.open: list[PlanRun] = []
+
+    def learn(self, stage_changes: Sequence[tuple[int, str]]) -> None:
+        """(at, new stage) of the moves that come next, ascending: all there are up to the next horizon."""
+        self._changes += [at for at, _ in stage_changes]
 
     def may_start(self, plan: Plan, at: int) -> bool:
         """Whether no run of it is open and its cooldown is over."""
@@ -113,6 +113,11 @@ class PlanBook:
             run.end(moved, "moved")
             self.sweep()
         return None
+
+    @property
+    def next_instant(self) -> int | None:
+        """When a step is due next, should nothing happen before."""
+        return min((run.due_at for run in self.open), default=None)
 
     def finish(self, horizon: int) -> tuple[PlanState, ...]:
         """End what the journey left up to the horizon, and tell all runs."""

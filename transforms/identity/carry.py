@@ -11,12 +11,13 @@ Between two logins on the device, its other events are
 - under ``carry_back`` those of the login after.
 
 What came before the first login is the first login's. A logout ends it: from the next microsecond on, the events are
-those of the next login, as if there had been none before; of the device's own person if none follows.
+those of the next login, as if there had been none before; of the device's own person if none follows. A login that an
+unlink keeps from the device takes nothing and ends nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import NamedTuple, Protocol
 
 from contracts.event import Identifier
@@ -47,8 +48,15 @@ class Step(NamedTuple):
 _FORWARD = Carry(CARRY_FORWARD, 0)
 
 
-def hands(events: Iterable[Mark], carry: Carry = _FORWARD) -> list[Step]:
-    """In whose hands a device was. ``events``: all of one primary identifier, in order of (event time, event_id)."""
+def hands(events: Iterable[Mark], carry: Carry = _FORWARD, barred: Collection[Identifier] = ()) -> list[Step]:
+    """In whose hands a device was.
+
+    Args:
+        events: all of one primary identifier, in order of (event time, event_id).
+        carry: how it is carried.
+        barred: logins that an unlink keeps from the device; their events count as others of the device, which name no
+            login and end none.
+    """
     steps: list[Step] = []
     left: int | None = None
     """When the last login was ended, if nobody logged in since."""
@@ -60,6 +68,8 @@ def hands(events: Iterable[Mark], carry: Carry = _FORWARD) -> list[Step]:
         if at - last_event >= carry.visit_gap:
             visit, visited = at, False
         last_event = at
+        if event.login in barred:
+            continue
         if event.login is not None:
             if not steps:
                 start = MIN_TIME
@@ -74,7 +84,8 @@ def hands(events: Iterable[Mark], carry: Carry = _FORWARD) -> list[Step]:
             _put(steps, min(start, at), event.login)
             last_login, left, visited = at, None, True
         if event.logout:
-            left, visited = at, True
+            # of several logouts one after the other the first is the end
+            left, visited = at if left is None else left, True
     if not steps:
         return [Step(MIN_TIME, None)]
     if left is not None:

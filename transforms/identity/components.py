@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -28,15 +28,29 @@ def hash_of(identifier: Identifier) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 
-def pairs_of(data: Iterable[bytes]) -> npt.NDArray[np.uint64]:
-    """Two rows of hashes, one column a pair, from what ``pack_pairs`` made."""
-    parts = [np.frombuffer(some, dtype="<u8").reshape(2, -1) for some in data]
-    return np.concatenate(parts, axis=1) if parts else np.empty((2, 0), dtype=np.uint64)
+class Pairs(NamedTuple):
+    """Two rows of hashes, one column a pair, and which of them count for a crowd: those of an unlink do not."""
+
+    ends: Hashes
+    counted: npt.NDArray[np.bool_]
 
 
-def pack_pairs(left: Sequence[int], right: Sequence[int]) -> bytes:
-    """Pairs of hashes as bytes."""
-    return np.array([left, right], dtype="<u8").tobytes()
+def pairs_of(data: Iterable[bytes]) -> Pairs:
+    """The pairs of what ``pack_pairs`` made."""
+    ends, counted = [np.empty((2, 0), dtype=np.uint64)], [np.empty(0, dtype=np.bool_)]
+    for some in data:
+        first = int.from_bytes(some[:8], "little")
+        ends.append(np.frombuffer(some, dtype="<u8", offset=8).reshape(2, -1))
+        counted.append(np.arange(ends[-1].shape[1]) < first)
+    return Pairs(np.concatenate(ends, axis=1), np.concatenate(counted))
+
+
+def pack_pairs(
+    left: Sequence[int], right: Sequence[int], unlinked: tuple[Sequence[int], Sequence[int]] = ((), ())
+) -> bytes:
+    """Pairs of hashes as bytes. ``unlinked``: those whose only word is an unlink, which count for no crowd."""
+    ends = np.array([[*left, *unlinked[0]], [*right, *unlinked[1]]], dtype="<u8")
+    return len(left).to_bytes(8, "little") + ends.tobytes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +101,7 @@ def unpack(data: bytes) -> Placement:
     return Placement(parts, hashes, places, crowd)
 
 
-def place(pairs: npt.NDArray[np.uint64], crowd: int, most: int, shards: int) -> list[Placement]:
+def place(pairs: Pairs, crowd: int, most: int, shards: int) -> list[Placement]:
     """Part the identifiers, so that whatever is linked is in one part.
 
     Args:
@@ -99,10 +113,11 @@ def place(pairs: npt.NDArray[np.uint64], crowd: int, most: int, shards: int) -> 
     Returns:
         For each shard the placement of its left ends, and of what the crowded ones among them are linked with.
     """
-    hashes, numbers = np.unique(pairs, return_inverse=True)
-    left, right = numbers.reshape(pairs.shape)
-    _, once = np.unique(np.minimum(left, right) * max(len(hashes), 1) + np.maximum(left, right), return_index=True)
-    degree = np.bincount(np.concatenate((left[once], right[once])), minlength=len(hashes))
+    hashes, numbers = np.unique(pairs.ends, return_inverse=True)
+    left, right = numbers.reshape(pairs.ends.shape)
+    one, other = left[pairs.counted], right[pairs.counted]
+    _, once = np.unique(np.minimum(one, other) * max(len(hashes), 1) + np.maximum(one, other), return_index=True)
+    degree = np.bincount(np.concatenate((one[once], other[once])), minlength=len(hashes))
     is_crowded = degree > crowd
     crowded = hashes[is_crowded]
     parts = max(1, min(most, len(once) // _WANTED + 1))

@@ -21,7 +21,7 @@ from collections.abc import Collection, Iterable, Mapping
 import numpy as np
 
 from contracts.event import Identifier
-from contracts.exchange import LINK_KINDS, Link
+from contracts.exchange import ERASED, LINK_KINDS, Link
 from transforms.identity.demotion import CROWDED, demotion_of
 from transforms.identity.graph import NO_END, Column, Links, column
 from transforms.identity.neighbourhood import neighbourhood
@@ -74,8 +74,8 @@ class _Request:
         found = partition(self._links, rules, out)
         self._union = found.union
         apart = self._apart(found)
-        self._seen: dict[int, list[tuple[int, int]]] = {}
-        """Group to (known identifier, edge) in the order of links."""
+        self._seen: dict[int, list[int]] = {}
+        """Group to the known identifiers that were seen with it, in the order of links."""
         known = self._links.known
         for edge in self._links.order().tolist():
             left, right = self._links.left[edge], self._links.right[edge]
@@ -83,7 +83,11 @@ class _Request:
                 continue
             login, device = (left, right) if known[left] else (right, left)
             if (self._union.find(login), self._union.find(device)) not in apart:
-                self._seen.setdefault(self._union.find(device), []).append((login, edge))
+                self._seen.setdefault(self._union.find(device), []).append(login)
+        # where a device is carried, those count too whose events on it are erased by now; no other policy asks who
+        for login, device in sorted(self._links.erased_pairs):
+            if login not in out and device not in out:
+                self._seen.setdefault(self._union.find(device), []).append(login)
 
     def _apart(self, found: Partition) -> set[tuple[int, int]]:
         """Persons and groups of devices that an unlink keeps apart."""
@@ -111,7 +115,7 @@ class _Request:
         return {
             device
             for group, seen in self._seen.items()
-            if any(self._union.find(login) == root for login, _ in seen) and self._may_cover(group, root)
+            if any(self._union.find(login) == root for login in seen) and self._may_cover(group, root)
             for device in self._union.circle(group)
         }
 
@@ -122,11 +126,11 @@ class _Request:
         first = min(self._union.circle(group), key=lambda i: (priority(identifiers[i].namespace), identifiers[i]))
         policy = self._rules.namespaces[identifiers[first].namespace].owner
         if policy == FIRST_KNOWN:
-            return self._union.find(self._seen[group][0][0]) == person
+            return self._union.find(self._seen[group][0]) == person
         return policy == LAST_KNOWN
 
     def _persons_seen(self, device: int) -> set[int]:
-        return {self._union.find(login) for login, _ in self._seen.get(self._union.find(device), ())}
+        return {self._union.find(login) for login in self._seen.get(self._union.find(device), ())}
 
 
 class _Adjacency:
@@ -142,10 +146,17 @@ class _Adjacency:
         order = np.argsort(ends, kind="stable")
         self._ends: Column = ends[order]
         self._edges: Column = np.concatenate((edges, edges[paired]))[order]
+        self._erased: dict[int, list[tuple[int, int]]] = {}
+        for pair in links.erased_pairs:
+            for end in pair:
+                self._erased.setdefault(end, []).append(pair)
 
     def edges_of(self, index: int) -> Column:
         start, end = np.searchsorted(self._ends, (index, index + 1))
         return self._edges[start:end]
+
+    def erased_pairs_of(self, index: int) -> list[tuple[int, int]]:
+        return self._erased.get(index, [])
 
     def until(self, until: int, rules: IdentityRules) -> _Until:
         return _Until(self, until, rules)
@@ -173,6 +184,11 @@ class _Until:
                     None,
                     LINK_KINDS[links.kind[edge]],
                 )
+            for left, right in self._adjacency.erased_pairs_of(links.index[identifier]):
+                first = links.erased_pairs[left, right]
+                if first <= self._until:
+                    ends = links.identifiers[left], links.identifiers[right]
+                    yield Link(*ends, first, "", first, "", first, None, ERASED)
 
     def demoted(self, identifiers: Collection[Identifier]) -> Mapping[Identifier, str]:
         found: dict[Identifier, str] = {}

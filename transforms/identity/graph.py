@@ -62,6 +62,8 @@ class Links:
         self.received = array("q")
         self.erase: dict[int, set[int]] = {}
         self.tombstones: dict[int, int] = {}
+        self.erased_pairs: dict[tuple[int, int], int] = {}
+        """Logins and the devices on which something of theirs was erased, and when they were first seen on them."""
 
     def intern(self, identifier: Identifier) -> int:
         """The index of an identifier, new or known; ``NO_END`` for one that may not link."""
@@ -96,6 +98,9 @@ class Links:
             code = _CODES[link.kind]
             if code == _TOMBSTONE:
                 self.tombstone(left, link.erase_before)
+                if right != NO_END:
+                    pair = (left, right)
+                    self.erased_pairs[pair] = min(link.first_time, self.erased_pairs.get(pair, link.first_time))
                 continue
             key = (((left << _SHIFT) | (right + 1)) << _KIND_BITS) | code
             edge = edges.get(key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
+from collections.abc import Iterable, Iterator
 
 from contracts.event import Identifier
 
@@ -43,6 +44,19 @@ def shard_of(primary: Identifier, shards: int = DEFAULT_SHARDS) -> bytes:
     """The strand shard of a primary identifier, as a shuffle key. All logins of a device share it."""
     text = primary.namespace + "\0" + primary.value
     return (zlib.crc32(text.encode("utf-8", "surrogatepass")) % shards).to_bytes(2, "big")
+
+
+def in_bulk(identifiers: Iterable[Identifier], shards: int) -> Iterator[tuple[bytes, bytes, int]]:
+    """For each identifier its ``canonical_digest``, its value as bytes, and the number of its ``shard_of``."""
+    prefixes: dict[str, tuple[bytes, int]] = {}
+    for namespace, value in identifiers:
+        found = prefixes.get(namespace)
+        if found is None:
+            prefix = f"{namespace}\0".encode("utf-8", "surrogatepass")
+            found = prefixes[namespace] = (prefix, zlib.crc32(prefix))
+        encoded = value.encode("utf-8", "surrogatepass")
+        digest = hashlib.blake2b(found[0] + encoded, digest_size=_ID_BYTES).digest()
+        yield digest, encoded, zlib.crc32(encoded, found[1]) % shards
 
 
 def person_shard(person_id: str, shards: int = DEFAULT_SHARDS) -> bytes:

@@ -98,7 +98,8 @@ class Archive(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Head(msgspec.Struct, array_like=True):
-    """A record without its events. ``copied``: the record store may have an older state of it."""
+    """A record without its events. ``copied``: the record store may have an older state of it. ``marked``: something
+    was erased on this device, of which the identity store has the marks."""
 
     primary: Identifier
     version: int
@@ -106,6 +107,7 @@ class Head(msgspec.Struct, array_like=True):
     archives: list[Archive] = []
     next_archive: int = 0
     copied: bool = False
+    marked: bool = False
 
 
 class Whole(msgspec.Struct, array_like=True, tag="whole"):
@@ -126,14 +128,13 @@ class ShardState(msgspec.Struct, array_like=True):
     """The shard.
 
     ``version`` is the last given to a message, ``sequence`` the last seen in the mailbox, ``watermark`` the last heard
-    of. ``counts`` are (source, kind, events) of this stream. ``gaps`` are ranges of versions, ends excluded, of
-    attempts whose log was lost. ``garbage`` are keys of the record store that nothing refers to, and when they go.
+    of. ``gaps`` are ranges of versions, ends excluded, of attempts whose log was lost. ``garbage`` are keys of the
+    record store that nothing refers to, and when they go.
     """
 
     version: int = 0
     sequence: int = 0
     watermark: int = MIN_TIME
-    counts: list[tuple[str, str, int]] = []
     gaps: list[tuple[int, int]] = []
     garbage: list[tuple[str, int]] = []
 
@@ -266,6 +267,7 @@ class Record:
                 head.archives,
                 head.next_archive,
                 head.copied,
+                head.marked,
             ),
             self.chunks,
         )

@@ -4,7 +4,8 @@ Pure. Input: groups of devices and persons by the roots of ``union.Union``, and 
 identifier (sightings) in their order. Output: the owner of each group, the groups that are carried forward, and a
 verdict on every sighting.
 
-A person that someone merged with a device of the group owns it; of several the newest word counts. Otherwise: a person
+A person that someone merged with a device of the group owns it, as far as ``component_size`` leaves it room; of several
+merges the newest counts, and has room first. Otherwise: a person
 is no candidate that was unlinked from a member, that has a group from which a member was unlinked (its merges before
 what it was seen with, the newest first; then the group that it was seen with first), or that has been seen with more
 devices than ``component_size`` leaves room for (those seen first count). One candidate owns the group; among several
@@ -15,7 +16,7 @@ nobody: its events go to each login in turn.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -78,6 +79,8 @@ class Owners:
         self._newest_merge: dict[int, int] = {}
         self._held: defaultdict[int, set[int]] = defaultdict(set)
         """The groups of each person of which it is a candidate, of those that a bar concerns."""
+        self._room: dict[int, int] = {}
+        """How many more identifiers a person may have that someone merged with a group."""
         self._owner = np.full(len(links.identifiers), NO_END)
         self._take(sightings)
 
@@ -92,7 +95,7 @@ class Owners:
         """The owner of each group by its root; ``NO_END`` for none."""
         merged = self._merge()
         self._drop_barred(merged)
-        self._keep_within_size()
+        self._keep_within_size(merged)
         group, person, edges = self._group, self._person, self._edges
         count = len(self._owner)
         least, most = np.full(count, count), np.full(count, NO_END)
@@ -133,6 +136,11 @@ class Owners:
                 if rival != NO_END:
                     self._verdict.refuse(edge, BARRED, rival)
                     continue
+                room = self._room.setdefault(person, self._rules.component_size - self._union.size[person])
+                if self._union.size[group] > room:
+                    self._verdict.refuse(edge, COMPONENT_SIZE, NO_END)
+                    continue
+                self._room[person] = room - self._union.size[group]
                 newest[group], merged[group] = edge, person
                 self._held[person].add(group)
             if merged[group] == person:
@@ -186,12 +194,18 @@ class Owners:
                 dropped[position] = True
         self._take(self._edges[~dropped])
 
-    def _keep_within_size(self) -> None:
-        """Drop the sightings for which a person has no room, those of the groups it was first seen with last."""
+    def _keep_within_size(self, merged: Mapping[int, int]) -> None:
+        """Drop the sightings for which a person has no room, those of the groups it was first seen with last.
+
+        What someone merged with the person has its room already.
+        """
         size, limit = column(self._union.size), self._rules.component_size
         count = len(size)
         _, first = np.unique(self._person * count + self._group, return_index=True)
+        first = first[[merged.get(int(self._group[n]), NO_END) != self._person[n] for n in first]] if merged else first
         total = np.bincount(self._person[first], weights=size[self._group[first]], minlength=count) + size
+        for person, left in self._room.items():
+            total[person] += limit - size[person] - left
         if not (total[self._person[first]] > limit).any():
             return
         room: dict[int, int] = {}
@@ -199,7 +213,7 @@ class Owners:
         for position in np.sort(first).tolist():
             person, group = int(self._person[position]), int(self._group[position])
             if total[person] > limit:
-                left = room.setdefault(person, limit - int(size[person]))
+                left = room.setdefault(person, self._room.get(person, limit - int(size[person])))
                 if size[group] > left:
                     refused.add((person, group))
                 else:

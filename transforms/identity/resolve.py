@@ -21,7 +21,8 @@ Erasure comes before all this, see ``transforms.identity.erasure``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from itertools import chain
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -41,6 +42,8 @@ from transforms.identity.union import BARRED
 ACCEPTED, REFUSED, REMOVED = "accepted", "refused", "removed"
 STATUSES = (ACCEPTED, REFUSED, REMOVED, BARRED)
 _ACCEPTING = frozenset((UNITED, GROUPED, ONLY_PERSON, OWNER, MERGED))
+APART: Final = (UNLINKED, BARRED)
+"""Rules under which an unlink takes what was seen from the two ends of a link."""
 _UNLINK = LINK_KINDS.index(UNLINK)
 
 
@@ -84,6 +87,11 @@ class EdgeRow(NamedTuple):
     last_event_id: str
     received_time: int
     rules_version: str
+
+    def columns(self) -> tuple[str, str, str, str, str, bool, str, str, str | None, int, str, int, str, int, str]:
+        """The row of the ``edges`` table, as in ``contracts.exchange.IdentityRows``."""
+        conflict = None if self.conflict is None else ":".join(self.conflict)
+        return (*self.left, *self.right, *self[2:6], conflict, *self[7:])
 
 
 class Resolution:
@@ -136,9 +144,11 @@ class Resolution:
                 continue
             steps = ((MIN_TIME, self._person_id(index)),)
             yield Assignment(identifier, None, sequence, steps, erased.get(index), index in carried)
-        # a pair has several links where its events say several things
-        several = set[tuple[int, int]]() if len(set(self._all.kind)) > 1 else None
-        for left, right in zip(self._all.left, self._all.right, strict=True):
+        barred = self.barred()
+        # a pair has several links where its events say several things, or some of them are erased
+        once = len(set(self._all.kind)) <= 1 and not self._all.erased_pairs
+        several = None if once else set[tuple[int, int]]()
+        for left, right in chain(zip(self._all.left, self._all.right, strict=True), self._all.erased_pairs):
             if right != NO_END and known[left] and not known[right]:
                 if several is not None:
                     if (left, right) in several:
@@ -150,7 +160,17 @@ class Resolution:
                     sequence,
                     ((MIN_TIME, self._person_id(left)),),
                     erased.get(left),
+                    barred=(left, right) in barred,
                 )
+
+    def barred(self) -> set[tuple[int, int]]:
+        """Logins and devices, by their numbers, that were seen together and that an unlink keeps apart."""
+        links = self._links
+        return {
+            (links.left[edge], links.right[edge])
+            for edge, rule in enumerate(self._found.rules)
+            if rule in APART and links.kind[edge] != _UNLINK
+        }
 
     def own_persons(self) -> tuple[list[int], list[int], frozenset[int]]:
         """What ``assignments`` says of login-less strands, by the numbers that the links give to identifiers.
@@ -169,7 +189,7 @@ class Resolution:
         found: set[int] = set()
         if self._erased:
             links, namespaces = self._all, self._rules.namespaces
-            for left, right in zip(links.left, links.right, strict=True):
+            for left, right in chain(zip(links.left, links.right, strict=True), links.erased_pairs):
                 if right == NO_END or left not in self._erased or links.known[right] or right in self._demoted:
                     continue
                 if namespaces[links.identifiers[right].namespace].owner in CARRYING:
@@ -238,22 +258,24 @@ class Resolution:
                     self._rules.version,
                 )
 
-    def verdicts(self) -> list[tuple[str, str, int]]:
+    def verdicts(self) -> tuple[list[str], list[str], list[int]]:
         """Status, rule and number of the conflicting identifier of each link that is left, by its number.
 
         All three are empty for what stands in no ledger: one identifier alone.
         """
-        links, found = self._links, self._found
-        rules, conflicts = found.rules, found.conflicts
-        return [
-            ("", "", NO_END)
-            if right == NO_END
-            else (self._status(edge, rules[edge]), rules[edge], conflicts.get(edge, NO_END))
-            for edge, right in enumerate(links.right)
-        ]
+        rules, conflicts = self._found.rules, [NO_END] * len(self._links.right)
+        for edge, conflict in self._found.conflicts.items():
+            conflicts[edge] = conflict
+        by_rule = {rule: self._status(None, rule) for rule in set(rules)} | {"": ""}
+        statuses = [by_rule[rule] for rule in rules]
+        for edge, kind in enumerate(self._links.kind) if _UNLINK in set(self._links.kind) else ():
+            if kind == _UNLINK and rules[edge]:
+                statuses[edge] = self._status(edge, rules[edge])
+        return statuses, rules, conflicts
 
-    def _status(self, edge: int, rule: str) -> str:
-        if self._links.kind[edge] == _UNLINK:
+    def _status(self, edge: int | None, rule: str) -> str:
+        """Of a link, an unlink or another; None: of any that is none."""
+        if edge is not None and self._links.kind[edge] == _UNLINK:
             return REMOVED if rule == MERGED else BARRED
         if rule in _ACCEPTING:
             return ACCEPTED

@@ -12,7 +12,6 @@ identifier are: the number of shards does not matter.
 from __future__ import annotations
 
 import hashlib
-from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,10 +22,11 @@ import msgspec
 from contracts import wire
 from contracts.event import Event, Identifier
 from contracts.event_codec import encode_event
-from contracts.exchange import Assignment, DeadLetter, Purge, ShardInput, StrandEvent, StrandRecord
-from transforms.identity.carry import Step, carried_steps, hands, spans_of
+from contracts.exchange import Assignment, DeadLetter, ErasedMark, Purge, ShardInput, StrandEvent, StrandRecord
+from transforms.identity.carry import carried_steps, hands, spans_of
+from transforms.identity.erasing import FORWARD, Erasing, StrandName
 from transforms.identity.ids import canonical_id, strand_id
-from transforms.identity.rules import CARRY_FORWARD, Carry
+from transforms.identity.rules import Carry
 
 STAGE = "strand"
 CONFLICTING_PAYLOAD = "conflicting_payload"
@@ -35,10 +35,7 @@ PROTECTED_PAYLOAD = "protected_event"
 
 ACCEPTED, DUPLICATE, ERASED, DEAD_LETTERED = "accepted", "duplicate", "erased", "dead_lettered"
 
-_FORWARD = Carry(CARRY_FORWARD, 0)
 _payload_encoder = msgspec.msgpack.Encoder(order="deterministic")
-
-StrandName = tuple[Identifier, Identifier | None]
 
 
 class Rejects(Protocol):
@@ -63,7 +60,8 @@ class ShardResult:
 
     ``counts`` holds (source, kind) -> events, for events of this run only. ``log`` are the events to keep for the next
     run: new ones, losers of a conflict too, and copies that replace a stored one. ``purges`` name the strands with
-    something erased; ``erased`` are the stored events among it, which must leave the log.
+    something erased; ``erased`` are the stored events among it, which must leave the log. ``marks`` are what stays of
+    this run's erased events on devices that are carried: give them to every later fold of the shard.
     """
 
     records: list[StrandRecord] = field(default_factory=list)
@@ -72,6 +70,7 @@ class ShardResult:
     log: list[StrandEvent] = field(default_factory=list)
     purges: list[Purge] = field(default_factory=list)
     erased: list[StrandEvent] = field(default_factory=list)
+    marks: list[ErasedMark] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -114,8 +113,8 @@ def fold_shard(
     earliest received counts.
 
     Args:
-        inputs: all events and assignments of the shard; of several assignments of a strand the greatest sequence
-            counts.
+        inputs: all events and assignments of the shard, and the marks of earlier folds; of several assignments of a
+            strand the greatest sequence counts.
         box: makes dead letters.
         schema_id: of the event schema, for dead letters.
         version: of the records; orders records of one assignment.
@@ -125,7 +124,9 @@ def fold_shard(
     assignments: dict[StrandName, Assignment] = {}
     events: defaultdict[Identifier, dict[str, StrandEvent]] = defaultdict(dict)
     clashes: dict[tuple[Identifier, str], list[StrandEvent]] = {}
+    marks: list[ErasedMark] = []
     for batch in inputs:
+        marks.extend(batch.marks)
         for assignment in batch.assignments:
             name = (assignment.primary, assignment.login)
             held = assignments.get(name)
@@ -140,7 +141,7 @@ def fold_shard(
                 clashes.setdefault((event.primary, event.event_id), [first]).append(event)
     result = ShardResult()
     how = carries or {}
-    erasing = _Erasing(assignments, events, clashes, how)
+    erasing = Erasing(assignments, events, clashes, how, marks)
     for (primary, event_id), copies in clashes.items():
         winner = _settle(copies, erasing, box, schema_id, result, fates)
         if winner is None:
@@ -176,6 +177,7 @@ def fold_shard(
     for (primary, login), assignment in sorted(assignments.items(), key=lambda item: _name_key(item[0])):
         if assignment.erased_before is not None:
             result.purges.append(Purge(strand_id(primary, login), primary, login, assignment.erased_before))
+    result.marks.extend(erasing.new_marks())
     result.dead_letters.sort(key=lambda letter: letter.dead_letter_id)
     return result
 
@@ -202,54 +204,6 @@ def _by_login(item: tuple[Identifier | None, list[StrandEvent]]) -> tuple[bool, 
     return (login is not None, login or Identifier("", ""))
 
 
-class _Erasing:
-    """Which events go: those of an erased strand, and what was carried to the login of one.
-
-    In whose hands a device was before the erasure is told by all that is there, copies and conflicts included.
-    """
-
-    def __init__(
-        self,
-        assignments: Mapping[StrandName, Assignment],
-        events: Mapping[Identifier, Mapping[str, StrandEvent]],
-        clashes: Mapping[tuple[Identifier, str], Sequence[StrandEvent]],
-        carries: Mapping[str, Carry],
-    ) -> None:
-        self._until = {name: a.erased_before for name, a in assignments.items() if a.erased_before is not None}
-        concerned = {primary for primary, _ in self._until}
-        carried = {primary for primary in concerned if (a := assignments.get((primary, None))) is not None and a.carry}
-        copies: dict[Identifier, list[StrandEvent]] = {p: list(events.get(p, {}).values()) for p in carried}
-        for (primary, _), found in clashes.items():
-            if primary in carried:
-                copies[primary].extend(found)
-        self._hands: dict[Identifier, list[Step]] = {}
-        for primary, found in copies.items():
-            found.sort(key=_marks)
-            self._hands[primary] = hands(found, carries.get(primary.namespace, _FORWARD))
-
-    def concerns(self, primary: Identifier, login: Identifier | None) -> bool:
-        return (primary, login) in self._until or (login is None and primary in self._hands)
-
-    def is_erased(self, event: StrandEvent) -> bool:
-        until = self._until.get((event.primary, event.login))
-        if until is not None and event.event_time <= until:
-            return True
-        steps = self._hands.get(event.primary) if event.login is None else None
-        if steps is None:
-            return False
-        login = steps[bisect_right(steps, event.event_time, key=_step_time) - 1].login
-        until = self._until.get((event.primary, login)) if login is not None else None
-        return until is not None and event.event_time <= until
-
-
-def _step_time(step: Step) -> int:
-    return step.at
-
-
-def _marks(event: StrandEvent) -> tuple[int, str, bool, Identifier, bool]:
-    return (*_order(event), event.login is not None, event.login or event.primary, event.logout)
-
-
 def _carried(
     held: Assignment,
     strands: Mapping[Identifier | None, Sequence[StrandEvent]],
@@ -259,7 +213,8 @@ def _carried(
     """The assignment of a login-less strand that follows the logins seen on its device."""
     primary = held.primary
     every = sorted((event for strand in strands.values() for event in strand), key=_order)
-    seen = hands(every, carries.get(primary.namespace, _FORWARD))
+    barred = {login for login in strands if login and (a := assignments.get((primary, login))) is not None and a.barred}
+    seen = hands(every, carries.get(primary.namespace, FORWARD), barred)
 
     def person_of(login: Identifier) -> str:
         of_login = assignments.get((primary, login))
@@ -270,7 +225,7 @@ def _carried(
 
 def _settle(
     copies: Sequence[StrandEvent],
-    erasing: _Erasing,
+    erasing: Erasing,
     box: Rejects,
     schema_id: str,
     result: ShardResult,
@@ -295,6 +250,7 @@ def _settle(
             fates.copies[id(best)] = same[1:]
         if erasing.is_erased(best):
             fate = ERASED
+            erasing.went(best)
             result.erased.extend(copy for copy in same if copy.stored)
             if fates is not None:
                 fates.erased.extend(same)
@@ -329,13 +285,14 @@ def _conflict(loser: StrandEvent, winner: StrandEvent, box: Rejects, schema_id: 
 
 
 def _without_erased(
-    strand: list[StrandEvent], erasing: _Erasing, result: ShardResult, fates: Fates | None
+    strand: list[StrandEvent], erasing: Erasing, result: ShardResult, fates: Fates | None
 ) -> list[StrandEvent]:
     kept: list[StrandEvent] = []
     for event in strand:
         if not erasing.is_erased(event):
             kept.append(event)
             continue
+        erasing.went(event)
         if fates is not None:
             fates.erased.append(event)
         if event.stored:

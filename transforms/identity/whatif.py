@@ -16,6 +16,7 @@ from contracts.event import Identifier
 from contracts.exchange import Assignment, Link, StrandEvent
 from transforms.identity.carry import carried_steps, hands
 from transforms.identity.demotion import demotion_of
+from transforms.identity.erasing import barred_logins
 from transforms.identity.evidence import merge_links
 from transforms.identity.graph import Links
 from transforms.identity.ids import canonical_id
@@ -229,7 +230,8 @@ def _steps(
         name = StrandKey(key.primary, login)
         return _first(name, assignments.get(name))
 
-    return carried_steps(hands(events, rules.carry_of(key.primary.namespace)), person_of, own)
+    barred = barred_logins(assignments).get(key.primary, ())
+    return carried_steps(hands(events, rules.carry_of(key.primary.namespace), barred), person_of, own)
 
 
 def _at(steps: Sequence[tuple[int, str]], time: int) -> str:

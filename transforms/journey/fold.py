@@ -2,7 +2,8 @@
 
 Input: events in any order, each with its strand; an ontology; the feature functions. Output: ``Trace``, from which
 ``path.StagePaths`` makes stages. Units: microseconds, event time. Errors: none; a condition that cannot be
-evaluated (a division by zero) does not hold. State: none between journeys but a cache of evaluated conditions.
+evaluated (a division by zero) does not hold. State: none between journeys but a cache of evaluated conditions; a
+``Fold`` is one journey under way, which goes on with what comes later.
 
 **Evaluation points** are a function of the journey alone: every distinct instant at which events happened (all of them
 taken, in event id order, before the point is looked at), and every multiple of ``model.grid`` since the epoch within
@@ -12,7 +13,7 @@ taken, in event id order, before the point is looked at), and every multiple of 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, NamedTuple, Protocol
@@ -102,12 +103,15 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """A journey before anybody said what stage it is in. ``steps`` are its events in order, ``points`` its points."""
+    """A journey before anybody said what stage it is in. ``steps`` are its events in order, ``points`` its points.
+
+    Of a journey that goes on, ``points`` are the new ones and the one before them, if there is one.
+    """
 
     person_id: str
     horizon: int
-    steps: tuple[Step, ...]
-    points: tuple[Point, ...]
+    steps: Sequence[Step]
+    points: Sequence[Point]
     sessions: tuple[Session, ...]
     outcomes: tuple[Outcome, ...]
     logged: tuple[LoggedDecision, ...]
@@ -130,7 +134,7 @@ class JourneyFold:
     def __init__(self, ontology: Ontology, features: FeatureFunctions, lateness: int = DEFAULT_LATENESS) -> None:
         self.ontology = ontology
         self.features = features
-        self._lateness = lateness
+        self.lateness = lateness
         self._conditions = ConditionSet(ontology.conditions)
         names = self._conditions.names
         places = [place_of(name) for name in names]
@@ -144,8 +148,21 @@ class JourneyFold:
 
         The order in which they are given does not matter; none may be given twice or be later than the horizon.
         """
-        ordered = sorted(events, key=_order)
-        return _Fold(self, person_id, horizon).run(ordered, self._lateness)
+        fold = self.start(person_id)
+        fold.go_on(sorted(events, key=event_order), horizon)
+        return Trace(
+            person_id,
+            horizon,
+            tuple(fold.steps),
+            tuple(fold.points),
+            fold.sessions.rows(person_id, horizon, self.lateness),
+            tuple(fold.outcomes),
+            tuple(fold.logged),
+        )
+
+    def start(self, person_id: str) -> Fold:
+        """A journey without events, to go on from."""
+        return Fold(self, person_id)
 
     def held(self, values: list[FactValue]) -> tuple[bool, ...]:
         """Which of the ontology's conditions hold on these facts. Answers are remembered by the facts they look at."""
@@ -166,20 +183,26 @@ class JourneyFold:
         return tuple(verdict is True for verdict in self._conditions.verdicts(values))
 
 
-def _order(item: tuple[Event, str]) -> tuple[int, str, str]:
+def event_order(item: tuple[Event, str]) -> tuple[int, str, str]:
+    """The order of a journey's events, each with its strand."""
     event, strand_id = item
     return (event.event_time, event.event_id, strand_id)
 
 
-class _Fold:
-    """One journey being folded."""
+class Fold:
+    """One journey being folded, up to an instant and then on.
 
-    def __init__(self, host: JourneyFold, person_id: str, horizon: int) -> None:
+    Attributes:
+        steps: its events in order.
+        points: its points so far. Whoever has done with all but the last may remove them.
+        sessions, outcomes, logged: as in ``Trace``.
+    """
+
+    def __init__(self, host: JourneyFold, person_id: str) -> None:
         ontology = host.ontology
         self.host = host
         self.ontology = ontology
         self.person_id = person_id
-        self.horizon = horizon
         self.features = host.features.start()
         self.vector = host.features.vector
         self.sessions = SessionFold(ontology.sessions)
@@ -195,27 +218,46 @@ class _Fold:
         self.outcomes: list[Outcome] = []
         self.logged: list[LoggedDecision] = []
 
-    def run(self, ordered: list[tuple[Event, str]], lateness: int) -> Trace:
+    def go_on(self, ordered: Sequence[tuple[Event, str]], horizon: int) -> None:
+        """Take more events and make the points up to ``horizon``.
+
+        Args:
+            ordered: in the order of ``event_order``, each later than the last point. The first may have the time of
+                the last event when that made the last point: then that point is made again.
+            horizon: not before the last of them, nor before an earlier horizon.
+
+        In one call or in several, the journey is the same.
+        """
         opener: int | None = None
+        first = len(self.steps)
+        if self.points:
+            opener = self._resume(ordered[0][0].event_time if ordered else horizon + 1)
         last = len(ordered) - 1
         for index, (event, strand_id) in enumerate(ordered):
-            if self.take(index, event, strand_id):
-                opener = index
-            if index < last and ordered[index + 1][0].event_time == event.event_time:
+            at = event.event_time
+            place = first + index
+            if self.take(place, event, strand_id):
+                opener = place
+            if index < last and ordered[index + 1][0].event_time == at:
                 continue
-            self.points.append(self.point(event.event_time, index, True, opener))
+            self.points.append(self.point(at, place, True, opener))
             opener = None
-            until = ordered[index + 1][0].event_time if index < last else self.horizon + 1
-            self.grid(event.event_time, index, until)
-        return Trace(
-            self.person_id,
-            self.horizon,
-            tuple(self.steps),
-            tuple(self.points),
-            self.sessions.rows(self.person_id, self.horizon, lateness),
-            tuple(self.outcomes),
-            tuple(self.logged),
-        )
+            self.grid(at, at, place, ordered[index + 1][0].event_time if index < last else horizon + 1)
+
+    def _resume(self, until: int) -> int | None:
+        """The grid before ``until``, or the last point undone when it is at that instant: then its opener."""
+        point = self.points[-1]
+        if point.at == until and point.on_event:
+            self.points.pop()
+            return point.opener
+        self.grid(point.at, self.steps[-1].event.event_time, point.event, until)
+        return None
+
+    def next_instant(self) -> int | None:
+        """The next instant of the grid, should no event come before."""
+        grid = self.ontology.model.grid
+        instant = (self.points[-1].at // grid + 1) * grid
+        return instant if instant <= self.steps[-1].event.event_time + self.ontology.model.span else None
 
     def take(self, index: int, event: Event, strand_id: str) -> bool:
         """Take one event; True when it began a session."""
@@ -277,10 +319,10 @@ class _Fold:
             facts.last_conversion,
         )
 
-    def grid(self, at: int, event: int, until: int) -> None:
-        """The points of the grid after an event and before ``until``."""
+    def grid(self, at: int, event_time: int, event: int, until: int) -> None:
+        """The points of the grid after ``at`` and before ``until``, the latest event being that at ``event``."""
         grid = self.ontology.model.grid
-        end = min(until, at + self.ontology.model.span + 1)
+        end = min(until, event_time + self.ontology.model.span + 1)
         for instant in range((at // grid + 1) * grid, end, grid):
             self.points.append(self.point(instant, event, False, None))
 

@@ -2,20 +2,21 @@
 
 Input: ``fold.Trace``, a row of probabilities a point (or none), the model version of each. Output: ``StagePath`` with
 transitions and their evidence, and ``Trigger``s, the moments at which policies are asked. Units: microseconds, event
-time. Errors: none. State: none.
+time. Errors: none. State: none. ``StagePaths`` has a method for each part of the work, so that a journey that goes on
+is done in parts.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from contracts.exchange import SignalEvidence, Transition, Trigger
 from transforms.journey import words
 from transforms.journey.facts import EVENT_FACT_NAMES, FactValue, facts_at
-from transforms.journey.fold import FeatureFunctions, Point, Trace
+from transforms.journey.fold import FeatureFunctions, Point, Step, Trace
 from transforms.journey.ontology import Ontology, Signal
 from transforms.journey.signals import value
 from transforms.journey.stages import MODEL, RULES, RULES_SPEAK_CERTAIN, Move, Opinion, StageRules, Standing, Walk
@@ -75,35 +76,42 @@ class StagePaths:
                 where no model was in force. A numpy array is welcome.
             model_versions: for each point the model that scored it, None where none was in force.
         """
-        opinions = self._opinions(trace, probabilities, model_versions)
+        opinions = self.opinions(trace.points, probabilities, model_versions)
         walk = self.rules.walk(trace.points, opinions, trace.horizon)
         last = trace.points[-1]
         return StagePath(
-            transitions=tuple(self._transition(trace, move) for move in walk.moves),
+            transitions=tuple(self.transition(trace, move) for move in walk.moves),
             stages=tuple(self._names[number] for number in walk.stages),
             standing=self.standing_at(trace, walk, trace.horizon),
-            intents={
-                stage.name: self.rules.intent_of(stage.number, last, trace.horizon) for stage in self.ontology.stages
-            },
-            signals=self._evidence(trace, last, trace.horizon, self.ontology.signals),
+            intents=self.intents(last, trace.horizon),
+            signals=self.signals(trace, last, trace.horizon),
             walk=walk,
         )
 
-    def _opinions(
-        self, trace: Trace, probabilities: Any, model_versions: Sequence[str | None] | None
+    def opinions(
+        self, points: Sequence[Point], probabilities: Any, model_versions: Sequence[str | None] | None
     ) -> list[Opinion | None]:
+        """What the model says at points; arguments as of ``stage_path``."""
         if probabilities is None or model_versions is None:
-            return [None] * len(trace.points)
+            return [None] * len(points)
         rows = probabilities.tolist() if hasattr(probabilities, "tolist") else probabilities
-        if not len(rows) == len(model_versions) == len(trace.points):
-            raise ValueError(f"{len(rows)} rows and {len(model_versions)} versions for {len(trace.points)} points")
+        if not len(rows) == len(model_versions) == len(points):
+            raise ValueError(f"{len(rows)} rows and {len(model_versions)} versions for {len(points)} points")
         return [
             self.rules.opinion(point.at, version, row)
-            for point, row, version in zip(trace.points, rows, model_versions, strict=True)
+            for point, row, version in zip(points, rows, model_versions, strict=True)
         ]
 
+    def intents(self, last: Point, at: int) -> dict[str, float]:
+        """The intent score of each stage at ``at``; ``last`` is the point before."""
+        return {stage.name: self.rules.intent_of(stage.number, last, at) for stage in self.ontology.stages}
+
+    def signals(self, trace: Trace, last: Point, at: int) -> tuple[SignalEvidence, ...]:
+        """Every signal seen, as of ``at``."""
+        return self._evidence(trace, last, at, self.ontology.signals)
+
     def standing_at(self, trace: Trace, walk: Walk, at: int) -> Standing:
-        """Where the journey stands at an instant, not before its first event nor after its horizon."""
+        """Where the journey stands at an instant of its points, not before its first event nor after its horizon."""
         index = _latest(trace.points, at)
         move = walk.moves[bisect_right(walk.moves, at, key=_move_time) - 1]
         point, opinion = trace.points[index], walk.opinions[index]
@@ -116,7 +124,8 @@ class StagePaths:
             confidence = 0.0
         return Standing(move.after, move.at, confidence, by, version)
 
-    def _transition(self, trace: Trace, move: Move) -> Transition:
+    def transition(self, trace: Trace, move: Move) -> Transition:
+        """A move with its evidence."""
         point = trace.points[move.point]
         step = None if move.timed else trace.steps[point.event]
         stages = self.ontology.stages
@@ -159,40 +168,51 @@ class StagePaths:
         They are every transition, also one made by time alone, and every begin of a session without a transition. One
         instant gives one trigger at most.
         """
-        moves = {move.at: move for move in path.walk.moves}
-        instants: list[tuple[int, int, Move | None]] = [(move.at, move.point, move) for move in path.walk.moves]
+        return self.triggers_of(trace, path.walk, path.walk.moves, 0, self.vectors(trace.steps))
+
+    def triggers_of(
+        self, trace: Trace, walk: Walk, moves: Iterable[Move], first: int, vectors: Vectors
+    ) -> list[Trigger]:
+        """The moments that some moves and the points from ``first`` on make, in order; the moves are all from there.
+
+        Args:
+            walk: its moves are all so far, its opinions those of the trace's points.
+            vectors: of the journey's steps.
+        """
+        instants: list[tuple[int, int, Move | None]] = [(move.at, move.point, move) for move in moves]
+        moved = {at for at, _, _ in instants}
         instants += [
             (point.at, index, None)
             for index, point in enumerate(trace.points)
-            if point.opener is not None and point.at not in moves
+            if index >= first and point.opener is not None and point.at not in moved
         ]
         instants.sort(key=_instant_time)
-        vector = self._vectors(trace)
-        return [self._trigger(trace, path, at, index, move, vector) for at, index, move in instants]
+        return [self._trigger(trace, walk, at, index, move, vectors) for at, index, move in instants]
 
     def trigger_at(self, trace: Trace, path: StagePath, at: int) -> Trigger:
         """The moment a plan's wait runs out: kind ``step``; not before the first event, nor after the horizon."""
-        trigger = self._trigger(trace, path, at, _latest(trace.points, at), None, self._vectors(trace))
-        return _as_step(trigger)
+        return self.step_function(trace, path.walk, self.vectors(trace.steps))(at)
 
     def trigger_function(self, trace: Trace, path: StagePath) -> Callable[[int], Trigger]:
         """``trigger_at`` for one journey, cheap when asked in ascending order of time."""
-        vector = self._vectors(trace)
+        return self.step_function(trace, path.walk, self.vectors(trace.steps))
+
+    def step_function(self, trace: Trace, walk: Walk, vectors: Vectors) -> Callable[[int], Trigger]:
+        """``trigger_function``; arguments as of ``triggers_of``."""
 
         def at_instant(at: int) -> Trigger:
-            return _as_step(self._trigger(trace, path, at, _latest(trace.points, at), None, vector))
+            return _as_step(self._trigger(trace, walk, at, _latest(trace.points, at), None, vectors))
 
         return at_instant
 
-    def _vectors(self, trace: Trace) -> _Vectors:
-        return _Vectors(trace, self._features)
+    def vectors(self, steps: Sequence[Step]) -> Vectors:
+        """Feature vectors of a journey at any instant. ``steps`` may grow."""
+        return Vectors(steps, self._features)
 
-    def _trigger(
-        self, trace: Trace, path: StagePath, at: int, index: int, move: Move | None, vectors: _Vectors
-    ) -> Trigger:
+    def _trigger(self, trace: Trace, walk: Walk, at: int, index: int, move: Move | None, vectors: Vectors) -> Trigger:
         point = trace.points[index]
         if move is None:
-            standing = self.standing_at(trace, path.walk, at)
+            standing = self.standing_at(trace, walk, at)
         else:
             standing = Standing(move.after, move.at, move.confidence, _BY[move.speaker], None)
         by_event = point.on_event and point.at == at and not (move is not None and move.timed)
@@ -200,7 +220,7 @@ class StagePaths:
         place = point.opener if by_event and move is None and point.opener is not None else point.event
         step = trace.steps[place]
         before = None if move is None or move.before is None else self._names[move.before]
-        opinion = path.walk.opinions[index]
+        opinion = walk.opinions[index]
         country, zone = point.facts[_COUNTRY], point.facts[_TIME_ZONE]
         return Trigger(
             kind="session" if move is None else "transition",
@@ -212,7 +232,7 @@ class StagePaths:
             confidence=standing.confidence,
             decided_by=standing.decided_by,
             session_id=step.session_id if by_event else None,
-            features=vectors.at(at, index),
+            features=vectors.at(at, point),
             facts=self._facts(trace, point, at, standing.since),
             consent=point.consent,
             country=country if isinstance(country, str) and country else None,
@@ -231,37 +251,40 @@ class StagePaths:
         )
 
 
-class _Vectors:
+class Vectors:
     """Feature vectors of one journey at any instant: a point's own, or refolded up to the instant.
 
     Refolding goes on from where it stood when asked in ascending order, and starts again when asked for the past.
     """
 
-    __slots__ = ("_done", "_functions", "_state", "_trace", "_upto")
+    __slots__ = ("_functions", "_state", "_steps", "_upto", "done")
 
-    def __init__(self, trace: Trace, functions: FeatureFunctions) -> None:
-        self._trace = trace
+    def __init__(self, steps: Sequence[Step], functions: FeatureFunctions) -> None:
+        self._steps = steps
         self._functions = functions
         self._state = functions.start()
-        self._done = 0
+        self.done = 0
         self._upto = -(2**62)
 
-    def at(self, at: int, index: int) -> dict[str, float]:
-        """The named vector at ``at``; ``index`` is the latest point at or before it."""
-        point = self._trace.points[index]
+    def at(self, at: int, point: Point) -> dict[str, float]:
+        """The named vector at ``at``; ``point`` is the latest at or before it."""
         vector = point.vector if point.at == at else self._refold(at, point.event)
         return dict(zip(self._functions.names, vector, strict=True))
 
     def _refold(self, at: int, last: int) -> tuple[float, ...]:
         if at < self._upto:
             self._state = self._functions.start()
-            self._done = 0
+            self.done = 0
         self._upto = at
-        for step in self._trace.steps[self._done : last + 1]:
+        self.observe(last + 1)
+        return self._functions.vector(self._state, at)
+
+    def observe(self, end: int) -> None:
+        """Take in the steps before ``end``, which nobody will ask for the time before; ``done`` of them are."""
+        for step in self._steps[self.done : end]:
             meaning = step.meaning
             self._state.observe(step.event, meaning.behaviours, step.began, meaning.activity, value=step.value)
-        self._done = max(self._done, last + 1)
-        return self._functions.vector(self._state, at)
+        self.done = max(self.done, end)
 
 
 def _as_step(trigger: Trigger) -> Trigger:

@@ -13,6 +13,7 @@ the strand of its first event and that event's id, so it does not depend on late
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 
 from contracts.event import Event
 from contracts.exchange import Session
@@ -40,12 +41,14 @@ class OpenSession:
         "number",
         "session_id",
         "started_at",
+        "strand_id",
         "tracker",
     )
 
-    def __init__(self, number: int, session_id: str, event: Event) -> None:
+    def __init__(self, number: int, session_id: str, strand_id: str, event: Event) -> None:
         self.number = number
         self.session_id = session_id
+        self.strand_id = strand_id
         self.started_at = event.event_time
         self.ended_at = event.event_time
         self.activities = 0
@@ -94,7 +97,7 @@ class SessionFold:
         found = self._find(event)
         began = found is None
         if found is None:
-            found = OpenSession(len(self.all), session_id_of(strand_id, event.event_id), event)
+            found = OpenSession(len(self.all), session_id_of(strand_id, event.event_id), strand_id, event)
             self.all.append(found)
         if self._by_tracker and event.tracker_session_id:
             self._tracked[event.tracker_session_id] = found
@@ -109,8 +112,10 @@ class SessionFold:
         latest = self.latest
         return None if latest is None or event.event_time - latest.ended_at >= self._gap else latest
 
-    def rows(self, person_id: str, horizon: int, lateness: int) -> tuple[Session, ...]:
-        """The sessions as rows.
+    def rows(
+        self, person_id: str, horizon: int, lateness: int, some: Iterable[OpenSession] | None = None
+    ) -> tuple[Session, ...]:
+        """The sessions as rows, all of them or ``some``.
 
         Args:
             person_id: whose they are.
@@ -134,5 +139,5 @@ class SessionFold:
                 conversions=session.conversions,
                 is_final=session.ended_at + silence <= horizon - lateness,
             )
-            for session in self.all
+            for session in (self.all if some is None else some)
         )

@@ -23,17 +23,19 @@ the score of the present stage falls below its level, ``exit.after`` runs out, a
 grows too old. There the model's last opinion and the latest facts are used. Nothing depends on when somebody looked.
 
 Input: the points of a journey (``StagePoint``), the model's probabilities for them. Output: moves, and what was said at
-each point. Units: microseconds, event time. Errors: none. State: none beyond the walk.
+each point. Units: microseconds, event time. Errors: none. State: none beyond the walk, which goes on with what comes
+later.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
+from contracts.exchange import MAX_TIME
 from transforms.journey.ontology import Ontology, Stage
-from transforms.journey.signals import Fed, Score, falls_below, intent, score_of
+from transforms.journey.signals import Fed, Score, falls_below, holds_until, intent, score_of
 
 RULES, MODEL = "rules", "model"
 RULES_SPEAK_CERTAIN, MODEL_SPEAKS, RULES_SPEAK = 0, 1, 2
@@ -113,10 +115,10 @@ class Standing(NamedTuple):
 class Walk:
     """The way through the stages: moves in order; at each point the stage after it, who spoke, and the opinion."""
 
-    moves: tuple[Move, ...]
-    stages: tuple[int, ...]
-    speakers: tuple[int, ...]
-    opinions: tuple[Opinion | None, ...]
+    moves: Sequence[Move]
+    stages: Sequence[int]
+    speakers: Sequence[int]
+    opinions: Sequence[Opinion | None]
     last: Said
 
 
@@ -224,20 +226,34 @@ class StageRules:
             opinions: the model's, one a point.
             horizon: fold up to and including this instant.
         """
-        walker = _Walker(self)
-        for index, point in enumerate(points):
-            if index:
-                walker.let_time_pass(points[index - 1], index - 1, point.at)
-            walker.meet(point, index, opinions[index])
-        if points:
-            walker.let_time_pass(points[-1], len(points) - 1, horizon + 1)
+        walker = StageWalk(self)
+        walker.go_on(points, opinions, horizon)
         return Walk(tuple(walker.moves), tuple(walker.stages), tuple(walker.speakers), tuple(opinions), walker.said)
 
 
-class _Walker:
-    """One walk. ``said`` is the last answer, ``present`` the stage, ``since`` when it was entered."""
+class StageWalk:
+    """A walk under way: up to an instant and then on; in one call of ``go_on`` or in several, it is the same.
 
-    __slots__ = ("moves", "opinion", "present", "rules", "said", "since", "speakers", "stages")
+    Attributes:
+        moves: so far. stages, speakers: see ``Walk``; whoever has done with them may remove them.
+        said: the last answer. present: the stage. since: when it was entered.
+        at: the instant at which the rules were last asked; what comes next must come later.
+    """
+
+    __slots__ = (
+        "_before",
+        "_index",
+        "_point",
+        "at",
+        "moves",
+        "opinion",
+        "present",
+        "rules",
+        "said",
+        "since",
+        "speakers",
+        "stages",
+    )
 
     def __init__(self, rules: StageRules) -> None:
         self.rules = rules
@@ -248,23 +264,67 @@ class _Walker:
         self.moves: list[Move] = []
         self.stages: list[int] = []
         self.speakers: list[int] = []
+        self.at = -(2**62)
+        self._point: StagePoint | None = None
+        self._index = 0
+        self._before: tuple[Any, ...] = ()
 
-    def meet(self, point: StagePoint, index: int, opinion: Opinion | None) -> None:
+    def go_on(
+        self, points: Sequence[StagePoint], opinions: Sequence[Opinion | None], horizon: int, first: int = 0
+    ) -> None:
+        """Take more points, and let time pass up to and including ``horizon``.
+
+        Args:
+            points: ascending in time, the first after ``at``.
+            opinions: the model's, one a point.
+            horizon: not before the last of them, nor before an earlier horizon.
+            first: what moves made after the first of ``points`` shall name it by. Moves made before it name the point
+                before by ``first - 1``.
+        """
+        last = len(points) - 1
+        self._index = first - 1
+        for number, point in enumerate(points):
+            if self._point is not None:
+                self._let_time_pass(point.at)
+            if number == last:
+                self._before = (
+                    self.present, self.since, self.said, self.opinion, self.at, self._point, len(self.moves),
+                )  # fmt: skip
+            self._meet(point, first + number, opinions[number])
+        if self._point is not None:
+            self._let_time_pass(horizon + 1)
+
+    def undo(self) -> None:
+        """Undo the last point and whatever was made of it. The point before must be given again its name."""
+        self.present, self.since, self.said, self.opinion, self.at, self._point, moves = self._before
+        del self.moves[moves:]
+        del self.stages[-1:], self.speakers[-1:]
+
+    def next_instant(self, horizon: int) -> int | None:
+        """An instant not after the next one at which time alone may change the answer; None when there is none.
+
+        ``horizon``: that of the last ``go_on``. No score falls faster than its fastest signal, which gives the bound
+        without solving for the instant.
+        """
+        if self._point is None:
+            return None
+        return self._due(self._point, max(self.at, horizon), MAX_TIME, exact=False)
+
+    def _meet(self, point: StagePoint, index: int, opinion: Opinion | None) -> None:
         """Take a point with its opinion."""
         self.opinion = opinion
+        self._point = point
+        self._index = index
         self._ask(point, index, point.at, timed=False)
         self.stages.append(self.present)
         self.speakers.append(self.said.speaker)
 
-    def let_time_pass(self, point: StagePoint, index: int, until: int) -> None:
-        """Make the moves that time makes after ``point`` and before ``until``."""
-        at = point.at
-        while True:
-            due = self._next_instant(point, at, until)
-            if due is None:
-                return
-            at = due
-            self._ask(point, index, at, timed=True)
+    def _let_time_pass(self, until: int) -> None:
+        """Make the moves that time makes after the last instant and before ``until``."""
+        point = self._point
+        assert point is not None, "time passes after the first point"
+        while (due := self._due(point, self.at, until)) is not None:
+            self._ask(point, self._index, due, timed=True)
 
     def _blocked_until(self, target: int) -> int:
         rules = self.rules
@@ -274,6 +334,7 @@ class _Walker:
 
     def _ask(self, point: StagePoint, index: int, at: int, *, timed: bool) -> None:
         rules = self.rules
+        self.at = at
         said = self.said = rules.say(self.present, point, at, self.opinion)
         target = said.stage
         if target == self.present:
@@ -293,8 +354,11 @@ class _Walker:
         self.since = at
         # What is said of the new stage is what keeps it, so the answer stands.
 
-    def _next_instant(self, point: StagePoint, at: int, until: int) -> int | None:
-        """The earliest instant after ``at`` and before ``until`` at which the answer can become another."""
+    def _due(self, point: StagePoint, at: int, until: int, *, exact: bool = True) -> int | None:
+        """The earliest instant after ``at`` and before ``until`` at which the answer can become another.
+
+        Where it is not to be ``exact``, the answer may be an earlier instant.
+        """
         rules = self.rules
         said = self.said
         due = until
@@ -315,6 +379,8 @@ class _Walker:
             level = stage.keep if number == self.present else stage.enter
             if level is not None:
                 score = rules.scores[number]
-                if intent(score, point.signals, due) < level:
+                if not exact:
+                    due = min(due, holds_until(score, point.signals, level, at))
+                elif intent(score, point.signals, due) < level:
                     due = min(due, falls_below(score, point.signals, level, at))
         return due if due < until else None

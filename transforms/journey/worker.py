@@ -42,13 +42,14 @@ from transforms.decide.decide import decide_journey
 from transforms.decide.rules import PolicySet
 from transforms.journey.fold import FeatureFunctions, JourneyFold, Trace
 from transforms.journey.holdings import Holdings, apart
+from transforms.journey.journey_rows import event_row, journey_row
 from transforms.journey.ontology import Ontology
 from transforms.journey.path import StagePath, StagePaths
+from transforms.journey.unsettled import unsettled
 from transforms.labels import logged_decisions
-from transforms.stores.effects import DRY_RUN, IN_DOUBT, PENDING, EffectStore, Standing
+from transforms.stores.effects import EffectStore, Standing
 from transforms.tables import rows
 from transforms.tables.batches import columns_of, table_batch
-from transforms.validate import FLAGS_PROPERTY
 
 Score = Callable[[Any, Any], tuple[Sequence[str | None], Any]]
 """(times, matrix) of points to the version that scored each and its probabilities, NaN where none was in force."""
@@ -201,7 +202,7 @@ class JourneyWorker:
         for f in folded:
             person = f.trace.person_id
             history = histories.get(person, History())
-            again = self._unsettled(history, horizon)
+            again = unsettled(history, horizon, settings.mode, settings.max_age)
             decided = decide_journey(
                 settings.policies,
                 person,
@@ -220,22 +221,6 @@ class JourneyWorker:
             self._learn(f, history, {d.decision_id for d in again}, horizon, result)
         result.decisions.extend(self._store.claim_decisions(made))
         return histories
-
-    def _unsettled(self, history: History, horizon: int) -> list[Decision]:
-        """Stored decisions that the act stage has still to settle: cut off, pending, in doubt, or so far only dry."""
-        actions = {action.decision_id: action for action in history.actions}
-        found = []
-        for decision in history.decisions:
-            action = actions.get(decision.decision_id)
-            dry = (
-                self._settings.mode == "live"
-                and action is not None
-                and action.reason == DRY_RUN
-                and decision.at >= horizon - self._settings.max_age
-            )
-            if action is None or action.status in (PENDING, IN_DOUBT) or dry:
-                found.append(decision)
-        return found
 
     @staticmethod
     def _learn(f: _Folded, history: History, again: set[str], horizon: int, result: ShardResult) -> None:
@@ -318,7 +303,7 @@ class _Writer:
     def journeys(self, folded: list[_Folded]) -> None:
         """The tables that a fold fills."""
         before = self._final_before
-        events = [row for f in folded for row in _event_rows(f.trace)]
+        events = [event_row(f.trace.person_id, step) for f in folded for step in f.trace.steps]
         self._rows(EVENTS, events, [row[2] < before for row in events])
         sessions = [session for f in folded for session in f.trace.sessions]
         self._rows(SESSIONS, [rows.session_row(s) for s in sessions], [s.is_final for s in sessions])
@@ -348,42 +333,12 @@ class _Writer:
 
     def _journey_row(self, f: _Folded) -> rows.Row:
         standing, trace = f.path.standing, f.trace
-        return (
+        return journey_row(
+            self._settings.ontology,
             trace.person_id,
-            self._settings.ontology.stage_names[standing.stage],
-            standing.since,
-            round(standing.confidence, 6),
-            standing.decided_by,
-            len(trace.steps),
-            len(trace.sessions),
-            sum(1 for step in trace.steps if step.meaning.conversion),
-            rows.json_text({name: round(value, 6) for name, value in f.path.intents.items()}),
-            rows.json_text(rows.signal_values(f.path.signals)),
-            rows.json_text(trace.points[-1].consent),
-            self._settings.ontology.version,
-            standing.model_version,
+            trace.points[-1],
+            standing,
+            f.path.intents,
+            f.path.signals,
             self._horizon,
-        )
-
-
-def _event_rows(trace: Trace) -> Iterable[rows.Row]:
-    person = trace.person_id
-    for event, strand_id, meaning, session_id, _, _ in trace.steps:
-        flags = event.properties.get(FLAGS_PROPERTY)
-        yield (
-            event.event_id,
-            event.name,
-            event.event_time,
-            event.received_time,
-            event.source,
-            event.channel,
-            person,
-            strand_id,
-            session_id,
-            event.correlation_id,
-            event.action_id,
-            rows.json_names(meaning.behaviours),
-            event.context.path,
-            event.device_class,
-            rows.json_names(tuple(flags.split(","))) if isinstance(flags, str) and flags else "[]",
         )

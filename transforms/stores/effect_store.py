@@ -260,6 +260,11 @@ class StoredEffects:
         row = self._database.read(lambda tx: tx.one(f"SELECT {_ACTION} FROM actions WHERE action_id = ?", (action_id,)))
         return None if row is None else _shown(Action(*row))
 
+    def find_actions(self, action_ids: Collection[str]) -> dict[str, Action]:
+        ids = sorted(set(action_ids))
+        rows = self._database.read(lambda tx: tx.all(f"SELECT {_ACTION} FROM actions WHERE action_id IN ??", (ids,)))
+        return {row[0]: _shown(Action(*row)) for row in rows}
+
     def action_counts(self) -> dict[str, int]:
         counts = dict.fromkeys(STATUSES, 0)
         for status, n in self._database.read(lambda tx: tx.all("SELECT status, count(*) FROM actions GROUP BY status")):

@@ -130,6 +130,10 @@ class EffectStore(Protocol):
         """The action of an id: how a receipt finds the strand it concerns."""
         ...
 
+    def find_actions(self, action_ids: Collection[str]) -> dict[str, Action]:
+        """The actions of ids, by id; unknown ones are left out."""
+        ...
+
     def action_counts(self) -> dict[str, int]:
         """How many actions stand in each of ``STATUSES``."""
         ...

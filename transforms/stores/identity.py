@@ -17,7 +17,8 @@ What is promised, with ``resolve`` of ``transforms.identity.resolve`` as the mea
   which never become earlier; evidence at or before them is deleted. A link that arrives later is cut by the tombstone
   of its left end, and one that is older than the request of a known identifier may widen it, by the links that still
   stand then. So a replay of what was erased brings nobody back: its strands are told again to erase, and its links do
-  not stay.
+  not stay. In whose hands a device was that is carried, only the fold of its strands knows: it gives the marks of what
+  it erased (``keep_marks``), and is given them again (``marks_of``).
 - **Rules.** A store answers by the rules it was last resolved under. Under other rules ``link`` and ``load`` refuse
   until ``reresolve`` was asked for by name.
 
@@ -34,7 +35,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple, Protocol
 
 from contracts.event import Identifier
-from contracts.exchange import Assignment, Link
+from contracts.exchange import Assignment, ErasedMark, IdentityRows, Link
 from transforms.identity.graph import Links
 from transforms.identity.ids import DEFAULT_SHARDS
 from transforms.identity.neighbourhood import Neighbourhood
@@ -58,6 +59,41 @@ class Linked(NamedTuple):
 
 
 NOTHING = Linked(0, 0, 0)
+
+
+Mark = tuple[int, ...]
+"""How far somebody has read the rows of the store. Only the store knows what it means; keep it as it is."""
+
+
+class GoneRows(NamedTuple):
+    """Keys of rows that the tables may have and that are no more.
+
+    Attributes:
+        identifiers: without a row of their own; all their links are gone too. One whose name was forgotten (``purge``)
+            is not among them, only its id is.
+        aliases: canonical ids that are no aliases: of persons by themselves, or of identifiers that are gone.
+        edges: (left, right, kind) of links.
+    """
+
+    identifiers: tuple[Identifier, ...] = ()
+    aliases: tuple[str, ...] = ()
+    edges: tuple[tuple[Identifier, Identifier, str], ...] = ()
+
+
+class ChangedRows(NamedTuple):
+    """A page of what changed; apply ``gone`` and ``rows`` in any order, for no key is in both.
+
+    Attributes:
+        rows: as the bounded run writes them to the tables, of ``persons`` the aliases alone.
+        gone: what the tables may hold and must not any more.
+        mark: for the next page.
+        more: whether there may be one already.
+    """
+
+    rows: IdentityRows
+    gone: GoneRows
+    mark: Mark
+    more: bool
 
 
 class IdentityStore(Protocol):
@@ -118,6 +154,18 @@ class IdentityStore(Protocol):
         """
         ...
 
+    def keep_marks(self, marks: Collection[ErasedMark]) -> None:
+        """Keep what stays of erased events on devices that are carried (``ShardResult.marks``)."""
+        ...
+
+    def marks_of(self, devices: Collection[Identifier]) -> list[ErasedMark]:
+        """What stays of erased events on these devices: to be given to every fold of their strands, with its events.
+
+        A login that asks for more to be erased is found in them, and the device's strand without a login stands in the
+        mailbox again. A login whose name is forgotten is named by its canonical id.
+        """
+        ...
+
     def assignments_since(self, shard: int, sequence: int, limit: int = 1_000) -> list[Assignment]:
         """The mailbox of a shard: what changed after a sequence number, ascending, at most ``limit``."""
         ...
@@ -136,6 +184,20 @@ class IdentityStore(Protocol):
 
     def edges(self, identifiers: Collection[Identifier], limit: int = 1_000) -> list[EdgeRow]:
         """The ledger of these identifiers: at most ``limit`` links, in their order, each with what became of it."""
+        ...
+
+    def rows_since(self, mark: Mark | None, limit: int = 10_000) -> ChangedRows:
+        """The rows of the tables ``identifiers``, ``persons`` (aliases) and ``edges`` that changed since a mark.
+
+        Whoever keeps tables applies page after page, and has what a bounded run of all links would have written: each
+        row stands in the page of its last change. A row that did not change may be among them; what is gone need not
+        have been there before. Links that ``compact`` took from the ledger are not gone. Read before ``purge``, which
+        forgets the names of what is gone.
+
+        Args:
+            mark: of the page before; None for everything there is.
+            limit: rows of each kind in a page.
+        """
         ...
 
     def neighbourhood_of(self, identifier: Identifier) -> Neighbourhood:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from contracts.exchange import ALIAS, LINK_KINDS, SEEN, Link
 from transforms.identity.demotion import CROWDED
 from transforms.identity.rules import IdentityRules, StrandKey
 from transforms.stores.database import Transaction
 from transforms.stores.identity_graph import StoredGraph
-from transforms.stores.identity_rows import Node
-from transforms.stores.identity_write import write
+from transforms.stores.identity_rows import Edge, Node
+from transforms.stores.identity_write import next_change, strands_of, write
 
 
 def compact(tx: Transaction, rules: IdentityRules, shards: int) -> int:
@@ -35,6 +36,32 @@ def _compact_one(tx: Transaction, rules: IdentityRules, shards: int, number: int
     graph.merge([edge.link for edge in extra])
     write(graph, tx, rules)
     return len(extra)
+
+
+def cut_folded(graph: StoredGraph, tx: Transaction, rules: IdentityRules) -> None:
+    """What an erasure takes of links that ``compact`` folded: the tables drop them, and they count no longer.
+
+    When a folded pair was seen is not kept. It counts until no evidence of its login is left, which is all of it then;
+    the tables drop it as soon as anything of its login is erased.
+    """
+    logins = {
+        node.number: node
+        for node in graph.nodes.values()
+        if node.erased is not None and not node.compacted and rules.is_known(node.identifier.namespace)
+    }
+    found = strands_of(tx, list(logins))
+    graph.numbered({device for _, device, _ in found})
+    for login_no, device_no, _ in found:
+        login, (device,) = logins[login_no], graph.numbered([device_no])
+        keys = [(login.identifier, device.identifier, kind) for kind in LINK_KINDS]
+        if not device.compacted or any(key in graph.edges or key in graph.removed for key in keys):
+            continue
+        for kind in (SEEN, ALIAS):
+            graph.erased_edges.append(Edge(login, device, Link(*keys[0][:2], 0, "", 0, "", 0, None, kind)))
+        if login.degree and not login.edges and login.left_loaded and login.right_loaded:
+            for node in (login, device):
+                node.degree -= 1
+                node.dirty = True
 
 
 def purge(graph: StoredGraph, tx: Transaction, rules: IdentityRules, strands: Collection[StrandKey], up_to: int) -> int:
@@ -73,10 +100,20 @@ def purge(graph: StoredGraph, tx: Transaction, rules: IdentityRules, strands: Co
 
 def _forget_names(tx: Transaction, nodes: Collection[Node]) -> None:
     """Take the names of identifiers that nothing is left of but tombstones."""
+    if not nodes:
+        return
     numbers = sorted(node.number for node in nodes)
+    change = next_change(tx)
     tx.execute(
-        "UPDATE identity_identifiers SET namespace = '', value = NULL WHERE number IN ?? AND first_seen IS NULL"
+        "UPDATE identity_identifiers SET namespace = '', value = NULL, change = ? WHERE number IN ??"
+        " AND first_seen IS NULL"
         " AND purged = erased AND strands = 0"
         " AND number NOT IN (SELECT login FROM identity_strands WHERE login IN ??)",
+        (change, numbers, numbers),
+    )
+    # without a name they can be told to nobody
+    tx.execute(
+        "DELETE FROM identity_gone WHERE left_no IN ??"
+        " AND left_no IN (SELECT number FROM identity_identifiers WHERE number IN ?? AND value IS NULL)",
         (numbers, numbers),
     )

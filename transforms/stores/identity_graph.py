@@ -19,6 +19,7 @@ from transforms.identity.demotion import CROWDED, DEMOTED, is_demoted
 from transforms.identity.ids import shard_of
 from transforms.identity.rules import CARRYING, LAST_KNOWN, Bound, IdentityRules
 from transforms.stores.database import Row, Transaction
+from transforms.stores.identity_pairs import erased_links
 from transforms.stores.identity_rows import Edge, EdgeKey, Node, link_of_row, merged, new_node
 from transforms.stores.identity_schema import LINK_COLUMNS, NODE_COLUMNS, NUMBERS, STAYS_CARRIED, identifier_hash
 
@@ -42,6 +43,8 @@ class StoredGraph:
         self.nodes: dict[Identifier, Node] = {}
         self.edges: dict[EdgeKey, Edge] = {}
         self.removed: dict[EdgeKey, Edge] = {}
+        self.erased_edges: list[Edge] = []
+        """Links of two ends whose evidence is erased, of those that were stored."""
         self.strands: set[tuple[Node, Node]] = set()
         """(login, device) of links that are new to the store: their strands may be."""
         self.stale: set[Node] = set()
@@ -51,6 +54,8 @@ class StoredGraph:
         self._by_number: dict[int, Node] = {}
         self._lost: set[Node] = set()
         """Nodes that an erased identifier is linked with no longer."""
+        self.bar_changed: set[tuple[Node, Node]] = set()
+        """(left, right) of links that an unlink takes now, or gives back."""
         self._requests: defaultdict[EdgeKey, set[int]] = defaultdict(set)
         """Of links with several requests for erasure in one batch, the times of all of them."""
         self._suspects: dict[Node, bool] = {}
@@ -109,6 +114,7 @@ class StoredGraph:
                     yield link
                     for until in self._requests.get(edge.key, ()):
                         yield replace(link, erase_before=until)
+        yield from erased_links(self._tx, nodes, self.numbered)
 
     def demoted(self, identifiers: Collection[Identifier]) -> Mapping[Identifier, str]:
         """Those of these that link nothing, and why."""
@@ -139,7 +145,7 @@ class StoredGraph:
             if key in self.edges or key in self.removed:
                 continue
             edge = self._put(Edge(left, right, link_of_row(row, key[0], key[1])))
-            edge.status, edge.rule, edge.conflict = row[8:]
+            edge.status, edge.rule, edge.conflict = row[8:11]
             edge.new = edge.dirty = False
 
     def _put(self, edge: Edge) -> Edge:
@@ -257,6 +263,7 @@ class StoredGraph:
     def _fold(self, links: Sequence[Link]) -> list[Link]:
         """Links of identifiers whose ledger was compacted, as sightings of the other end alone."""
         alone: dict[Identifier, Link] = {}
+        back = {node for node in self.nodes.values() if node.first_seen is None}
         pairs: dict[tuple[Node, Node], None] = {}
         for link in links:
             assert link.right is not None
@@ -276,7 +283,7 @@ class StoredGraph:
             found = self._tx.all(sql, (login.number, sorted(device.number for device in devices)))
             seen = {number for (number,) in found}
             for device in devices:
-                if device.number in seen or (login, device) in self.strands:
+                if (device.number in seen and login not in back) or (login, device) in self.strands:
                     continue
                 self.strands.add((login, device))
                 for node in (login, device):
@@ -359,6 +366,8 @@ class StoredGraph:
             ends = [node for node in (edge.left, edge.right) if node is not None]
             if link.last_time <= until:
                 self.remove(edge)
+                if len(ends) == 2 and not edge.new:
+                    self.erased_edges.append(edge)
                 self._lost.update(ends[1:])
                 if len(ends) == 2 and link.kind != UNLINK and self._counted(edge) == 0:
                     for node in ends:

@@ -2,14 +2,14 @@
 
 A backfill resolves its links in parts and hands each over. Identifiers are compared with what is stored, and only
 changed assignments get a new sequence. Where the store knows a link of these identifiers that the part does not, the
-part's resolution is not the whole truth: then its links go the way of all links. New rules resolve everything at once,
-with all links in memory, as columns.
+part's resolution is not the whole truth: then its links go the way of all links.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from itertools import islice
+from itertools import islice, repeat
+from operator import methodcaller
 from typing import Any
 
 import numpy as np
@@ -17,36 +17,53 @@ import numpy as np
 from contracts.event import Identifier
 from contracts.exchange import LINK_KINDS, UNLINK, Link
 from transforms.identity.graph import NEVER, NO_END, Column, Links, column
-from transforms.identity.ids import shard_of
-from transforms.identity.resolve import Resolution, resolve_collected
-from transforms.identity.rules import IdentityRules
+from transforms.identity.resolve import APART, Resolution
 from transforms.stores.database import Row, Transaction
 from transforms.stores.identity import Linked
-from transforms.stores.identity_rows import link_of_row
 from transforms.stores.identity_schema import (
+    CHANGE_INDEXES,
     INDEXES,
-    LINK_COLUMNS,
     LINK_FIELDS,
     NOBODY,
     NODE_COLUMNS,
     NODE_FIELDS,
     NUMBERS,
-    RULES,
-    SCATTERED,
     STAYS_CARRIED,
     STRAND_FIELDS,
-    identifier_hash,
+    Names,
+    names_of,
     to_bytes,
     to_text,
 )
-from transforms.stores.identity_write import UPDATE_NODE, Sequences, move_strands, strands_of, write_last_number
+from transforms.stores.identity_write import (
+    UPDATE_NODE,
+    Sequences,
+    move_strands,
+    next_change,
+    strands_of,
+    write_last_number,
+)
 
 _UNLINK = LINK_KINDS.index(UNLINK)
-_VALUE, _FIRST_SEEN, _LAST_SEEN, _DEMOTED, _ERASED, _PURGED = (
+_VALUE, _FIRST_SEEN, _LAST_SEEN, _DEMOTED, ERASED, _PURGED = (
     NODE_FIELDS.index(name) for name in ("value", "first_seen", "last_seen", "demoted", "erased", "purged")
 )
-_PERSON, _HOLDER, _CARRY, _COMPACTED, _STRANDS, _SHARD, _SEQUENCE = (
-    NODE_FIELDS.index(name) for name in ("person", "holder", "carry", "compacted", "strands", "shard", "sequence")
+_PERSON, _HOLDER, _CARRY, COMPACTED, _STRANDS, _SHARD, _SEQUENCE, _CHANGE = (
+    NODE_FIELDS.index(name)
+    for name in ("person", "holder", "carry", "compacted", "strands", "shard", "sequence", "change")
+)
+
+_ENCODED = methodcaller("encode", "utf-8", "surrogatepass")
+"""``to_bytes``, without a call of ours for each."""
+
+_GONE = (
+    "INSERT INTO identity_gone (left_no, right_no, kind, change)"
+    " SELECT left_no, right_no, kind, ? FROM identity_links WHERE right_no <> 0 AND {where}"
+    " ON CONFLICT (left_no, right_no, kind) DO UPDATE SET change = excluded.change"
+)
+_NOT_GONE = (
+    "DELETE FROM identity_gone WHERE change = ? AND EXISTS (SELECT 1 FROM identity_links l"
+    " WHERE l.left_no = identity_gone.left_no AND l.right_no = identity_gone.right_no AND l.kind = identity_gone.kind)"
 )
 
 Hash = tuple[int, int]
@@ -60,28 +77,29 @@ def load(
     Args:
         crowded: identifiers of the part that are crowded, and whether the part is to write their rows.
     """
-    hashes = [identifier_hash(identifier) for identifier in links.identifiers]
+    names = names_of(links.identifiers, shards)
     if tx.one("SELECT 1 FROM identity_identifiers LIMIT 1") is None:
         # an index that is made of finished rows costs a fraction of one that is kept up with each
-        for name in SCATTERED:
+        indexes = INDEXES | CHANGE_INDEXES
+        for name in indexes:
             tx.execute(f"DROP INDEX {name}")
-        linked = _Bulk(tx, links, resolution, shards, {}, hashes, own=[], crowded=crowded).write()
-        for name in SCATTERED:
-            tx.execute(INDEXES[name])
+        linked = Bulk(tx, links, resolution, {}, names, own=[], crowded=crowded).write()
+        for made in indexes.values():
+            tx.execute(made)
         return linked
     old: dict[Hash, Row] = {}
-    known = set(hashes)
-    for some in batched([hashed for hashed, _ in hashes]):
+    known = set(names.places())
+    for some in batched(names.hashes):
         rows = tx.all(f"SELECT {NODE_COLUMNS} FROM identity_identifiers WHERE hash IN ??", (some,))
         old.update(((row[1], row[2]), row) for row in rows if (row[1], row[2]) in known)
     own = sorted(
         old[key][0]
-        for key, identifier in zip(hashes, links.identifiers, strict=True)
+        for key, identifier in zip(names.places(), links.identifiers, strict=True)
         if key in old and identifier not in crowded
     )
-    if not _is_covered(tx, links, [old.get(key) for key in hashes], own):
+    if not _is_covered(tx, links, [old.get(key) for key in names.places()], own):
         return None
-    return _Bulk(tx, links, resolution, shards, old, hashes, own=own, crowded=crowded).write()
+    return Bulk(tx, links, resolution, old, names, own=own, crowded=crowded).write()
 
 
 def batched(values: Iterable[int], size: int = 10_000) -> Iterator[list[int]]:
@@ -116,41 +134,6 @@ def _is_covered(tx: Transaction, links: Links, nodes: list[Row | None], own: lis
     return True
 
 
-def resolve_all(tx: Transaction, rules: IdentityRules, shards: int) -> Linked:
-    """Resolve all that is stored under rules that are in force from now on."""
-    old: dict[Hash, Row] = {(row[1], row[2]): row for row in tx.all(f"SELECT {NODE_COLUMNS} FROM identity_identifiers")}
-    names = {row[0]: Identifier(row[3], to_text(row[4])) for row in old.values() if row[4] is not None}
-    links = Links(rules)
-    aside: list[Row] = []
-    links.add_all(_stored(tx, names, rules, aside))
-    for identifier in names.values():
-        links.intern(identifier)
-    hashes = [identifier_hash(identifier) for identifier in links.identifiers]
-    tombstones: dict[Identifier, int] = {}
-    crowded: dict[Identifier, bool] = {}
-    for index, key in enumerate(hashes):
-        row = old.get(key)
-        if row is not None:
-            if row[_ERASED] is not None:
-                tombstones[links.identifiers[index]] = row[_ERASED]
-            if row[_COMPACTED]:
-                # its links were shortened, so they do not show the crowd any more
-                crowded[links.identifiers[index]] = True
-    resolution = resolve_collected(links, rules, tombstones, crowded=crowded)
-    tx.execute("UPDATE identity_meta SET word = ? WHERE name = ?", (rules.version, RULES))
-    return _Bulk(tx, links, resolution, shards, old, hashes, aside).write()
-
-
-def _stored(tx: Transaction, names: Mapping[int, Identifier], rules: IdentityRules, aside: list[Row]) -> Iterator[Link]:
-    """All stored links; those that may not link under these rules are put aside."""
-    for row in tx.all(f"SELECT {LINK_COLUMNS} FROM identity_links"):
-        left, right = names[row[0]], names[row[1]] if row[1] else None
-        if rules.links_at_all(left.namespace) and (right is None or rules.links_at_all(right.namespace)):
-            yield link_of_row(row, left, right)
-        else:
-            aside.append((*row[:8], "", "", NOBODY))
-
-
 def of_columns(links: Links) -> Iterator[Link]:
     """The links of columns, as objects."""
     identifiers = links.identifiers
@@ -169,13 +152,13 @@ def of_columns(links: Links) -> Iterator[Link]:
             )
 
 
-class _Bulk:
+class Bulk:
     """Writes a resolution over what is stored.
 
     Args:
         links, resolution: whole components.
         old: the stored identifiers by their hash.
-        hashes: of each identifier of ``links``.
+        names: of the identifiers of ``links``.
         aside: rows of links that are kept, out of the ledger.
         own: numbers of the stored identifiers whose links these are; None: there are no others in the store.
         crowded: as in ``load``.
@@ -186,33 +169,33 @@ class _Bulk:
         tx: Transaction,
         links: Links,
         resolution: Resolution,
-        shards: int,
         old: dict[Hash, Row],
-        hashes: list[Hash],
+        names: Names,
         aside: Iterable[Row] = (),
         own: list[int] | None = None,
         crowded: Mapping[Identifier, bool] | None = None,
     ) -> None:
         self._tx, self._links, self._resolution = tx, links, resolution
-        self._old = [old.pop(key, None) for key in hashes]
+        self._old = [old.pop(key, None) for key in names.places()]
         self._left_out = [row for row in old.values() if row[_VALUE] is not None]
-        self._hashes, self._aside, self._own = hashes, aside, own
+        self._names, self._aside, self._own = names, aside, own
         self._crowded = {links.index[identifier]: 1 for identifier in crowded or ()}
         self._elsewhere = {links.index[identifier] for identifier, here in (crowded or {}).items() if not here}
         self._erased = {links.index[identifier]: until for identifier, until in resolution.erasures()}
         self._survivors = links.surviving(self._erased) if self._erased else links
-        self._shard = [int.from_bytes(shard_of(identifier, shards), "big") for identifier in links.identifiers]
+        self._shard = names.shards
         self._numbers, self._fresh = self._numbered()
 
     def write(self) -> Linked:
         """Write what differs."""
         new = self._new_pairs()
-        stored, fresh = self._rows(new)
+        stored, columns = self._rows(new)
         before = {row[0]: row for row in self._old if row is not None} | {row[0]: row for row in self._left_out}
         stored += [_alone(row) for row in self._left_out]
         updates = [row for row in stored if row != before[row[0]]]
         told = [row for row in updates if _says(row) != _says(before[row[0]])]
         moved = strands_of(self._tx, [row[0] for row in told])
+        moved += self._barred_or_freed({strand[:2] for strand in moved})
         sequences = Sequences(self._tx)
         for wanted in (
             (row[_SHARD] for row in told),
@@ -223,32 +206,60 @@ class _Bulk:
             sequences.want(wanted)
         sequences.take()
         again = {row[0] for row in told}
+        change = next_change(self._tx)
         self._tx.execute_many(
             UPDATE_NODE,
             (
-                (*row[3:-1], sequences.next(row[_SHARD]) if row[0] in again else row[_SEQUENCE], row[0])
+                (*row[3:_SEQUENCE], sequences.next(row[_SHARD]) if row[0] in again else row[_SEQUENCE], change, row[0])
                 for row in sorted(updates)
             ),
         )
-        self._tx.load("identity_identifiers", NODE_FIELDS, ((*row, sequences.next(row[_SHARD])) for row in fresh))
+        fresh = [list(map(values.__getitem__, self._fresh)) for values in columns]
+        numbered = sequences.of_all(fresh[_SHARD])
+        self._tx.load("identity_identifiers", NODE_FIELDS, zip(*fresh, numbered, repeat(change)))
+        new.sort()
+        numbered = sequences.of_all([shard for _, _, shard in new])
         self._tx.load(
-            "identity_strands", STRAND_FIELDS, ((*strand, sequences.next(strand[2])) for strand in sorted(new))
+            "identity_strands", STRAND_FIELDS, ((*row, number) for row, number in zip(new, numbered, strict=True))
         )
         move_strands(self._tx, moved, sequences)
         if self._own is None:
-            self._tx.execute("DELETE FROM identity_links")
+            # other rules are in force: whatever stands is said anew
+            self._tx.execute("UPDATE identity_identifiers SET change = ?", (change,))
+            self._delete_links("right_no >= ?", change, NOBODY)
         for some in batched(self._own or ()):
-            self._tx.execute("DELETE FROM identity_links WHERE left_no IN ??", (some,))
-            self._tx.execute("DELETE FROM identity_links WHERE right_no IN ??", (some,))
+            self._delete_links("left_no IN ??", change, some)
+            self._delete_links("right_no IN ??", change, some)
         # the links of a crowded identifier are in many parts; its home has what it did alone, and with its like
         like = [NOBODY, *(self._numbers[index] for index in sorted(self._crowded))]
         home = [self._numbers[index] for index in sorted(self._crowded) if index not in self._elsewhere]
         if home and self._own is not None:
-            self._tx.execute("DELETE FROM identity_links WHERE left_no IN ?? AND right_no IN ??", (home, like))
-        self._tx.load("identity_links", LINK_FIELDS, self._link_rows())
-        self._tx.load("identity_links", LINK_FIELDS, sorted(self._aside))
+            self._delete_links("left_no IN ?? AND right_no IN ??", change, home, like)
+        self._tx.load("identity_links", LINK_FIELDS, self._link_rows(change))
+        self._tx.load("identity_links", LINK_FIELDS, sorted((*row[:-1], change) for row in self._aside))
+        if self._erased:
+            self._tx.execute(_NOT_GONE, (change,))
         count = len(told) + len(self._fresh) + len(new) + len(moved)
         return Linked(len(self._links.left), len(self._shard), count)
+
+    def _barred_or_freed(self, told: Collection[Row]) -> list[tuple[int, int, int]]:
+        """The stored strands, (login, device, shard), that an unlink bars now or no longer; not those told already."""
+        sql = f"SELECT left_no, right_no FROM identity_links WHERE kind <> {_UNLINK} AND rule IN ??"
+        before: set[Row] = set()
+        if self._own is None:
+            before.update(self._tx.all(sql, (list(APART),)))
+        for some in batched(self._own or ()):
+            before.update(self._tx.all(f"{sql} AND left_no IN ??", (list(APART), some)))
+        now = {(self._numbers[left], self._numbers[right]) for left, right in self._resolution.barred()}
+        pairs = (before ^ now) - set(told)
+        stored = strands_of(self._tx, {login for login, _ in pairs})
+        return [strand for strand in stored if strand[:2] in pairs]
+
+    def _delete_links(self, where: str, change: int, *values: object) -> None:
+        """Make room for what is written anew; where something is erased, keep what may be gone."""
+        if self._erased:
+            self._tx.execute(_GONE.format(where=where), (change, *values))
+        self._tx.execute(f"DELETE FROM identity_links WHERE {where}", values)
 
     def _numbered(self) -> tuple[list[int], list[int]]:
         """The number of each identifier, and which identifiers are new, ascending by number."""
@@ -278,8 +289,8 @@ class _Bulk:
         stored = {row for some in batched(logins) for row in self._tx.all(sql, (some,))}
         return [pair for pair in found if pair[:2] not in stored] if stored else list(found)
 
-    def _rows(self, new: list[tuple[int, int, int]]) -> tuple[list[Row], Iterator[Row]]:
-        """The rows of identifiers that are stored, and those, without their sequence, of new ones."""
+    def _rows(self, new: list[tuple[int, int, int]]) -> tuple[list[Row], list[list[Any]]]:
+        """The rows of identifiers that are stored, and the columns of all but for the last two."""
         links, identifiers, old = self._survivors, self._links.identifiers, self._old
         numbers = np.array([*self._numbers, NOBODY], dtype=np.int64)
         own, holders, carried = self._resolution.own_persons()
@@ -288,10 +299,10 @@ class _Bulk:
         np.add.at(strands, [device for _, device, _ in new], 1)
         columns: list[list[Any]] = [
             self._numbers,
-            [hashed for hashed, _ in self._hashes],
-            [rest for _, rest in self._hashes],
+            self._names.hashes,
+            self._names.rests,
             [namespace for namespace, _ in identifiers],
-            [to_bytes(value) for _, value in identifiers],
+            self._names.values,
             first.tolist(),
             _last_times(links).tolist(),
             _degrees(links).tolist(),
@@ -302,7 +313,7 @@ class _Bulk:
             numbers[holders].tolist(),
             self._by_index(0, self._carry(carried)),
             self._by_index(
-                0, {i: row[_COMPACTED] for i, row in enumerate(old) if row} | dict.fromkeys(self._crowded, 1)
+                0, {i: row[COMPACTED] for i, row in enumerate(old) if row} | dict.fromkeys(self._crowded, 1)
             ),
             strands[numbers[:-1]].tolist(),
             self._shard,
@@ -316,9 +327,8 @@ class _Bulk:
                 if index in self._elsewhere:
                     stored.append((*row[:_STRANDS], columns[_STRANDS][index], *row[_STRANDS + 1 :]))
                 else:
-                    stored.append((*(values[index] for values in columns), row[_SEQUENCE]))
-        fresh = zip(*(map(values.__getitem__, self._fresh) for values in columns), strict=True)
-        return stored, fresh
+                    stored.append((*(values[index] for values in columns), row[_SEQUENCE], row[_CHANGE]))
+        return stored, columns
 
     def _carry(self, carried: Collection[int]) -> dict[int, int]:
         """How devices are carried, those that are not left out."""
@@ -337,35 +347,36 @@ class _Bulk:
             values[index] = value
         return values
 
-    def _link_rows(self) -> Iterator[Row]:
+    def _link_rows(self, change: int) -> Iterator[Row]:
         """The rows of all links that are left, in the order of the table."""
         links, numbers = self._survivors, np.array([*self._numbers, NOBODY], dtype=np.int64)
         left, right, kind = numbers[column(links.left)], numbers[column(links.right)], links.kind_column()
         order = np.lexsort((kind, right, left))
         edges = order.tolist()
-        ids = zip(links.first_id, links.last_id, strict=True)
-        ended = [(to_bytes(first), None if last == first else to_bytes(last)) for first, last in ids]
-        first_ids, last_ids = [first for first, _ in ended], [last for _, last in ended]
-        verdicts = self._resolution.verdicts()
-        conflicts = numbers[[conflict for _, _, conflict in verdicts]]
+        first_ids = list(map(links.first_id.__getitem__, edges))
+        last_ids = map(links.last_id.__getitem__, edges)
+        statuses, rules, conflicting = self._resolution.verdicts()
+        conflicts = numbers[conflicting]
         return zip(
             left[order].tolist(),
             right[order].tolist(),
             kind[order].tolist(),
             column(links.first_time)[order].tolist(),
-            map(first_ids.__getitem__, edges),
+            map(_ENCODED, first_ids),
             column(links.last_time)[order].tolist(),
-            map(last_ids.__getitem__, edges),
+            (None if last == first else to_bytes(last) for first, last in zip(first_ids, last_ids, strict=True)),
             column(links.received)[order].tolist(),
-            *(map([verdict[part] for verdict in verdicts].__getitem__, edges) for part in range(2)),
+            map(statuses.__getitem__, edges),
+            map(rules.__getitem__, edges),
             conflicts[order].tolist(),
+            repeat(change, len(edges)),
             strict=True,
         )
 
 
 def _says(row: Row) -> Row:
     """What of an identifier's row its assignments are made of."""
-    return (row[_VALUE] is None, row[_ERASED], row[_PERSON], row[_CARRY])
+    return (row[_VALUE] is None, row[ERASED], row[_PERSON], row[_CARRY])
 
 
 def _alone(row: Row) -> Row:

@@ -47,14 +47,14 @@ class Node:
             identifier = Identifier(namespace, to_text(value))
         node = cls(number, identifier or Identifier("", id_of(hashed, rest)), hashed, rest, 0)
         (node.first_seen, node.last_seen, node.degree, node.demoted, node.erased, node.purged) = others[:6]
-        (node.person, node.holder, node.carry, compacted, node.strands, node.shard, node.sequence) = others[6:]
+        (node.person, node.holder, node.carry, compacted, node.strands, node.shard, node.sequence) = others[6:13]
         node.compacted = bool(compacted)
         node.nameless = not named
         node.new = node.dirty = node.changed = node.left_loaded = node.right_loaded = False
         return node
 
-    def row(self) -> Row:
-        """What is stored of it, in the order of ``NODE_COLUMNS``."""
+    def row(self, change: int) -> Row:
+        """What is stored of it by a change, in the order of ``NODE_COLUMNS``."""
         namespace, value = self.identifier
         return (
             self.number,
@@ -75,6 +75,7 @@ class Node:
             self.strands,
             self.shard,
             self.sequence,
+            change,
         )
 
     @property
@@ -111,8 +112,8 @@ class Edge:
         right = NOBODY if self.right is None else self.right.number
         return (self.left.number, right, KIND_CODES[self.link.kind])
 
-    def row(self) -> Row:
-        """What is stored of it, in the order of ``LINK_COLUMNS``."""
+    def row(self, change: int) -> Row:
+        """What is stored of it by a change, in the order of ``LINK_COLUMNS``."""
         link = self.link
         return (
             *self.place,
@@ -124,6 +125,7 @@ class Edge:
             self.status,
             self.rule,
             self.conflict,
+            change,
         )
 
 

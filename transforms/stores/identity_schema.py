@@ -8,15 +8,17 @@ a tombstone: whoever was erased is known again by the hash of the pseudonym, and
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from struct import Struct
+from typing import NamedTuple
 
 from contracts.event import Identifier
 from contracts.exchange import LINK_KINDS
-from transforms.identity.ids import canonical_digest
+from transforms.identity.ids import canonical_digest, in_bulk
 from transforms.stores.database import Migration, Schema
 
-NUMBERS, RULES, SHARDS = "numbers", "rules", "shards"
-"""Names in ``identity_meta``: the last number given, the rules in force, how many shards there are."""
+NUMBERS, RULES, SHARDS, CHANGES = "numbers", "rules", "shards", "changes"
+"""Names in ``identity_meta``: the last number given, the rules in force, how many shards there are, the last change."""
 
 KIND_CODES = {kind: code for code, kind in enumerate(LINK_KINDS)}
 STAYS_CARRIED = 2
@@ -26,9 +28,11 @@ NOBODY = 0
 
 NODE_COLUMNS = (
     "number, hash, rest, namespace, value, first_seen, last_seen, degree, demoted, erased, purged, person, holder,"
-    " carry, compacted, strands, shard, sequence"
+    " carry, compacted, strands, shard, sequence, change"
 )
-LINK_COLUMNS = "left_no, right_no, kind, first_time, first_id, last_time, last_id, received, status, rule, conflict"
+LINK_COLUMNS = (
+    "left_no, right_no, kind, first_time, first_id, last_time, last_id, received, status, rule, conflict, change"
+)
 STRAND_COLUMNS = "login, device, shard, sequence"
 NODE_FIELDS, LINK_FIELDS, STRAND_FIELDS = (
     tuple(columns.split(", ")) for columns in (NODE_COLUMNS, LINK_COLUMNS, STRAND_COLUMNS)
@@ -43,10 +47,15 @@ INDEXES = {
         ("identity_strands_by_shard", "identity_strands (shard, sequence)"),
     )
 }
-"""What is found otherwise than by its key; as committed in the migration."""
+"""What is found otherwise than by its key; as committed in the first migration."""
 
-SCATTERED = ("identity_identifiers_by_hash", "identity_links_by_right")
-"""The indexes that are written in no order by new rows, so that a bulk load makes them at its end."""
+CHANGE_INDEXES = {
+    "identity_identifiers_by_change": "CREATE INDEX identity_identifiers_by_change"
+    " ON identity_identifiers (change, number)",
+    "identity_links_by_change": "CREATE INDEX identity_links_by_change"
+    " ON identity_links (change, left_no, right_no, kind) WHERE right_no <> 0",
+}
+"""As committed in the second migration."""
 
 SCHEMA = Schema(
     "identity",
@@ -73,6 +82,29 @@ SCHEMA = Schema(
                 "CREATE TABLE identity_strands (login INTEGER NOT NULL, device INTEGER NOT NULL,"
                 " shard INTEGER NOT NULL, sequence INTEGER NOT NULL, PRIMARY KEY (login, device)) WITHOUT ROWID",
                 *INDEXES.values(),
+            ),
+        ),
+        Migration(
+            "what changed last in which unit of work, for the tables",
+            (
+                "ALTER TABLE identity_identifiers ADD COLUMN change INTEGER NOT NULL DEFAULT 0",
+                "ALTER TABLE identity_links ADD COLUMN change INTEGER NOT NULL DEFAULT 0",
+                # links that an erasure took; those that came back since are among the links again
+                "CREATE TABLE identity_gone (left_no INTEGER NOT NULL, right_no INTEGER NOT NULL,"
+                " kind INTEGER NOT NULL, change INTEGER NOT NULL, PRIMARY KEY (left_no, right_no, kind)) WITHOUT ROWID",
+                *CHANGE_INDEXES.values(),
+                "CREATE INDEX identity_gone_by_change ON identity_gone (change, left_no, right_no, kind)",
+            ),
+        ),
+        Migration(
+            "marks of erased events on devices that are carried",
+            (
+                # device and login: hashes, as in identity_identifiers; login_rest is -1 and until is null for an event
+                # that named no login
+                "CREATE TABLE identity_marks (device INTEGER NOT NULL, device_rest INTEGER NOT NULL,"
+                " at INTEGER NOT NULL, login INTEGER NOT NULL, login_rest INTEGER NOT NULL, logout INTEGER NOT NULL,"
+                " until INTEGER, PRIMARY KEY (device, device_rest, at, login, login_rest, logout)) WITHOUT ROWID",
+                "CREATE INDEX identity_marks_by_login ON identity_marks (login)",
             ),
         ),
     ),
@@ -104,6 +136,31 @@ def identifier_hash(identifier: Identifier) -> tuple[int, int]:
     """Where an identifier is found: (hash, rest) of its canonical id."""
     hashed, rest = _HASH.unpack(canonical_digest(identifier))
     return hashed, rest
+
+
+class Names(NamedTuple):
+    """Of many identifiers, in their order: hash, rest, value and shard, as they stand in the table."""
+
+    hashes: list[int]
+    rests: list[int]
+    values: list[bytes]
+    shards: list[int]
+
+    def places(self) -> Iterator[tuple[int, int]]:
+        """Where each is found."""
+        return zip(self.hashes, self.rests, strict=True)
+
+
+def names_of(identifiers: Iterable[Identifier], shards: int) -> Names:
+    """How identifiers are written."""
+    names, unpack = Names([], [], [], []), _HASH.unpack
+    for digest, value, shard in in_bulk(identifiers, shards):
+        hashed, rest = unpack(digest)
+        names.hashes.append(hashed)
+        names.rests.append(rest)
+        names.values.append(value)
+        names.shards.append(shard)
+    return names
 
 
 def to_bytes(text: str) -> bytes:

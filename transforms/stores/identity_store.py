@@ -12,21 +12,32 @@ from dataclasses import replace
 
 from contracts.errors import OutputError
 from contracts.event import Identifier
-from contracts.exchange import LINK_KINDS, MAX_TIME, MIN_TIME, SEEN, Assignment, Link
+from contracts.exchange import ERASED, MAX_TIME, MIN_TIME, SEEN, UNLINK, Assignment, ErasedMark, Link
 from transforms.identity.evidence import LinkBook
 from transforms.identity.graph import Links
 from transforms.identity.neighbourhood import Neighbourhood, neighbourhood
-from transforms.identity.resolve import ACCEPTED, EdgeRow, Resolution, resolve_collected
+from transforms.identity.resolve import APART, EdgeRow, Resolution, resolve_collected
 from transforms.identity.rules import IdentityRules, StrandKey
 from transforms.stores.database import Database, Row, Transaction
-from transforms.stores.identity import NOTHING, Linked
-from transforms.stores.identity_compact import compact, purge
+from transforms.stores.identity import NOTHING, ChangedRows, Linked, Mark
+from transforms.stores.identity_compact import compact, cut_folded, purge
 from transforms.stores.identity_graph import StoredGraph
-from transforms.stores.identity_load import load, of_columns, resolve_all
+from transforms.stores.identity_ledger import LEDGER, edge_row, rows_since
+from transforms.stores.identity_load import load, of_columns
+from transforms.stores.identity_marks import erased_up_to, keep, marks_of
+from transforms.stores.identity_reresolve import resolve_all
 from transforms.stores.identity_reshard import reshard
-from transforms.stores.identity_rows import Edge, link_of_row
-from transforms.stores.identity_schema import KIND_CODES, LINK_COLUMNS, RULES, SHARDS, hash_of, id_of, to_text
-from transforms.stores.identity_write import apply, write
+from transforms.stores.identity_rows import Edge
+from transforms.stores.identity_schema import (
+    KIND_CODES,
+    RULES,
+    SHARDS,
+    hash_of,
+    id_of,
+    identifier_hash,
+    to_text,
+)
+from transforms.stores.identity_write import apply, settle_crowded, write
 
 _ERASE = "erase"
 """The event id of a request that came without an event; its evidence is erased by itself."""
@@ -35,16 +46,15 @@ _STEPS = (
     "SELECT n.sequence, n.namespace, n.value, n.erased, n.carry, p.hash, p.rest FROM identity_identifiers n"
     " JOIN identity_identifiers p ON p.number = n.person"
 )
+_BARRED = (
+    "(SELECT count(*) FROM identity_links l WHERE l.left_no = s.login AND l.right_no = s.device"
+    f" AND l.kind <> {KIND_CODES[UNLINK]} AND l.rule IN ({', '.join(repr(rule) for rule in APART)}))"
+)
 _STRANDS = (
-    "SELECT s.sequence, d.namespace, d.value, u.erased, u.namespace, u.value, p.hash, p.rest FROM identity_strands s"
+    "SELECT s.sequence, d.namespace, d.value, u.erased, u.namespace, u.value, p.hash, p.rest,"
+    f" {_BARRED} FROM identity_strands s"
     " JOIN identity_identifiers d ON d.number = s.device JOIN identity_identifiers u ON u.number = s.login"
     " JOIN identity_identifiers p ON p.number = u.person"
-)
-_LINK_FIELDS = ", ".join(f"l.{name}" for name in LINK_COLUMNS.split(", "))
-_LEDGER = (
-    f"SELECT {_LINK_FIELDS}, a.namespace, a.value, b.namespace, b.value, c.namespace, c.value FROM identity_links l"
-    " JOIN identity_identifiers a ON a.number = l.left_no JOIN identity_identifiers b ON b.number = l.right_no"
-    " LEFT JOIN identity_identifiers c ON c.number = l.conflict WHERE l.status <> '' AND "
 )
 
 
@@ -67,7 +77,10 @@ class StoredIdentity:
         def work(tx: Transaction) -> Linked:
             self._check(tx)
             loaded = load(tx, links, resolution, self._shards, crowded or {})
-            return self._link(tx, self._merged(of_columns(links))) if loaded is None else loaded
+            if loaded is None:
+                return self._link(tx, self._merged(of_columns(links)))
+            told = erased_up_to(tx, {identifier_hash(i): until for i, until in resolution.erasures()})
+            return loaded._replace(assignments=loaded.assignments + told)
 
         return self._database.write(work)
 
@@ -100,6 +113,12 @@ class StoredIdentity:
     def purge(self, strands: Collection[StrandKey], up_to: int) -> int:
         return self._database.write(lambda tx: purge(self._graph(tx), tx, self._rules, strands, up_to))
 
+    def keep_marks(self, marks: Collection[ErasedMark]) -> None:
+        self._database.write(lambda tx: keep(tx, marks))
+
+    def marks_of(self, devices: Collection[Identifier]) -> list[ErasedMark]:
+        return self._database.read(lambda tx: marks_of(tx, devices))
+
     def compact(self) -> int:
         return self._database.write(lambda tx: compact(tx, self._rules, self._shards))
 
@@ -125,13 +144,16 @@ class StoredIdentity:
         self._check(tx)
         graph = self._graph(tx)
         changed, grown = graph.merge(batch)
-        resolved = self._resolve(graph, changed)
-        return Linked(grown, resolved, write(graph, tx, self._rules))
+        resolved = self._resolve(graph, tx, changed)
+        written = write(graph, tx, self._rules)
+        changed_nodes = (node for node in graph.nodes.values() if node.changed)
+        buried = {(n.hash, n.rest): n.erased for n in changed_nodes if n.erased is not None}
+        return Linked(grown, resolved, written + erased_up_to(tx, buried))
 
-    def _resolve(self, graph: StoredGraph, changed: list[Edge]) -> int:
+    def _resolve(self, graph: StoredGraph, tx: Transaction, changed: list[Edge]) -> int:
         """Resolve around changed links until nothing is left to erase; return for how many identifiers."""
         earliest = min((edge.link.first_time for edge in changed), default=MAX_TIME)
-        changed += graph.flipped_edges()
+        changed = settle_crowded(changed + graph.flipped_edges())
         touched = _ends(changed)
         resolved = 0
         while touched:
@@ -154,6 +176,7 @@ class StoredIdentity:
             graph.bury(erasures)
             # what is deleted may free an identifier that was seen with too many
             touched = graph.cut()
+            cut_folded(graph, tx, self._rules)
             changed = [edge for edge in changed if not edge.gone] + graph.flipped_edges()
             graph.keep_carried()
             if touched:
@@ -238,18 +261,22 @@ class StoredIdentity:
             (version,) = tx.one("SELECT word FROM identity_meta WHERE name = ?", (RULES,)) or ("",)
             rows: dict[tuple[int, ...], Row] = {}
             for ends in ("l.left_no IN ??", "l.right_no <> 0 AND l.right_no IN ??"):
-                sql = f"{_LEDGER}{ends} ORDER BY l.first_time, l.first_id LIMIT ?"
+                sql = f"{LEDGER} AND {ends} ORDER BY l.first_time, l.first_id LIMIT ?"
                 rows.update((row[:3], row) for row in tx.all(sql, (numbers, limit)))
-            found = [_edge_row(row, version) for row in rows.values()]
+            found = [edge_row(row, version) for row in rows.values()]
             return sorted(found, key=lambda e: (e.first_time, e.first_event_id, e.left, e.right, e.kind))[:limit]
 
         return self._database.read(work)
+
+    def rows_since(self, mark: Mark | None, limit: int = 10_000) -> ChangedRows:
+        return self._database.read(lambda tx: rows_since(tx, self._rules, mark, limit))
 
     def neighbourhood_of(self, identifier: Identifier) -> Neighbourhood:
         def work(tx: Transaction) -> Neighbourhood:
             graph = self._graph(tx)
             graph.find((identifier,))
-            return neighbourhood((identifier,), graph, self._rules)
+            near = neighbourhood((identifier,), graph, self._rules)
+            return near._replace(links=[link for link in near.links if link.kind != ERASED])
 
         return self._database.read(work)
 
@@ -287,33 +314,6 @@ def _alone(row: Row) -> Assignment:
 
 
 def _of_login(row: Row) -> Assignment:
-    sequence, namespace, value, erased, login_namespace, login, hashed, rest = row
+    sequence, namespace, value, erased, login_namespace, login, hashed, rest, barred = row
     device, user = Identifier(namespace, to_text(value)), Identifier(login_namespace, to_text(login))
-    return Assignment(device, user, sequence, ((MIN_TIME, id_of(hashed, rest)),), erased)
-
-
-def _edge_row(row: Row, version: str) -> EdgeRow:
-    status, rule = row[8:10]
-    ends = [
-        None if value is None else Identifier(name, to_text(value))
-        for name, value in zip(row[11::2], row[12::2], strict=True)
-    ]
-    left, right, conflict = ends
-    assert left is not None
-    assert right is not None
-    link = link_of_row(row[:11], left, right)
-    return EdgeRow(
-        left,
-        right,
-        LINK_KINDS[row[2]],
-        status == ACCEPTED,
-        status,
-        rule,
-        conflict,
-        link.first_time,
-        link.first_event_id,
-        link.last_time,
-        link.last_event_id,
-        link.received_time,
-        version,
-    )
+    return Assignment(device, user, sequence, ((MIN_TIME, id_of(hashed, rest)),), erased, barred=barred > 0)

@@ -54,7 +54,7 @@ def table_batch(
         return None
     schema = arrow_schema(table)
     finals = [is_final] * rows if isinstance(is_final, bool) else list(is_final)
-    meta = ([revision] * rows, finals, [False] * rows)
+    meta = ([revision] * rows, finals, [False] * rows, [0] * rows)
     arrays = [pa.array(values, type=field.type) for values, field in zip((*columns, *meta), schema, strict=True)]
     batch = pa.record_batch(arrays, schema=schema)
     sink = pa.BufferOutputStream()

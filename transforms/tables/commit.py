@@ -1,8 +1,9 @@
 """The commit of a bounded run: what it staged becomes revisions in OUT, never doubles. No Beam.
 
 For each table the staged rows are compared with the newest rows of OUT by key: unchanged rows are dropped, new and
-changed ones become a part of the new revision, and for a table that the run states whole (``Table.refolded``) a key
-that vanished gets a tombstone. On a first run nothing is compared and the staged parts are moved as they are. When
+changed ones become a part of the new revision (with the sequence that the key has), and for a table that the run
+states whole (``Table.refolded``) a key that vanished gets a tombstone. On a first run nothing is compared and the
+staged parts are moved as they are. When
 events of earlier runs were erased, the old parts of refolded tables are replaced whole, and the log, ``decisions`` and
 ``actions`` are written anew without what was erased, so that nothing of it stays on disk. The history file of the
 feature store, a copy of a table, is removed: it is made again from the tables when somebody asks.
@@ -21,11 +22,11 @@ import pyarrow.parquet as pq
 from contracts.tables import ACTIONS, DECISIONS, META, Table
 from features.names import HISTORY_FILE
 from transforms.tables.batches import arrow_schema
+from transforms.tables.finality import write_horizon
 from transforms.tables.log import ERASED
-from transforms.tables.output import TOMBSTONES, Moves, OutputFolder, publish
-
-SCHEMA_PART = "_schema.parquet"
-"""An empty part with every column, so that a view exists before the first row, and columns added later are known."""
+from transforms.tables.output import MARKS, TOMBSTONES, Moves, OutputFolder, publish
+from transforms.tables.part_names import SCHEMA_PART, parts_in
+from transforms.tables.sql import name_sql, newest_rows, newest_statements, parts_sql, quote
 
 PURGES = "purges"
 """Folder below the staging folder: (strand, time up to which it is erased)."""
@@ -34,9 +35,13 @@ _OF_DECISIONS = (DECISIONS.name, ACTIONS.name)
 _MEMORY = "700MB"
 
 
-def connect(folder: OutputFolder) -> Any:
-    """An in-memory DuckDB for set operations over parts; spills into the staging folder, stays off the network."""
-    spill = folder.staging / "spill"
+def connect(folder: OutputFolder, spill: Path | None = None) -> Any:
+    """An in-memory DuckDB for set operations over parts; stays off the network.
+
+    Args:
+        spill: folder for what does not fit into memory; by default one in the staging folder.
+    """
+    spill = spill or folder.staging / "spill"
     connection = duckdb.connect(":memory:")
     connection.execute(f"SET memory_limit = '{_MEMORY}'")
     connection.execute(f"SET temp_directory = {quote(str(spill))}")
@@ -67,7 +72,7 @@ def commit(
         rewrite = bool(erased) or forgotten
         for table in tables:
             staged = sorted((folder.staging / table.name).glob("*.parquet"))
-            current = sorted((folder.tables / table.name).glob("r*.parquet"))
+            current = parts_in(folder.tables / table.name)
             rename.append(_schema_part(folder, table))
             if rewrite and table.refolded:
                 remove.extend(_relative(folder, path) for path in current)
@@ -87,9 +92,13 @@ def commit(
             elif gained[table.name]:
                 target = f"tables/{table.name}/r{revision:06d}-delta.parquet"
                 rename.append((_relative(folder, delta), target))
+        # every row says itself whether it is final; what a stream said of its rows is over
+        no_stream = folder.staging / folder.horizon.name
+        write_horizon(no_stream, None)
+        rename.append((_relative(folder, no_stream), folder.horizon.name))
         for path in sorted((folder.staging / "log").glob("*.parquet")):
             rename.append((_relative(folder, path), f"log/r{revision:06d}-{path.name}"))
-        for path in sorted(folder.staging.glob(f"*{TOMBSTONES}")):
+        for path in sorted(path for end in (TOMBSTONES, MARKS) for path in folder.staging.glob(f"*{end}")):
             rename.append((_relative(folder, path), f"stores/{path.name}"))
         if rewrite:
             # with what a process that was killed while writing it may have left
@@ -108,7 +117,7 @@ def commit(
 def _forget_decisions(connection: Any, folder: OutputFolder) -> bool:
     """Note in ``forgotten`` the decisions of erased strands up to their erasure. Returns whether there is one."""
     purges = [row for path in (folder.staging / PURGES).glob("*.json") for row in json.loads(path.read_text())]
-    parts = sorted((folder.tables / DECISIONS.name).glob("r*.parquet"))
+    parts = parts_in(folder.tables / DECISIONS.name)
     if not purges or not parts:
         return False
     connection.execute("CREATE OR REPLACE TEMP TABLE purges (strand VARCHAR, until BIGINT)")
@@ -131,7 +140,7 @@ def _without_erased(
 ) -> Iterator[tuple[Path, Path | None]]:
     """Each part of the log that holds an erased event, and its replacement without it; None if nothing is left."""
     connection.execute(f"CREATE OR REPLACE TEMP VIEW erased AS SELECT event_id, event FROM {parts_sql(erased)}")
-    for path in sorted(folder.log.glob("r*.parquet")):
+    for path in parts_in(folder.log):
         part = parts_sql([path])
         left = f"SELECT l.* FROM {part} l ANTI JOIN erased e ON l.event_id = e.event_id AND l.event = e.event"
         (rows,) = connection.execute(f"SELECT count(*) FROM ({left})").fetchone()
@@ -143,53 +152,31 @@ def _without_erased(
         yield path, kept
 
 
-def newest_rows(table: Table, source: str) -> str:
-    """SQL of the newest row of each key among the parts that ``source`` reads, tombstones included."""
-    keys = ", ".join(map(name_sql, table.key))
-    ties = (f"{name_sql(tie[1:])} DESC" if tie.startswith("-") else name_sql(tie) for tie in table.ties)
-    order = ", ".join(["revision DESC", *ties])
-    return f"SELECT * FROM {source} QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {order}) = 1"
-
-
-def parts_sql(paths: Sequence[Path | str]) -> str:
-    """A DuckDB table function over some parts."""
-    listed = ", ".join(quote(str(path)) for path in paths)
-    return f"read_parquet([{listed}], union_by_name = true)"
-
-
-def name_sql(name: str) -> str:
-    """A quoted SQL name: ``at`` is a reserved word of DuckDB."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def quote(text: str) -> str:
-    """A SQL string literal."""
-    return "'" + text.replace("'", "''") + "'"
-
-
 def _write_delta(
     connection: Any, table: Table, staged: Sequence[Path], current: Sequence[Path], revision: int, target: Path
 ) -> int:
     """Changed, new and vanished rows to ``target``; returns how many there are."""
     names = [name_sql(column.name) for column in (*table.columns, *META)]
-    keys = [name_sql(name) for name in table.key]
+    keys = [name_sql(name) for name in table.statement]
     empty = target.parent / f"empty-{table.name}.parquet"
     pq.write_table(arrow_schema(table).empty_table(), empty)
-    connection.execute(f"CREATE OR REPLACE TEMP VIEW staged AS {newest_rows(table, parts_sql([empty, *staged]))}")
+    connection.execute(f"CREATE OR REPLACE TEMP VIEW staged AS {newest_statements(table, parts_sql([empty, *staged]))}")
     # a column that did not exist when the current parts were written reads as null
-    connection.execute(f"CREATE OR REPLACE TEMP VIEW known AS {newest_rows(table, parts_sql([empty, *current]))}")
+    connection.execute(f"CREATE OR REPLACE TEMP VIEW known AS {newest_statements(table, parts_sql([empty, *current]))}")
     same_key = " AND ".join(f"s.{key} IS NOT DISTINCT FROM k.{key}" for key in keys)
-    compared = [name for name in names if name not in {'"revision"', '"is_deleted"'}]
+    compared = [name for name in names if name not in {'"revision"', '"is_deleted"', '"sequence"'}]
     changed = " OR ".join(f"s.{name} IS DISTINCT FROM k.{name}" for name in compared)
+    # the run is right about a row whoever had it: it takes the sequence that is known, and a greater revision
+    stated = [f"s.{name}" for name in names[:-1]] + ["coalesce(k.sequence, 0) AS sequence"]
     select = (
-        f"SELECT {', '.join(f's.{name}' for name in names)} FROM staged s LEFT JOIN known k ON {same_key} "
+        f"SELECT {', '.join(stated)} FROM staged s LEFT JOIN known k ON {same_key} "
         f"WHERE k.revision IS NULL OR k.is_deleted OR {changed}"
     )
     if table.refolded:
         columns = ", ".join(f"k.{name_sql(name)}" for name in table.column_names)
         select += (
-            f" UNION ALL SELECT {columns}, {revision}::BIGINT AS revision, k.is_final, true AS is_deleted "
-            f"FROM known k ANTI JOIN staged s ON {same_key} WHERE NOT k.is_deleted"
+            f" UNION ALL SELECT {columns}, {revision}::BIGINT AS revision, k.is_final, true AS is_deleted, "
+            f"coalesce(k.sequence, 0) AS sequence FROM known k ANTI JOIN staged s ON {same_key} WHERE NOT k.is_deleted"
         )
     connection.execute(f"COPY ({select}) TO {quote(str(target))} (FORMAT parquet, COMPRESSION zstd)")
     return int(pq.read_metadata(target).num_rows)

@@ -3,12 +3,15 @@
 It is what makes a second run on the same OUT right: the journey is a function of the set of events, so a run folds the
 log and the new input together. One Parquet part a strand shard and commit; the event itself is its in-flight encoding
 (``contracts.wire``), with the version of the event schema beside it.
+
+A stream states accepted events like rows of a table (``log_rows``), and erased ones as deleted: those go to
+``OUT/log/erased``, keys only, until ``transforms.tables.compact_log`` has taken them out of every part.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -20,10 +23,12 @@ from contracts import wire
 from contracts.codec import versions
 from contracts.errors import OutputError
 from contracts.event import Event, Identifier
-from contracts.exchange import StrandEvent
+from contracts.exchange import StatedRows, StrandEvent
+from contracts.tables import BLOB, INT, TEXT, TIME, Column, Table
 from transforms.identity.rules import IdentityRules
+from transforms.tables.stated import Row, stated
 
-_SCHEMA = pa.schema(
+LOG_SCHEMA = pa.schema(
     [
         pa.field("event_id", pa.string()),
         pa.field("event_time", pa.timestamp("us", tz="UTC")),
@@ -39,6 +44,31 @@ _SCHEMA = pa.schema(
 )
 
 
+LOG_TABLE = Table(
+    "log",
+    ("event_id", "primary_namespace", "primary_value"),
+    tuple(
+        Column(name, kind, "")
+        for name, kind in (
+            ("event_id", TEXT),
+            ("event_time", TIME),
+            ("received_time", TIME),
+            ("source", TEXT),
+            ("primary_namespace", TEXT),
+            ("primary_value", TEXT),
+            ("login_namespace", TEXT),
+            ("login_value", TEXT),
+            ("event", BLOB),
+            ("schema_version", INT),
+        )
+    ),
+    "The event log as a stream states it: no table of the views.",
+    refolded=False,
+)
+
+ERASED_SCHEMA = pa.schema([LOG_SCHEMA.field(name) for name in LOG_TABLE.key])
+"""Of the parts in ``OUT/log/erased``: the events of these ids, sent for these primary identifiers, are erased."""
+
 LOG, ERASED = "log", "erased"
 """Folders below the staging folder: events to add to the log, and events of it that must go."""
 
@@ -51,29 +81,38 @@ def write_log(staging: Path, shard: str, events: Sequence[StrandEvent], folder: 
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_suffix(f".{os.getpid()}.tmp")
     version = versions("event")[-1]
-    columns = list(
-        zip(
-            *(
-                (
-                    e.event_id,
-                    e.event_time,
-                    e.received_time,
-                    e.source,
-                    e.primary.namespace,
-                    e.primary.value,
-                    e.login.namespace if e.login else None,
-                    e.login.value if e.login else None,
-                    e.event,
-                    version,
-                )
-                for e in events
-            ),
-            strict=True,
-        )
-    )
-    arrays = [pa.array(values, type=field.type) for values, field in zip(columns, _SCHEMA, strict=True)]
-    pq.write_table(pa.table(arrays, schema=_SCHEMA), temporary, compression="zstd", compression_level=1)
+    columns = list(zip(*(_row(event, version) for event in events), strict=True))
+    arrays = [pa.array(values, type=field.type) for values, field in zip(columns, LOG_SCHEMA, strict=True)]
+    pq.write_table(pa.table(arrays, schema=LOG_SCHEMA), temporary, compression="zstd", compression_level=1)
     temporary.replace(target)
+
+
+def _row(event: StrandEvent, version: int) -> Row:
+    return (
+        event.event_id,
+        event.event_time,
+        event.received_time,
+        event.source,
+        event.primary.namespace,
+        event.primary.value,
+        event.login.namespace if event.login else None,
+        event.login.value if event.login else None,
+        event.event,
+        version,
+    )
+
+
+def log_rows(events: Iterable[StrandEvent], revision: int) -> StatedRows:
+    """Accepted events as a stream states them, for ``transforms.tables.stream``."""
+    version = versions("event")[-1]
+    return stated(LOG_TABLE, revision, (_row(event, version) for event in events))
+
+
+def erased_rows(events: Iterable[tuple[str, Identifier]], revision: int) -> StatedRows:
+    """Erased events, by id and primary identifier: whatever the log holds of them goes."""
+    unknown = [None] * (len(LOG_TABLE.columns) - 6)
+    rows = ((event_id, None, None, None, *primary, *unknown) for event_id, primary in events)
+    return stated(LOG_TABLE, revision, rows, deleted=True)
 
 
 def read_log(part: Path) -> Iterator[StrandEvent]:
@@ -86,10 +125,10 @@ def read_log(part: Path) -> Iterator[StrandEvent]:
     try:
         file = pq.ParquetFile(part)
         for batch in file.iter_batches(batch_size=4_096):
-            table = batch.cast(_SCHEMA) if batch.schema != _SCHEMA else batch
+            table = batch.cast(LOG_SCHEMA) if batch.schema != LOG_SCHEMA else batch
             columns = [
                 table.column(i).cast(pa.int64()).to_pylist() if i in (1, 2) else table.column(i).to_pylist()
-                for i in range(len(_SCHEMA))
+                for i in range(len(LOG_SCHEMA))
             ]
             for event_id, time, received, source, p_ns, p_value, l_ns, l_value, event, version in zip(
                 *columns, strict=True

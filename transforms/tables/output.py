@@ -11,15 +11,19 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from contracts.errors import LockedError, OutputError
+from transforms.tables.part_names import bounded_revision, parts_in
 
 TOMBSTONES = "tombstones.json"
 """End of the names of files that say what was erased; they lie beside the stores."""
+
+MARKS = "marks.json"
+"""Likewise, of those that say what stays of erased events on devices that are carried."""
 
 FORMAT = 1
 """Raise it when parts or stores written before can no longer be read; say so in the changelog."""
@@ -66,6 +70,22 @@ class OutputFolder:
     @property
     def database(self) -> Path:
         return self.root / "wayline.duckdb"
+
+    @property
+    def log_erased(self) -> Path:
+        return self.root / "log" / "erased"
+
+    @property
+    def streams(self) -> Path:
+        return self.root / "streams"
+
+    @property
+    def retired(self) -> Path:
+        return self.root / "retired.json"
+
+    @property
+    def horizon(self) -> Path:
+        return self.root / "horizon.parquet"
 
     @property
     def journal(self) -> Path:
@@ -126,7 +146,7 @@ def writing(root: Path) -> Iterator[OutputFolder]:
             ) from error
         try:
             if not folder.format_file.exists():
-                _write_durably(folder.format_file, json.dumps({"format": FORMAT}))
+                write_durably(folder.format_file, json.dumps({"format": FORMAT}))
             check_readable(root)
             recover(folder)
             shutil.rmtree(folder.staging, ignore_errors=True)
@@ -150,8 +170,8 @@ class Moves:
 def publish(folder: OutputFolder, moves: Moves) -> None:
     """Make a commit visible: everything to the disk, journal, move, forget the journal."""
     for source, _ in moves.rename:
-        _to_disk(folder.root / source)
-    _write_durably(folder.journal, json.dumps({"rename": moves.rename, "remove": moves.remove}))
+        to_disk(folder.root / source)
+    write_durably(folder.journal, json.dumps({"rename": moves.rename, "remove": moves.remove}))
     recover(folder)
 
 
@@ -176,19 +196,42 @@ def recover(folder: OutputFolder) -> bool:
         elif not place.exists():
             raise OutputError(f"an interrupted commit cannot be finished: {source} is missing from {folder.root}")
     for place in {(folder.root / target).parent for _, target in plan["rename"]}:
-        _to_disk(place)
+        to_disk(place)
     folder.journal.unlink()
     return True
 
 
-def next_revision(folder: OutputFolder) -> int:
-    """The revision of the coming commit: one more than the highest in any part's name."""
-    names: Sequence[str] = [path.name for path in folder.tables.glob("*/r*.parquet")]
-    names = [*names, *(path.name for path in folder.log.glob("r*.parquet"))]
-    return 1 + max((int(name[1:].split("-", 1)[0]) for name in names), default=0)
+def next_revision(folder: OutputFolder, now: int = 0) -> int:
+    """The revision of the coming commit: more than that of any row in OUT.
+
+    After bounded runs alone it is one more than the greatest in the name of a part. Rows of a stream carry the clock of
+    their actors: after a stream it is also no less than ``now`` (UTC microseconds), since what the stream told other
+    stores may be newer than what it could still write.
+    """
+    parts = [path for table in folder.tables.glob("*/") for path in parts_in(table)]
+    named = [bounded_revision(path.name) for path in (*parts, *parts_in(folder.log))]
+    greatest = max((revision for revision in named if revision is not None), default=0)
+    others = [path for path in parts if bounded_revision(path.name) is None]
+    if not others:
+        return greatest + 1
+    return max(greatest + 1, now, *(1 + _greatest_revision(path) for path in others))
 
 
-def _to_disk(path: Path) -> None:
+def _greatest_revision(part: Path) -> int:
+    """The greatest revision of a part, from what its end says of the column."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        metadata = pq.read_metadata(part)
+    except (OSError, pa.ArrowException) as error:
+        raise OutputError(f"{part} cannot be read: {error}", hint="restore it from a backup") from error
+    place = metadata.schema.names.index("revision")
+    found = [metadata.row_group(n).column(place).statistics for n in range(metadata.num_row_groups)]
+    return max((s.max for s in found if s is not None and s.has_min_max), default=0)
+
+
+def to_disk(path: Path) -> None:
     """Wait until a file, or the names in a folder, would survive a loss of power."""
     if not path.exists():
         return
@@ -199,11 +242,11 @@ def _to_disk(path: Path) -> None:
         os.close(descriptor)
 
 
-def _write_durably(path: Path, text: str) -> None:
+def write_durably(path: Path, text: str) -> None:
     temporary = path.with_name(path.name + ".tmp")
     with temporary.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
-    _to_disk(path.parent)
+    to_disk(path.parent)

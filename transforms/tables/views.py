@@ -16,13 +16,19 @@ from typing import Any
 import duckdb
 
 from contracts.errors import LockedError
-from contracts.tables import META, Table
-from transforms.tables.commit import name_sql, newest_rows, quote
+from contracts.tables import HIDDEN, META, Table
+from transforms.tables.finality import final_sql, write_horizon
 from transforms.tables.output import OutputFolder
+from transforms.tables.sql import name_sql, newest_rows, quote
+
+_TRIES = 5
 
 
 def create_views(folder: OutputFolder, tables: Sequence[Table]) -> None:
     """Write ``wayline.duckdb`` anew. Raises LockedError when the folder refuses the file."""
+    if not folder.horizon.exists():
+        # a stream may put its own there while the views are open
+        write_horizon(folder.horizon, None)
     temporary = folder.root / f"wayline.{os.getpid()}.tmp"
     temporary.unlink(missing_ok=True)
     connection = duckdb.connect(str(temporary))
@@ -44,8 +50,8 @@ def view_sql(folder: OutputFolder, table: Table) -> str:
     """The view: newest revision by key, tombstones hidden, columns in the order of the contract."""
     parts = folder.tables.resolve() / table.name / "*.parquet"
     source = f"read_parquet({quote(str(parts))}, union_by_name = true)"
-    names = [*table.column_names, *(column.name for column in META if column.name != "is_deleted")]
-    columns = ", ".join(map(name_sql, names))
+    names = [*table.column_names, *(column.name for column in META if column.name not in HIDDEN)]
+    columns = ", ".join(f"{final_sql(folder, table)} AS is_final" if n == "is_final" else name_sql(n) for n in names)
     return f"SELECT {columns} FROM ({newest_rows(table, source)}) WHERE NOT is_deleted"
 
 
@@ -57,6 +63,24 @@ def open_views(root: Path, tables: Sequence[Table]) -> Any:
     connection = duckdb.connect(str(folder.database), read_only=True)
     connection.execute("SET TimeZone = 'UTC'")
     return connection
+
+
+def fetch(connection: Any, sql: str, values: Sequence[object] = ()) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Names of the columns, and the rows, of a query over parts: asked again when a part vanished under it.
+
+    A compaction removes parts that it replaced long ago; a query that lists them in that instant fails to open them.
+
+    Raises:
+        duckdb.Error: the query is wrong, or fails again and again.
+    """
+    for left in range(_TRIES - 1, -1, -1):
+        try:
+            cursor = connection.execute(sql, values)
+            return [column[0] for column in cursor.description], cursor.fetchall()
+        except duckdb.IOException:
+            if not left:
+                raise
+    raise AssertionError("unreachable")
 
 
 def _moved(folder: OutputFolder) -> bool:

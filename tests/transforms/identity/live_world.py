@@ -32,6 +32,7 @@ from contracts.exchange import (
     GONE,
     Assignment,
     DeadLetter,
+    LedgerCount,
     Purge,
     ShardInput,
     StrandEvent,
@@ -177,7 +178,7 @@ class Stream:
     bounds: Bounds
     now: int = 1_000
     ear: Ear = field(default_factory=Ear)
-    counts: dict[tuple[int, str, str], int] = field(default_factory=dict)
+    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     letters: dict[str, DeadLetter] = field(default_factory=dict)
     log: list[StrandEvent] = field(default_factory=list)
     erased: list[StrandEvent] = field(default_factory=list)
@@ -258,9 +259,9 @@ class Stream:
     def _purges(self, shard: int, purge: Purge) -> None:
         self.purges.append(purge)
 
-    def _counts(self, shard: int, row: tuple[int, str, str, int]) -> None:
-        assert row[0] == shard
-        self.counts[row[:3]] = row[3]
+    def _counts(self, shard: int, count: LedgerCount) -> None:
+        assert count.n
+        self.counts[count.source, count.kind] += count.n
 
     def _metrics(self, shard: int, item: tuple[str, int]) -> None:
         assert item[1] > 0
@@ -312,10 +313,8 @@ def rejected(letters: Iterable[DeadLetter]) -> Counter[bytes]:
 
 
 def counted(stream: Stream) -> Counter[tuple[str, str]]:
-    found: Counter[tuple[str, str]] = Counter()
-    for (_, source, kind), n in stream.counts.items():
-        found[source, kind] += n
-    return +found
+    assert all(n >= 0 for n in stream.counts.values())
+    return +stream.counts
 
 
 class Stores:

@@ -152,6 +152,9 @@ class Naive:
             against = self._apart(login, device, bars)
             if against is None and device not in given:
                 against = self._taken(login, device, bars)
+                if against is None and len(self._set(device)) > self._room_of(login, given):
+                    self._say(word, "component_size")
+                    continue
                 if against is None:
                     given.update((member, login) for member in self._set(device))
             if against is not None:
@@ -170,19 +173,24 @@ class Naive:
                 self._say(word, "barred", against)
             else:
                 kept.append(word)
-        kept = self._within_size(kept)
+        kept = self._within_size(kept, given)
         for group in [s for s in self.sets if not self._known(min(s))]:
             seen = [(w, self._sides(w)[0]) for w in kept if self._sides(w)[1] in group]
             self._own_group(group, seen, given.get(min(group)))
 
-    def _within_size(self, sightings: list[Word]) -> list[Word]:
+    def _room_of(self, login: Identifier, given: dict[Identifier, Identifier]) -> int:
+        """How many more identifiers the login's person may have beside the devices that were merged with it."""
+        person = self._set(login)
+        return self.rules.component_size - len(person) - sum(one in person for one in given.values())
+
+    def _within_size(self, sightings: list[Word], given: dict[Identifier, Identifier]) -> list[Word]:
         kept = list(sightings)
         for person in [s for s in self.sets if self._known(min(s))]:
-            room = self.rules.component_size - len(person)
+            room = self._room_of(min(person), given)
             decided: dict[Identifier, bool] = {}
             for word in sightings:
                 login, device = self._sides(word)
-                if login not in person:
+                if login not in person or given.get(device) in person:
                     continue
                 group = self._set(device)
                 if min(group) not in decided:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from identity_world import Seen, ident, links_of
 
@@ -12,7 +12,7 @@ from contracts.exchange import ShardInput, StrandEvent
 from transforms.dead_letter import DeadLetterBox
 from transforms.identity.carry import Step
 from transforms.identity.resolve import Resolution, resolve
-from transforms.identity.rules import IdentityRules
+from transforms.identity.rules import CARRY_BACK, CARRY_VISIT, IdentityRules
 from transforms.identity.strands import ShardResult, fold_shard
 
 BOX = DeadLetterBox(b"k" * 32)
@@ -58,23 +58,60 @@ def persons_of(events: Sequence[Seen], rules: IdentityRules) -> dict[int, str]:
     return {e.time: by_event[e.id] for e in events if e.id in by_event}
 
 
-def hand_at(event: Seen, ordered: Sequence[Seen], device: Identifier, rules: IdentityRules) -> Identifier | None:
-    """Whose the device was at an event without a login, by the definition of ``carry_forward`` for this event alone.
+def hand_at(
+    event: Seen,
+    ordered: Sequence[Seen],
+    device: Identifier,
+    rules: IdentityRules,
+    barred: Collection[Identifier] = (),
+) -> Identifier | None:
+    """Whose the device was at an event without a login, by the definition of its policy for this event alone.
 
-    Of what came at or before its time: the last login that no logout ended before it; else the first login after.
+    Args:
+        ordered: all events, by (time, id).
+        barred: logins that an unlink keeps from the device.
     """
+    here = [e for e in ordered if (key := rules.strand_key(e.identifiers)) is not None and key.primary == device]
+    marks: list[tuple[int, Identifier | None, bool]] = []
+    for other in here:
+        login, out = _login(other, rules), rules.kinds.get(other.name) == "logout"
+        if login not in barred and (login is not None or out):
+            marks.append((other.time, login, out))
+    policy, now = rules.carry_of(device.namespace).policy, event.time
+    if policy == CARRY_VISIT:
+        first, last = _visit(now, [e.time for e in here], rules.visit_gap)
+        visit = [mark for mark in marks if first <= mark[0] <= last]
+        if visit and visit[0][0] > now and visit[0][1] is not None:
+            return visit[0][1]
     before: Identifier | None = None
     ended: int | None = None
-    for other in ordered:
-        key = rules.strand_key(other.identifiers)
-        if key is None or key.primary != device:
-            continue
-        out = rules.kinds.get(other.name) == "logout"
-        if other.time <= event.time:
-            if key.login is not None:
-                before, ended = key.login, None
-            if out:
-                ended = other.time
-        elif (before is None or (ended is not None and ended < event.time)) and key.login is not None:
-            return key.login
-    return None if ended is not None and ended < event.time else before
+    for at, login, out in marks:
+        if at <= now:
+            if login is not None:
+                before, ended = login, None
+            if out and ended is None:
+                ended = at
+    later = [(login, out) for at, login, out in marks if at > now]
+    following = next((login for login, _ in later if login is not None), None)
+    if before is None:
+        return following
+    if ended is not None:
+        return following if ended < now else before
+    if policy == CARRY_BACK and now not in [at for at, login, _ in marks if login is not None]:
+        return before if not later or later[0][0] is None else later[0][0]
+    return before
+
+
+def _login(event: Seen, rules: IdentityRules) -> Identifier | None:
+    key = rules.strand_key(event.identifiers)
+    return None if key is None else key.login
+
+
+def _visit(now: int, times: Sequence[int], gap: int) -> tuple[int, int]:
+    """When the visit began and ended in which something was done now."""
+    first = last = now
+    while earlier := [at for at in times if first - gap < at < first]:
+        first = min(earlier)
+    while later := [at for at in times if last < at < last + gap]:
+        last = max(later)
+    return first, last

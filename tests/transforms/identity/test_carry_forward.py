@@ -58,6 +58,31 @@ def test_a_logout_without_a_login_still_belongs_to_who_was_there() -> None:
     assert found == {1: "user:bob", 2: "user:ann", 3: "user:ann", 9: "cookie:a"}
 
 
+@pytest.mark.parametrize("policy", CARRYING)
+def test_of_several_logouts_in_a_row_the_first_is_the_end(policy: str) -> None:
+    events = [Seen(1, "cookie:a user:ann"), Seen(3, "cookie:a", name="logout"), Seen(4, "cookie:a")]
+    found = by_policy(policy, *events, Seen(6, "cookie:a", name="logout"), Seen(8, "cookie:a user:bob"))
+    assert (found[3], found[4], found[6]) == ("user:ann", "user:bob", "user:bob")
+
+
+@pytest.mark.parametrize("policy", CARRYING)
+def test_a_login_that_an_unlink_keeps_from_the_device_takes_nothing_and_ends_nothing(policy: str) -> None:
+    two = [Seen(1, "cookie:a user:ann"), Seen(2, "cookie:a"), Seen(9, "cookie:a user:bob"), Seen(10, "cookie:a")]
+    third = [
+        Seen(4, "cookie:a user:cleo"),
+        Seen(5, "cookie:a"),
+        Seen(6, "cookie:a user:cleo", name="logout"),
+        Seen(7, "cookie:a"),
+    ]
+    unlink = Seen(20, "cookie:a user:cleo", name="unlink")
+    found = by_policy(policy, *two, *third, unlink)
+    expected = by_policy(policy, *two, *(Seen(e.time, "cookie:a") for e in third))
+    assert {at: found[at] for at in (2, 5, 7, 10)} == {at: expected[at] for at in (2, 5, 7, 10)}
+    assert found[4] == found[6] == "user:cleo"
+    lifted = by_policy(policy, *two, *third, unlink, Seen(21, "cookie:a user:cleo", name="merge"))
+    assert lifted[5] == "user:cleo"
+
+
 def test_a_login_in_the_instant_of_a_logout_counts() -> None:
     found = owners(
         Seen(2, "cookie:a user:ann"),

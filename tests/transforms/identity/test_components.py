@@ -97,3 +97,16 @@ def test_what_is_linked_is_in_one_part_and_parts_are_many() -> None:
     sizes = [list(part.values()).count(n) for n in range(64)]
     assert min(sizes) > 0
     assert max(sizes) < 4 * 2000 / 64
+
+
+def test_an_unlink_keeps_its_ends_in_one_part_and_makes_no_crowd() -> None:
+    seen = [(1, 10 + n) for n in range(4)]
+    unlinked = [(1, 20 + n) for n in range(3)]
+    packed = pack_pairs(*zip(*seen, strict=True), tuple(zip(*unlinked, strict=True)))
+    (placement,) = place(pairs_of([packed, pack_pairs([], [])]), 4, 64, 1)
+    assert not placement.is_crowded(1)
+    assert {placement.part_of(other) for _, other in seen + unlinked} == {placement.part_of(1)}
+    (placement,) = place(
+        pairs_of([pack_pairs([a for a, _ in seen + unlinked], [b for _, b in seen + unlinked])]), 4, 64, 1
+    )
+    assert placement.is_crowded(1)

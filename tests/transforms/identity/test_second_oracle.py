@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import identity_world as world
 import strand_world
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from identity_world import Seen, links_of
 from naive_oracle import naive
 
 from transforms.identity.ids import canonical_id
-from transforms.identity.resolve import resolve
-from transforms.identity.rules import CARRY_BACK, CARRY_VISIT, IdentityRules
+from transforms.identity.resolve import APART, resolve
+from transforms.identity.rules import IdentityRules
 
 
 @settings(max_examples=600, deadline=None)
@@ -69,19 +70,23 @@ def test_which_of_several_conflicts_is_reported_does_not_depend_on_arrival(
 
 
 @settings(max_examples=300, deadline=None)
-@given(world.worlds(erasing=False, max_size=16) | world.dense(erasing=False), world.any_rules)
-def test_each_event_goes_to_whom_the_rules_say_looking_at_it_alone(events: list[Seen], rules: IdentityRules) -> None:
+@given(world.worlds(erasing=False, max_size=16) | world.dense(erasing=False), world.any_rules, st.integers(1, 9))
+def test_each_event_goes_to_whom_the_rules_say_looking_at_it_alone(
+    events: list[Seen], rules: IdentityRules, gap: int
+) -> None:
     """Through the strand fold: its login's person, else its device's, else whoever had the device in hand."""
-    assume(rules.namespaces["cookie"].owner not in (CARRY_VISIT, CARRY_BACK))  # the oracle looks back only
+    rules = replace(rules, visit_gap=gap)
     events = list({e.id: e for e in events}.values())
     who, _ = naive(events, rules)
     ordered = sorted(events, key=lambda e: (e.time, e.id))
     expected = {}
+    apart = {(left, right) for (left, right, kind), (rule, _) in who.fate.items() if kind != "unlink" and rule in APART}
     for event in events:
         key = rules.strand_key(event.identifiers)
         assert key is not None
         holder = key.login or key.primary
         if key.login is None and key.primary in who.carried:
-            holder = strand_world.hand_at(event, ordered, key.primary, rules) or key.primary
+            barred = {login for login, device in apart if device == key.primary}
+            holder = strand_world.hand_at(event, ordered, key.primary, rules, barred) or key.primary
         expected[event.id] = canonical_id(who.anchor(holder))
     assert strand_world.persons_by_event(events, rules) == expected

@@ -11,10 +11,12 @@ from click.testing import CliRunner
 
 from contracts.errors import ConfigurationError, InputError, OutputError
 from contracts.event import Event
-from contracts.exchange import DeadLetter
+from contracts.event_codec import encode_event
+from contracts.exchange import DeadLetter, Message
 from contracts.tables import DEAD_LETTERS, EXPIRED_LATE, Table
 from pipelines.commands.dead_letters import command
 from transforms.dead_letter import DeadLetterBox
+from transforms.payloads import pack_message
 from transforms.read import received_of
 from transforms.replay import replay_dead_letters
 from transforms.tables.batches import columns_of, table_batch
@@ -137,3 +139,26 @@ def test_the_command_says_what_it_wrote_and_how_to_go_on(tmp_path: Path, world: 
     result = CliRunner().invoke(command, arguments, catch_exceptions=False)
     assert "missing_field: 2 events" in result.output
     assert "wayline run --input" in result.output
+
+
+def test_a_message_of_an_unknown_schema_is_an_event_once_the_schema_is_known(tmp_path: Path, make_event: Maker) -> None:
+    message = Message(b"\x00\x00\x00\x00\x05" + encode_event(make_event(9)), {}, make_event(9).received_time)
+    garbage = Message(b"\x00\x00\x00\x00\x05junk", {}, 5)
+    letters = [
+        BOX.reject("read", "unknown_schema", "registry id 5", "orders", "", 0, "raw", pack_message(m))
+        for m in (message, garbage)
+    ]
+    out, to = tmp_path / "out", tmp_path / "to"
+    store(out, letters)
+    unknown = replay_dead_letters(out, to, BOX)
+    assert (dict(unknown.skipped), unknown.files) == ({"unknown_schema": 2}, [])
+    schemas = tmp_path / "schemas"
+    schemas.mkdir()
+    (schemas / "schemas.yaml").write_text("schemas:\n  - {event: 1, confluent_ids: [5]}\n")
+    (out / "keys").mkdir()
+    (out / "keys" / "dead_letter.key").write_text(KEY.hex())
+    arguments = ["--out", str(out), "--to", str(to), "--schemas", str(schemas)]
+    result = CliRunner().invoke(command, arguments)
+    assert "unknown_schema: 1 events, 0 raw, 1 that cannot be read" in result.output
+    (path,) = to.glob("*.avro")
+    assert [unit.event for unit in received_of(str(path), None, Counter())] == [make_event(9)]

@@ -13,9 +13,11 @@ from store_world import Place
 
 from contracts.event import Identifier
 from contracts.exchange import Assignment, Link
+from transforms.identity.components import Placement, pairs_of, place
 from transforms.identity.ids import canonical_id
 from transforms.identity.resolve import Resolution
 from transforms.identity.rules import IdentityRules
+from transforms.link import PAIRS, MergeLinks
 from transforms.stores.database import StoreAddress
 from transforms.stores.identity import IdentityStore, open_identity
 
@@ -67,11 +69,29 @@ def _by_strand(assignments: Iterable[Assignment]) -> dict[Any, Any]:
     found: dict[Any, Any] = {}
     for a in assignments:
         assert (a.primary, a.login) not in found, "a strand stands under one number only"
-        found[(a.primary, a.login)] = (a.steps, a.erased_before, a.carry)
+        found[(a.primary, a.login)] = (a.steps, a.erased_before, a.carry, a.barred)
     return found
 
 
-TABLES = ("identity_meta", "identity_shards", "identity_identifiers", "identity_links", "identity_strands")
+def placed(links: Iterable[Link], rules: IdentityRules) -> Placement:
+    """What one shard of a bounded run knows about the parts of merged links."""
+    book = MergeLinks(rules, 1)
+    book.start_bundle()
+    for link in links:
+        assert list(book.process(link)) == []
+    packed = [made.value.value[1] for made in book.finish_bundle() if getattr(made, "tag", None) == PAIRS]
+    return place(pairs_of(packed), rules.crowd, 64, 1)[0]
+
+
+TABLES = (
+    "identity_meta",
+    "identity_shards",
+    "identity_identifiers",
+    "identity_links",
+    "identity_strands",
+    "identity_gone",
+    "identity_marks",
+)
 
 
 def emptied(place: Place) -> Place:

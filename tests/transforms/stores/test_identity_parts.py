@@ -10,14 +10,13 @@ import identity_world as world
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from identity_store_world import emptied, ends_of, mailbox, said_by_core, said_by_store
+from identity_store_world import emptied, ends_of, mailbox, placed, said_by_core, said_by_store
 from identity_world import Seen, links_of
 from store_world import Place
 
 from contracts.event import Identifier
 from contracts.exchange import Link
 from transforms.identity import components
-from transforms.identity.components import hash_of, pack_pairs, pairs_of, place
 from transforms.identity.evidence import merge_links
 from transforms.identity.graph import Links
 from transforms.identity.resolve import resolve, resolve_collected
@@ -47,9 +46,7 @@ def prepared(place: Place) -> Place:  # the fixture of this folder
 def backfill(store: IdentityStore, links: list[Link], rules: IdentityRules) -> int:
     """What the link stage of a bounded run does with the store; returns the number of parts."""
     merged = merge_links(links, rules)
-    paired = [(hash_of(link.left), hash_of(link.right)) for link in merged if link.right is not None]
-    packed = pack_pairs([a for a, _ in paired], [b for _, b in paired])
-    placement = place(pairs_of([packed]), rules.crowd, 64, 1)[0]
+    placement = placed(merged, rules)
     parts: defaultdict[int, list[Link]] = defaultdict(list)
     for link in merged:
         for part, sent in route(link, placement):

@@ -46,7 +46,11 @@ def batches(links: list[Link], rnd: random.Random) -> Iterator[list[Link]]:
 
 
 @calm
-@given(events=world.worlds(max_size=18, erasing=False), rules=world.any_rules, rnd=st.randoms(use_true_random=False))
+@given(
+    events=world.worlds(max_size=18, erasing=False),
+    rules=world.any_rules | st.builds(world.rules, size=st.just(2), crowd=st.integers(2, 4)),
+    rnd=st.randoms(use_true_random=False),
+)
 def test_every_order_and_split_through_two_writers_gives_what_resolving_all_links_gives(
     prepared: Place, events: list[Seen], rules: IdentityRules, rnd: Any
 ) -> None:

@@ -17,9 +17,10 @@ import identity_world as world  # isort: skip
 from identity_world import Seen, ident, links_of  # isort: skip
 from contracts.errors import OutputError, WaylineError
 from contracts.exchange import Link
+from transforms.identity.graph import Links
 from transforms.identity.ids import canonical_id, shard_of
 from transforms.identity.neighbourhood import Neighbourhood
-from transforms.identity.resolve import resolve
+from transforms.identity.resolve import resolve, resolve_collected
 from transforms.identity.rules import StrandKey
 from transforms.stores.database import Transaction, open_database
 from transforms.stores.identity import NOTHING, IdentityStore, open_identity
@@ -156,6 +157,33 @@ def test_a_shared_device_is_contained_and_never_read_whole(place: Place) -> None
     store.close()
 
 
+@pytest.mark.parametrize("bulk", [False, True])
+def test_a_strand_is_told_when_an_unlink_keeps_its_login_from_the_device_and_when_none_does(
+    place: Place, bulk: bool
+) -> None:
+    rules = world.rules("carry_forward")
+    strand = (ident("cookie:a"), ident("user:1"))
+    events = [Seen(1, "cookie:a user:1"), Seen(2, "cookie:a user:2"), Seen(3, "cookie:a user:3")]
+    asked = [Seen(5, "cookie:a user:1", name="unlink"), Seen(6, "cookie:a user:1", name="merge")]
+    store = opened(place.address, rules)
+    told: list[bool] = []
+    last = dict.fromkeys(range(SHARDS), 0)
+    for count in range(3):
+        links = links_of([*events, *asked[:count]], rules)
+        if bulk:
+            loaded = Links(rules)
+            loaded.add_all(links)
+            store.load(loaded, resolve_collected(loaded, rules))
+        else:
+            store.link(links)
+        for shard in range(SHARDS):
+            for a in store.assignments_since(shard, last[shard]):
+                last[shard] = a.sequence
+                told += [a.barred] * ((a.primary, a.login) == strand)
+    store.close()
+    assert told == [False, True, False]
+
+
 # --- erasure ------------------------------------------------------------------------------------------------------
 
 
@@ -192,6 +220,34 @@ def test_an_older_link_that_comes_late_is_erased_too(store: IdentityStore) -> No
     store.link(seen(Seen(1, "cookie:late user:1")))
     assert store.edges([ident("user:1")]) == []
     assert store.erasures()[canonical_id(ident("cookie:late"))] == 5
+
+
+def test_what_compaction_folded_counts_no_longer_once_it_is_erased(make_place: MakePlace) -> None:
+    rules = world.rules(size=2, crowd=2)
+    links = links_of([Seen(n, f"cookie:kiosk user:{n}") for n in range(6)], rules)
+    degrees = []
+    for compacting in (False, True):
+        place = make_place()
+        store = opened(place.address, rules)
+        store.link(links)
+        assert not compacting or store.compact() == 3
+        mark = store.rows_since(None).mark
+        found = []
+        for step in ("erase", "again", "back"):
+            if step == "back":
+                store.link(links_of([Seen(20, "cookie:kiosk user:5")], rules))
+            else:
+                store.erase(9, [ident("user:5")])
+            if step == "erase":
+                gone = store.rows_since(mark).gone
+                assert ident("user:5") in gone.identifiers
+                assert (ident("user:5"), ident("cookie:kiosk"), "seen") in gone.edges
+            found.append(sorted(place.behind("SELECT namespace, degree FROM identity_identifiers")))
+        degrees.append(found)
+        store.close()
+    assert degrees[0] == degrees[1]
+    assert ("cookie", 5) in degrees[1][1]
+    assert ("cookie", 6) in degrees[1][2]
 
 
 # --- rules, shards, layout ----------------------------------------------------------------------------------------

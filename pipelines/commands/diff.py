@@ -1,0 +1,75 @@
+"""``wayline diff``: whether two output folders hold the same tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from reports.table_diff import Difference
+
+_WIDEST = 60
+"""Characters of a value that are shown."""
+
+
+@click.command("diff")
+@click.argument("a", type=click.Path(path_type=Path))
+@click.argument("b", type=click.Path(path_type=Path))
+@click.option("--tables", "names", metavar="NAME,…", help="Only these tables, whatever they depend on.")
+@click.option("--all", "every", is_flag=True, help="Also the tables that depend on when something was known.")
+@click.option("--ignore", multiple=True, metavar="COLUMN", help="A column not to compare, in any table; repeatable.")
+@click.option("--examples", type=click.IntRange(min=0), default=3, show_default=True, help="Examples of each kind.")
+@click.option("--config", type=click.Path(path_type=Path), help="Project configuration; the shipped one by default.")
+def command(
+    a: Path, b: Path, names: str | None, every: bool, ignore: tuple[str, ...], examples: int, config: Path | None
+) -> None:
+    """Compare the tables of two output folders by key: what views show, without the number of the revision.
+
+    Exit code 0: they are equal; 9: they differ.
+    """
+    from contracts.errors import CheckFailedError
+    from pipelines.definitions import load_definitions
+    from reports.table_diff import LEFT_OUT, chosen_tables, compare
+
+    known = load_definitions(config).tables
+    asked = [name.strip() for name in (names or "").split(",") if name.strip()]
+    chosen = chosen_tables(known, asked, every)
+    found = compare(a, b, chosen, ignore=ignore, examples=examples)
+    width = max(len(difference.table) for difference in found)
+    click.echo(f"A {a}\nB {b}\n")
+    click.echo(f"{'table':{width}} {'in A':>11} {'in B':>11} {'only in A':>10} {'only in B':>10} {'differing':>10}")
+    for one in found:
+        counts = f"{one.rows_a:11,} {one.rows_b:11,} {one.only_a:10,} {one.only_b:10,} {one.changed:10,}"
+        click.echo(f"{one.table:{width}} {counts}{'' if one.equal else '  <'}")
+    for one in found:
+        if not one.equal:
+            _tell(one)
+    if not asked and not every:
+        click.echo("\nnot compared (--all compares them too):")
+        for name, why in LEFT_OUT.items():
+            click.echo(f"  {name}: {why}")
+    different = [one.table for one in found if not one.equal]
+    if different:
+        raise CheckFailedError(f"{len(different)} of {len(found)} tables differ: {', '.join(different)}")
+    click.echo(f"\n{len(found)} tables are equal")
+
+
+def _tell(one: Difference) -> None:
+    click.echo(f"\n{one.table}")
+    if one.columns:
+        most = sorted(one.columns.items(), key=lambda item: (-item[1], item[0]))
+        click.echo("  columns that differ: " + ", ".join(f"{name} ({n:,})" for name, n in most))
+    for example in one.examples:
+        key = " ".join(f"{name}={_short(value)}" for name, value in example.key.items())
+        click.echo(f"  {example.where}: {key}")
+        for name, in_a, in_b in example.columns:
+            click.echo(f"      {name}: A {_short(in_a)} | B {_short(in_b)}")
+
+
+def _short(value: Any) -> str:
+    if value is None:
+        return "null"
+    text = value.isoformat() if hasattr(value, "isoformat") else str(value)
+    return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 1]}…"

@@ -1,0 +1,157 @@
+"""What a job on Flink runs with: settings, checked, to Beam's options."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from contracts.errors import EngineError, UsageError
+
+_MASTER = re.compile(r"^(https?://)?[A-Za-z0-9.\-]+:\d{1,5}$")
+_CHECKPOINT = re.compile(r"^(chk|savepoint)-")
+
+
+class JobServerOptions(PipelineOptions):  # type: ignore[misc]
+    """Options that the job server knows and Beam's Python does not."""
+
+    @classmethod
+    def _add_argparse_args(cls, parser: Any) -> None:
+        for name in (
+            "checkpointing_interval",
+            "checkpoint_timeout_millis",
+            "execution_retry_delay",
+            "max_bundle_size",
+            "max_bundle_time_mills",
+            "number_of_execution_retries",
+            "shutdown_sources_after_idle_ms",
+        ):
+            parser.add_argument(f"--{name}", type=int)
+        for name in ("savepoint_path", "state_backend", "state_backend_storage_path"):
+            parser.add_argument(f"--{name}")
+        for name in (
+            "externalized_checkpoints_enabled",
+            "retain_externalized_checkpoints_on_cancellation",
+            "faster_copy",
+            "object_reuse",
+        ):
+            parser.add_argument(f"--{name}", action="store_true", default=None)
+
+
+@dataclass(frozen=True)
+class FlinkSettings:
+    """How a job runs.
+
+    Args:
+        parallelism: how many workers take shards.
+        checkpoints: folder of checkpoints, to restart the job from; None keeps them in the server's memory, which is
+            enough for a worker that dies.
+        checkpoint_ms: time between two of them; what is put out to the world after one is put out again on a restart.
+        bundle_elements: a bundle of so many elements is closed,
+        bundle_ms: and one of this age: the latency that batching costs at most, a stage.
+        restarts: how often a job that failed is restarted before it has failed for good.
+        restart_ms: how long a restart waits.
+        finite: the source ends by itself, and the job with it.
+        worker_process: run workers in a process of their own, not in threads of ours.
+        restore: a checkpoint or savepoint to begin with.
+        environment: Beam's environment type of workers; ``LOOPBACK`` for workers on this machine.
+        environment_config: and its configuration.
+    """
+
+    parallelism: int = 1
+    checkpoints: Path | None = None
+    checkpoint_ms: int = 1_000
+    bundle_elements: int = 1_000
+    bundle_ms: int = 50
+    restarts: int = 10
+    restart_ms: int = 1_000
+    finite: bool = False
+    worker_process: bool = True
+    restore: Path | None = None
+    environment: str = "LOOPBACK"
+    environment_config: str = ""
+
+
+def check_master(master: str) -> str:
+    """A cluster's address, as the job server takes it. Raises UsageError when it is none."""
+    if not _MASTER.match(master):
+        raise UsageError(f"{master!r} is no address of a Flink cluster", hint="write it as host:port, as in flink:8081")
+    return master.removeprefix("http://").removeprefix("https://")
+
+
+def check_folder(folder: Path) -> Path:
+    """A folder of checkpoints, made if need be, as an absolute path.
+
+    Raises:
+        EngineError: it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise EngineError(
+            f"the checkpoint folder {folder} cannot be written: {error.strerror}",
+            hint="mend its permissions or name another one: without checkpoints a job that dies starts anew",
+        ) from error
+    return folder.resolve()
+
+
+def latest_checkpoint(folder: Path) -> Path | None:
+    """The newest whole checkpoint below a folder; None when there is none. One without metadata was never finished."""
+    found = [
+        meta.parent for meta in folder.glob("**/_metadata") if _CHECKPOINT.match(meta.parent.name)
+    ]  # names count up within a job, not over several
+    return max(found, key=lambda path: (path / "_metadata").stat().st_mtime_ns, default=None)
+
+
+def flink_options(endpoint: str, settings: FlinkSettings, given: Sequence[str] = ()) -> PipelineOptions:
+    """Beam's options for a streaming job.
+
+    Args:
+        endpoint: address of the job service.
+        given: further options as the user wrote them; they win.
+
+    Raises:
+        EngineError: the checkpoint folder cannot be written, or there is no checkpoint to restore.
+    """
+    flags = [
+        "--runner=PortableRunner",
+        f"--job_endpoint={endpoint}",
+        "--streaming",
+        "--no_save_main_session",
+        f"--environment_type={settings.environment}",
+        f"--parallelism={settings.parallelism}",
+        f"--checkpointing_interval={settings.checkpoint_ms}",
+        f"--max_bundle_size={settings.bundle_elements}",
+        f"--max_bundle_time_mills={settings.bundle_ms}",
+        f"--number_of_execution_retries={settings.restarts}",
+        f"--execution_retry_delay={settings.restart_ms}",
+    ]
+    if settings.environment_config:
+        flags.append(f"--environment_config={settings.environment_config}")
+    if settings.environment == "LOOPBACK" and settings.worker_process:
+        flags.append("--experiments=use_loopback_process_worker")
+    if settings.finite:
+        flags.append("--shutdown_sources_after_idle_ms=1000")
+    if settings.checkpoints is not None:
+        folder = check_folder(settings.checkpoints)
+        flags += [
+            "--state_backend=filesystem",
+            f"--state_backend_storage_path={folder.as_uri()}",
+            "--externalized_checkpoints_enabled",
+            "--retain_externalized_checkpoints_on_cancellation",
+        ]
+    if settings.restore is not None:
+        if not (settings.restore / "_metadata").is_file():
+            raise EngineError(
+                f"{settings.restore} is no whole checkpoint: it has no _metadata",
+                hint="name the folder of a checkpoint, chk-N, or of a savepoint",
+            )
+        flags.append(f"--savepoint_path={settings.restore.resolve().as_uri()}")
+    return PipelineOptions([*flags, *given])

@@ -1,0 +1,98 @@
+"""Keeping house beside a running stream: what belongs to OUT as a whole and to no element of the graph.
+
+A thread of the launcher brings the tables of identity up to date from the identity store, says how far the stream is
+(so that views know what is final), and merges small parts. All of it can be done again, by any later stream or by
+``wayline tables``, so a launcher that dies leaves nothing wrong. Time domain: the horizon is event time, the rest the
+wall clock.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from types import TracebackType
+
+from contracts.errors import LockedError, WaylineError
+from pipelines.definitions import Definitions
+from pipelines.stream_plan import StreamPlan
+from transforms.journey.ontology import SessionRule
+from transforms.link_stream import GREATEST_EVENT_TIME
+from transforms.stores.identity import open_identity
+from transforms.stores.progress import open_progress
+from transforms.tables.compact import Terms
+from transforms.tables.compaction import compact
+from transforms.tables.finality import Horizon, write_horizon
+from transforms.tables.identity_sync import IdentitySync
+from transforms.tables.output import OutputFolder
+
+EVERY = 2.0
+COMPACT_EVERY = 60.0
+"""Seconds."""
+
+
+class Housekeeper:
+    """A context manager; ``finish`` does everything once more, at the end of the stream.
+
+    Args:
+        folder: OUT, held for writing.
+        definitions: of the project.
+        plan: of the stream.
+    """
+
+    def __init__(self, folder: OutputFolder, definitions: Definitions, plan: StreamPlan) -> None:
+        self._folder = folder
+        self._tables = definitions.tables
+        self._plan = plan
+        self._lateness = definitions.config.lateness
+        self._silence = silence_of(definitions.ontology.sessions)
+        self._stop = threading.Event()
+        self._failure: WaylineError | None = None
+        self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
+
+    def __enter__(self) -> Housekeeper:
+        run = self._plan.run
+        self._progress = open_progress(run.stores)
+        self._identity = open_identity(run.stores, run.identity, run.strand_shards)
+        self._sync = IdentitySync(self._folder, self._identity, self._plan.number)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end()
+        self._identity.close()
+        self._progress.close()
+
+    def finish(self) -> None:
+        """Bring everything to the end of the stream. Raises what the thread met."""
+        self._end()
+        self._look()
+
+    def _end(self) -> None:
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        last = time.monotonic()
+        while not self._stop.wait(EVERY):
+            try:
+                self._look()
+                if time.monotonic() - last >= COMPACT_EVERY:
+                    last = time.monotonic()
+                    compact(self._folder, self._tables, Terms(time.time), wait=False)
+            except LockedError:
+                # a store that is away comes back, or the stream itself says so
+                continue
+
+    def _look(self) -> None:
+        self._sync.bring_up_to_date(time.time_ns() // 1_000)
+        horizon = self._progress.value(GREATEST_EVENT_TIME)
+        if horizon is not None:
+            write_horizon(self._folder.horizon, Horizon(horizon, self._lateness, self._silence))
+
+
+def silence_of(rule: SessionRule) -> int:
+    """Microseconds without activity that end a session."""
+    return rule.timeout if rule.by == "tracker" else rule.gap

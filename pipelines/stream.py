@@ -1,0 +1,131 @@
+"""Running a stream: hold OUT, take over what was before, start the engine, keep house, drain. What ``wayline stream``
+does.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from contracts.errors import LedgerError, WaylineError
+from contracts.tables import RUN_LEDGER
+from pipelines.definitions import Definitions, load_definitions
+from pipelines.engine import cause
+from pipelines.housekeeping import Housekeeper
+from pipelines.stream_engine import open_engine
+from pipelines.stream_plan import StreamOptions, StreamPlan, drain_file, make_stream_plan
+from transforms.ledger import KINDS, LedgerRow, total
+from transforms.tables.output import OutputFolder, writing
+from transforms.tables.stream_folder import begin_stream, last_stream
+from transforms.tables.views import open_views
+
+Observe = Callable[[str], None]
+"""What is being done, told as it changes."""
+
+
+@dataclass(frozen=True)
+class StreamReport:
+    """What a stream did until it ended.
+
+    ``drained``: it was asked to end, and finished what it held; otherwise its source ended by itself.
+    """
+
+    run_id: str
+    rows: tuple[LedgerRow, ...]
+    total: LedgerRow
+    taken_over: int
+    drained: bool
+    seconds: float
+
+
+def stream(
+    options: StreamOptions, observe: Observe | None = None, definitions: Definitions | None = None
+) -> StreamReport:
+    """Run a stream until its source ends, it is drained, or it fails.
+
+    Raises:
+        WaylineError: whatever stops it; what was committed stays, and the next stream goes on from there.
+        LedgerError: the ledger does not balance at the end.
+        KeyboardInterrupt: asked a second time to end, without waiting for what is held.
+    """
+    started = time.monotonic()
+    tell = observe or (lambda _what: None)
+    tell("checking")
+    definitions = definitions or load_definitions(options.config, options.session_by)
+    with writing(options.out) as folder, open_engine(options, folder) as engine:
+        number = last_stream(folder) + (0 if options.resume else 1)
+        plan = make_stream_plan(options, definitions, folder, number, time.time_ns() // 1_000)
+        begin_stream(folder, definitions.tables, resume=options.resume)
+        flag = drain_file(folder, number)
+        flag.unlink(missing_ok=True)
+        taken_over = 0
+        if not options.resume:
+            tell("taking over what was before")
+            taken_over = _take_over(folder, plan)
+        with Housekeeper(folder, definitions, plan) as house:
+            tell("starting the engine")
+            job = engine.submit(lambda pipeline: _build(pipeline, plan))
+            tell("running")
+            drained = _wait(job, flag.touch, tell)
+            tell("finishing the tables")
+            house.finish()
+        rows = _ledger(folder, definitions, plan.run_id)
+    report = StreamReport(plan.run_id, rows, total(rows), taken_over, drained, time.monotonic() - started)
+    if report.total.missing:
+        raise LedgerError(
+            f"the ledger of {plan.run_id} does not balance: {report.total.missing} of {report.total.received} received "
+            "units are in no other column",
+            hint="this is a defect of Wayline; the run_ledger table has the counts by source",
+        )
+    return report
+
+
+def _build(pipeline: Any, plan: StreamPlan) -> None:
+    from pipelines.stream_graph import build
+
+    build(pipeline, plan)
+
+
+def _take_over(folder: OutputFolder, plan: StreamPlan) -> int:
+    from pipelines.handover import take_over
+
+    return take_over(folder, plan)
+
+
+def _wait(job: Any, drain: Callable[[], None], tell: Observe) -> bool:
+    """Until the job ends. The first Ctrl-C drains it, the second cancels it. Returns whether it was drained."""
+    drained = False
+    while True:
+        try:
+            job.wait()
+            return drained
+        except KeyboardInterrupt:
+            if drained:
+                job.cancel()
+                raise
+            drained = True
+            drain()
+            tell("draining: what is held is finished; Ctrl-C again ends at once")
+        except RuntimeError as error:
+            found = cause(error)
+            if found is None:
+                raise
+            raise found from error
+        except WaylineError:
+            job.cancel()
+            raise
+
+
+def _ledger(folder: OutputFolder, definitions: Definitions, run_id: str) -> tuple[LedgerRow, ...]:
+    """The rows that the stream stated of itself."""
+    connection = open_views(folder.root, definitions.tables)
+    try:
+        columns = ", ".join(("source", *KINDS))
+        found = connection.execute(
+            f"SELECT {columns} FROM {RUN_LEDGER.name} WHERE run_id = ? ORDER BY source", [run_id]
+        ).fetchall()
+    finally:
+        connection.close()
+    return tuple(LedgerRow(source, **dict(zip(KINDS, numbers, strict=True))) for source, *numbers in found)

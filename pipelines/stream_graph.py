@@ -1,0 +1,124 @@
+"""The graph of a stream, read top to bottom: the way of an event, live. Composition only; each line is one stage.
+
+``build`` takes a ``StreamPlan``, in which every file is read and every check has passed. It is the graph of
+``pipelines.graph`` with the streaming host of each stage that remembers; docs/adr/0015 says how both stay equal.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+from transforms.journey.stage_stream import JourneyCores, StreamJourney
+
+from contracts import coders
+from contracts.codec import schema_id
+from contracts.exchange import DeadLetter, StatedRows
+from contracts.tables import ACTIONS, DEAD_LETTERS, EXPIRED_LATE
+from features.push import PushFeatures
+from pipelines.stream_plan import StreamPlan
+from sources.files_stream import FilesSettings, ReadFilesStream
+from sources.pubsub.read import DATAFLOW, DIRECT, ID_ATTRIBUTE, PORTABLE, TIME_ATTRIBUTE, ReadPubSub
+from transforms.act import Act
+from transforms.dead_letter import DeadLetterBox
+from transforms.intake import Validate
+from transforms.ledger_live import LedgerCores
+from transforms.ledger_stream import CountLedger
+from transforms.link_stream import LinkStore, ProtectAndLink
+from transforms.purge import PurgeStores
+from transforms.read import ReadOutputs
+from transforms.rejected import Rejected
+from transforms.stores.progress import open_progress
+from transforms.strand_stream import StrandCores, StreamStrand
+from transforms.tables import rows
+from transforms.tables.bundle_rows import StateRows
+from transforms.tables.stream import WriteStated
+
+
+def build(pipeline: beam.Pipeline, plan: StreamPlan) -> None:
+    """Build the streaming graph into ``pipeline``."""
+    coders.register()
+    run = plan.run
+    box = DeadLetterBox(run.dead_letter_key)
+    event_schema = schema_id("event")
+
+    read = pipeline | "Read" >> _Read(plan)
+    validated = read.received | "Validate" >> Validate(run.validation, box, clock)
+    store = LinkStore(run.stores, run.identity, run.strand_shards, open_progress)
+    linked = validated.valid | "Link" >> ProtectAndLink(store, run.pseudonym_key, box, run.properties)
+
+    strand_cores = StrandCores(run.stores, run.identity, run.strand_shards, box, event_schema)
+    person_shards = 0 if plan.by_person else run.journey_shards
+    strands = linked.strand_inputs | "Strand" >> StreamStrand(strand_cores, person_shards, clock)
+
+    journey_cores = JourneyCores(run.journey, run.registry, run.stores, run.maturity, person_shards)
+    journeys = strands.messages | "Journey" >> StreamJourney(journey_cores, person_shards, clock)
+    acted = journeys.decisions | "Act" >> Act(
+        run.stores, Path(run.actions), run.channels, run.act, None, run.journey_shards
+    )
+
+    rejected = (strands.rejected, journeys.rejected) | "AllRejected" >> beam.Flatten()
+    poisoned = rejected | "Rejected" >> Rejected(box, event_schema)
+    dead = (
+        validated.dead_letters,
+        linked.dead_letters,
+        strands.dead_letters,
+        poisoned.dead_letters,
+    ) | "AllDeadLetters" >> beam.Flatten()
+    counts = (read.ledger, validated.ledger, linked.ledger, strands.ledger, poisoned.ledger)
+    ledger = counts | "AllCounts" >> beam.Flatten() | "Ledger" >> CountLedger(LedgerCores(plan.run_id), clock)
+
+    stated = (
+        journeys.rows,
+        strands.log,
+        ledger,
+        acted.actions | "ActionRows" >> StateRows(ACTIONS, rows.action_row, clock),
+        dead
+        | "Letters" >> beam.Filter(_is_dead).with_output_types(DeadLetter)
+        | "DeadLetterRows" >> StateRows(DEAD_LETTERS, rows.dead_letter_row, clock),
+        dead
+        | "Late" >> beam.Filter(_is_expired).with_output_types(DeadLetter)
+        | "ExpiredRows" >> StateRows(EXPIRED_LATE, rows.dead_letter_row, clock),
+    )
+    together = stated | "AllRows" >> beam.Flatten().with_output_types(tuple[bytes, StatedRows])
+    _ = together | "Tables" >> WriteStated(plan.out, plan.tables, plan.number, every=plan.pane, direct=not plan.retried)
+    _ = journeys.online | "Online" >> beam.ParDo(PushFeatures(run.feast))
+    _ = strands.purges | "Purge" >> PurgeStores(run.stores, run.identity, run.strand_shards)
+
+
+def clock() -> int:
+    """Processing time in UTC microseconds: the one clock of a stream's stages."""
+    return time.time_ns() // 1_000
+
+
+class _Read(beam.PTransform):  # type: ignore[misc]  # Beam's base class is untyped
+    """The source of a plan, whichever it is."""
+
+    def __init__(self, plan: StreamPlan) -> None:
+        super().__init__()
+        self._plan = plan
+
+    def expand(self, begin: beam.pvalue.PBegin) -> ReadOutputs:
+        source = self._plan.source
+        engine = PORTABLE if self._plan.retried else DIRECT
+        if isinstance(source, FilesSettings):
+            return _read_outputs(begin | "Files" >> ReadFilesStream(source, engine))
+        engine = DATAFLOW if self._plan.runner == "DataflowRunner" else engine
+        own = ReadPubSub(source, engine, id_attribute=ID_ATTRIBUTE, timestamp_attribute=TIME_ATTRIBUTE)
+        return _read_outputs(begin | "PubSub" >> own)
+
+
+def _read_outputs(outputs: Any) -> ReadOutputs:
+    """What a source gave; Beam's operators are untyped."""
+    assert isinstance(outputs, ReadOutputs)
+    return outputs
+
+
+def _is_expired(letter: DeadLetter) -> bool:
+    return letter.expired
+
+
+def _is_dead(letter: DeadLetter) -> bool:
+    return not letter.expired

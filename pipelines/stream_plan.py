@@ -1,0 +1,154 @@
+"""From what the user asked of ``wayline stream`` to a ``StreamPlan``: every file read, every check passed, before the
+graph is built. What a bounded run needs as well is in ``run``, made by ``pipelines.plan``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from contracts.errors import UsageError
+from contracts.tables import Table
+from pipelines.definitions import Definitions
+from pipelines.graph import RunPlan
+from pipelines.plan import Mode, RunOptions, make_plan
+from sources.files_stream import FilesSettings, files_in
+from sources.pubsub import client
+from sources.pubsub.reader import PubSubSettings
+from transforms.inputs import list_inputs
+from transforms.tables.output import OutputFolder
+
+DEFAULT_SHARDS = 16
+"""Actors a keyed stage: enough for two cores. A cluster takes a thousand and more; changing it starts state anew."""
+
+FLINK, DIRECT, DATAFLOW = "flink", "DirectRunner", "DataflowRunner"
+
+
+@dataclass(frozen=True)
+class StreamOptions:
+    """What ``wayline stream`` was asked, as typed values.
+
+    ``inputs``: event files, read once in the order of received time; with ``follow`` one folder that is followed.
+    ``rate``: their events a second, None as fast as they are taken. ``subscription``: of Pub/Sub, in place of files.
+    ``shards``: actors a keyed stage. ``by_person``: the journey stage has one a person instead. ``pane``: seconds
+    between two parts of a table. ``flink_master``: a cluster, ``host:port``; None: Flink inside this machine.
+    ``checkpoints``: their folder, None: in OUT; every ``checkpoint_every`` seconds. ``resume``: go on from the last of
+    them. ``beam`` holds further Beam options as given.
+    """
+
+    out: Path
+    inputs: tuple[str, ...] = ()
+    follow: bool = False
+    rate: float | None = None
+    subscription: str | None = None
+    runner: str = FLINK
+    actions: Mode = "dry-run"
+    config: Path | None = None
+    registry: Path | None = None
+    pseudonym_key: Path | None = None
+    dead_letter_key: Path | None = None
+    session_by: str | None = None
+    shards: int = DEFAULT_SHARDS
+    by_person: bool = False
+    pane: float = 2.0
+    flink_master: str | None = None
+    parallelism: int = 1
+    checkpoints: Path | None = None
+    checkpoint_every: float = 1.0
+    resume: bool = False
+    beam: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class StreamPlan:
+    """Everything the streaming graph needs, checked. ``number`` counts the streams on OUT.
+
+    ``retried``: the engine tries bundles again and numbers panes, so parts are named by pane.
+    """
+
+    run: RunPlan
+    source: FilesSettings | PubSubSettings
+    out: str
+    number: int
+    tables: tuple[Table, ...]
+    by_person: bool
+    pane: float
+    runner: str
+    retried: bool
+
+    @property
+    def run_id(self) -> str:
+        """Names the stream in the ledger."""
+        return f"stream-{self.number:06d}"
+
+
+def make_stream_plan(
+    options: StreamOptions, definitions: Definitions, folder: OutputFolder, number: int, now: int
+) -> StreamPlan:
+    """The plan of a stream into a folder that is held for writing.
+
+    Args:
+        number: of this stream on OUT (``transforms.tables.stream_folder``).
+        now: UTC microseconds.
+
+    Raises:
+        ConfigurationError, InputError, ModelError, LockedError, OutputError: whatever would stop it later.
+    """
+    if options.shards < 1 or options.shards & (options.shards - 1):
+        raise UsageError(f"--state-shards {options.shards} is no power of two", hint="try 16; 0 only keys by person")
+    config = replace(definitions.config, strand_shards=options.shards, journey_shards=options.shards)
+    bounded = RunOptions(
+        (),
+        options.out,
+        actions=options.actions,
+        config=options.config,
+        registry=options.registry,
+        pseudonym_key=options.pseudonym_key,
+        dead_letter_key=options.dead_letter_key,
+        session_by=options.session_by,
+        now=now,
+    )
+    run = make_plan(bounded, replace(definitions, config=config), folder, [])
+    return StreamPlan(
+        run=run,
+        source=source_of(options, str(drain_file(folder, number))),
+        out=str(folder.root.resolve()),
+        number=number,
+        tables=definitions.tables,
+        by_person=options.by_person,
+        pane=options.pane,
+        runner=options.runner,
+        retried=options.runner != DIRECT,
+    )
+
+
+def source_of(options: StreamOptions, drain: str) -> FilesSettings | PubSubSettings:
+    """The source that was asked for, found good.
+
+    Args:
+        drain: the file that asks it for its end.
+
+    Raises:
+        UsageError: none, or both, or what does not go together.
+        InputError: nothing to read, no such folder, no such subscription or no permission.
+    """
+    if options.subscription is not None:
+        if options.inputs or options.follow or options.rate is not None:
+            raise UsageError("--input, --follow and --rate are for files", hint="leave them, or leave --subscription")
+        endpoint = client.emulator_endpoint()
+        deadline = client.check_subscription(options.subscription, endpoint)
+        return PubSubSettings(options.subscription, endpoint, ack_deadline=deadline, drain=drain)
+    if not options.inputs:
+        raise UsageError("there is nothing to stream from", hint="give --input DIR or --subscription NAME")
+    if options.follow:
+        if len(options.inputs) > 1:
+            raise UsageError("--follow follows one folder", hint="give --input once")
+        folder = options.inputs[0]
+        files_in(folder)
+        return FilesSettings(follow=str(Path(folder).resolve()), rate=options.rate, drain=drain)
+    return FilesSettings(tuple(list_inputs(options.inputs)), rate=options.rate, drain=drain)
+
+
+def drain_file(folder: OutputFolder, number: int) -> Path:
+    """The file that asks stream ``number`` on OUT for its end (``sources.drain``)."""
+    return folder.streams.resolve() / f"{number:04d}.drain"

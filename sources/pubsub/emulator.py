@@ -1,0 +1,69 @@
+"""The Pub/Sub server for trials and tests: finding it, and becoming it.
+
+The server is Google's own ``pstest`` (``infra/pubsub-server``), built by ``make pubsub-server`` beside the programs of
+this environment. It keeps everything in memory, every message until it ends. Errors: ``ServiceError``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import sys
+from pathlib import Path
+
+from contracts.errors import ServiceError
+
+SERVER = "wayline-pubsub-server"
+DEFAULT_PORT = 8085
+
+
+def find_server() -> Path | None:
+    """The server's program, in this environment or on the search path; None when it is not built."""
+    beside = Path(sys.executable).parent / SERVER
+    if beside.is_file():
+        return beside
+    found = shutil.which(SERVER)
+    return Path(found) if found else None
+
+
+def need_server() -> Path:
+    """``find_server``, or a ServiceError that says how to get it."""
+    program = find_server()
+    if program is not None:
+        return program
+    if shutil.which("go") is None:
+        raise ServiceError(
+            "the Pub/Sub server is not built, and Go, which builds it, is not on this machine",
+            hint="install Go 1.24 or newer, then: make pubsub-server",
+        )
+    raise ServiceError("the Pub/Sub server is not built", hint="make pubsub-server")
+
+
+def free_port(port: int) -> int:
+    """``port``, known to be free a moment ago; for 0 one that is. Raises ServiceError when it is taken."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("localhost", port))
+        except OSError as error:
+            raise ServiceError(
+                f"port {port} cannot be listened on: {error.strerror or error}",
+                hint="end what listens there, or choose another one: --port N (0 takes a free one)",
+            ) from error
+        return int(probe.getsockname()[1])
+
+
+def become_server(program: Path, port: int) -> None:
+    """Replace this process by the server, so that signals reach it itself; it ends with code 0 on SIGINT and SIGTERM.
+
+    Does not return. Raises ServiceError when the program cannot be run.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    try:
+        os.execv(program, [str(program), "--port", str(port)])
+    except OSError as error:
+        raise ServiceError(
+            f"{program} cannot be run: {error.strerror or error}", hint="build it anew: make pubsub-server"
+        ) from error

@@ -1,0 +1,66 @@
+"""The streaming host on embedded Flink: exact counts, the end of the input, a worker that is killed, a checkpoint."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from counting_job import CountingJob, worker_processes
+
+from benchmarks.counting import expected_counts
+from contracts.errors import EngineError
+from pipelines.flink.job import run, submit
+from pipelines.flink.job_server import JobServer
+from pipelines.flink.options import FlinkSettings, flink_options, latest_checkpoint
+
+FINITE = FlinkSettings(finite=True)
+
+
+def test_two_stages_count_exactly_poll_and_drain_when_the_source_ends(job_server: JobServer, tmp_path: Path) -> None:
+    job = CountingJob(tmp_path, count=3_000, keys=50, rate=1_000, poll_every=200_000)
+    run(job.build, flink_options(job_server.endpoint, FINITE), job_server)
+    expected = expected_counts(3_000, 50)
+    for stage in ("First", "Second"):
+        assert job.counts(stage) == expected
+        assert job.totals(stage) == sorted(expected.items())
+    assert job.polls("First") > 4
+    assert job.committed.read_text().split()[-1] == "3000", "the source was not told what the engine committed"
+
+
+def test_counts_are_exact_after_the_worker_is_killed(job_server: JobServer, tmp_path: Path) -> None:
+    job = CountingJob(tmp_path, count=6_000, keys=100, rate=600)
+    running = submit(job.build, flink_options(job_server.endpoint, FINITE), job_server)
+    for reached in (1_000, 3_000):
+        assert running.wait_until(lambda reached=reached: job.seen("Second") > reached, 120)  # type: ignore[misc]
+        for pid in worker_processes():
+            os.kill(pid, signal.SIGKILL)
+    running.wait()
+    expected = expected_counts(6_000, 100)
+    for stage in ("First", "Second"):
+        assert job.counts(stage) == expected
+        assert job.totals(stage) == sorted(expected.items())
+    assert job.seen("First") >= 6_000
+
+
+def test_a_job_goes_on_from_the_checkpoint_of_one_that_was_cancelled(job_server: JobServer, tmp_path: Path) -> None:
+    job = CountingJob(tmp_path / "job", count=4_000, keys=50, rate=500)
+    kept = tmp_path / "kept"
+    first = submit(job.build, flink_options(job_server.endpoint, FlinkSettings(checkpoints=kept)), job_server)
+    assert first.wait_until(lambda: job.seen("Second") > 800 and latest_checkpoint(kept) is not None, 120)
+    first.cancel()
+    assert first.state == "CANCELLED"
+    with pytest.raises(EngineError, match="CANCELLED"):
+        first.wait()
+    point = latest_checkpoint(kept)
+    assert point is not None
+    again = FlinkSettings(checkpoints=kept, restore=point, finite=True)
+    run(job.build, flink_options(job_server.endpoint, again), job_server)
+    expected = expected_counts(4_000, 50)
+    assert job.counts("Second") == expected
+    assert job.totals("Second") == sorted(expected.items())

@@ -1,0 +1,88 @@
+"""Journeys while they happen end as the bounded host would have them, whatever the way."""
+
+from __future__ import annotations
+
+import random
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from live_world import COMPARED, SETTINGS, Strands, Tables, bounded, model
+
+from contracts.event import DAY
+from transforms.journey.live.journeys import LiveJourneys, Work
+from transforms.stores.database import STORE_FILE, StoreAddress
+from transforms.stores.effects import open_effects
+
+
+def differences(tables: Tables, expected: dict[str, dict[Any, dict[str, Any]]]) -> list[str]:
+    found = []
+    for name in COMPARED:
+        shown = tables.shown(name)
+        for key in sorted(shown.keys() | expected[name].keys(), key=str):
+            if shown.get(key) != expected[name].get(key):
+                found.append(f"{name} {key}: {shown.get(key)} instead of {expected[name].get(key)}")
+    return found
+
+
+def delivered(rng: random.Random, strands: Strands, disorder: int) -> list[list[Any]]:
+    """Messages in batches, out of order by about ``disorder`` places, some of them twice."""
+    messages = list(strands.sent)
+    if disorder:
+        messages += rng.choices(messages, k=len(messages) // 4)
+        place = {id(message): index for index, message in enumerate(strands.sent)}
+        messages.sort(key=lambda message: place[id(message)] + rng.random() * disorder)
+    batches, start = [], 0
+    while start < len(messages):
+        size = rng.choice((1, 1, 2, 5, 20))
+        batches.append(messages[start : start + size])
+        start += size
+    return batches
+
+
+@settings(deadline=None, max_examples=20)
+@given(seed=st.integers(0, 10**6), disorder=st.sampled_from([0, 0, 2, 8, 100]), scored=st.booleans())
+def test_any_way_of_arrival_ends_in_the_tables_of_the_bounded_host(seed: int, disorder: int, scored: bool) -> None:
+    rng = random.Random(seed)
+    strands = Strands(rng)
+    strands.live(rng.randrange(1, 40), erasing=not disorder)
+    horizon = strands.now + rng.randrange(40 * DAY)
+    tables, counts = Tables(), Counter[str]()
+    with tempfile.TemporaryDirectory() as folder:
+        store = open_effects(StoreAddress(Path(folder) / STORE_FILE))
+        score = model if scored else None
+        live = LiveJourneys(SETTINGS, score, store)
+        now = 1_000_000
+
+        def done(work: Work) -> None:
+            tables.take(work.stated)
+            counts.update(work.counts)
+            live.commit(work)
+
+        for batch in delivered(rng, strands, disorder):
+            now += rng.randrange(1, 1000)
+            dice = rng.random()
+            if dice < 0.1:
+                live.apply(batch, now)  # it failed later on: nothing of it is committed
+            if dice < 0.2:
+                for person in list(live.live):
+                    live.rest(person)
+            if dice > 0.6:
+                watermark = rng.randrange(strands.now - 20 * DAY, strands.now + 1)
+                while (due := live.next_due()) is not None and due <= watermark:
+                    done(live.advance(watermark, now, most=2))
+            done(live.apply(batch, now))
+        done(live.drain(sorted(live.records), horizon, now + 10))
+        other = open_effects(StoreAddress(Path(folder) / "other" / STORE_FILE))
+        assert differences(tables, bounded(strands.records(), horizon, other, score)) == []
+        assert counts["expired"] == 0
+        assert not any(record.early for record in live.records.values())
+        other.close()
+        store.close()

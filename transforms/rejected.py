@@ -1,0 +1,91 @@
+"""What the core of a streaming stage could not take, as dead letters: whole, with the reason, counted.
+
+Contract: ``RejectedElement`` in; ``DeadLetter`` and ``LedgerCount`` (dead lettered) out. An element of the strand stage
+holds events that no stage has counted yet, one of the journey stage events that are accepted already: of those only the
+letters are made. A step of time alone has no bytes: it is logged by the host and tried again. Stateless and total.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+import msgspec
+from apache_beam import pvalue
+
+from contracts import wire
+from contracts.event import Event
+from contracts.event_codec import encode_event
+from contracts.exchange import DeadLetter, LedgerCount, RejectedElement, ShardInput, StrandMessage
+from transforms.dead_letter import DeadLetterBox
+from transforms.identity.strands import PROTECTED_PAYLOAD
+from transforms.read import LEDGER, typed
+
+REASON = "failed_fold"
+STRAND = "strand"
+
+
+class RejectedOutputs(NamedTuple):
+    """What ``Rejected`` gives."""
+
+    dead_letters: beam.PCollection[DeadLetter]
+    ledger: beam.PCollection[LedgerCount]
+
+
+class Rejected(beam.PTransform):  # type: ignore[misc]  # Beam's base class is untyped
+    """Makes the letters.
+
+    Args:
+        box: makes dead letters.
+        schema_id: of the event schema.
+    """
+
+    def __init__(self, box: DeadLetterBox, schema_id: str) -> None:
+        super().__init__()
+        self._fn = _RejectedFn(box, schema_id)
+
+    def expand(self, rejected: beam.PCollection[RejectedElement]) -> RejectedOutputs:
+        outputs = rejected | "Letters" >> beam.ParDo(self._fn).with_outputs(LEDGER, main="letters")
+        return RejectedOutputs(typed(outputs["letters"], DeadLetter), typed(outputs[LEDGER], LedgerCount))
+
+
+def events_of(element: RejectedElement) -> list[tuple[str, int, bytes]]:
+    """(source, received time, packed event) of the events in what was rejected.
+
+    Raises:
+        msgspec.MsgspecError: its bytes are no element of that stage.
+    """
+    if not element.data:
+        return []
+    if element.stage == STRAND:
+        content = wire.unpack_compressed(ShardInput, element.data)
+        return [(event.source, event.received_time, event.event) for event in content.events]
+    message = wire.unpack(StrandMessage, element.data)
+    found = ((wire.unpack(Event, packed), packed) for packed in message.events)
+    return [(event.source, event.received_time, packed) for event, packed in found]
+
+
+class _RejectedFn(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
+    def __init__(self, box: DeadLetterBox, schema_id: str) -> None:
+        self._box = box
+        self._schema_id = schema_id
+
+    def process(self, element: RejectedElement) -> Iterator[Any]:
+        counts: Counter[str] = Counter()
+        detail = f"{element.reason} while it was taken ({element.during})"
+        try:
+            events = events_of(element)
+        except msgspec.MsgspecError:
+            yield self._box.reject(element.stage, REASON, detail, "(unknown)", "", 0, "raw", element.data)
+            return
+        for source, received, packed in events:
+            payload = encode_event(wire.unpack(Event, packed))
+            yield self._box.reject(
+                element.stage, REASON, detail, source, self._schema_id, received, PROTECTED_PAYLOAD, payload
+            )
+            counts[source] += 1
+        if element.stage == STRAND:
+            for source, n in sorted(counts.items()):
+                yield pvalue.TaggedOutput(LEDGER, LedgerCount(source, "dead_lettered", n))

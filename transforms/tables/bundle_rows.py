@@ -1,0 +1,58 @@
+"""From what a streaming stage gives to rows of a table: one ``StatedRows`` a bundle.
+
+Contract: elements of one kind in; (writer shard, ``StatedRows``) out. Only for rows that say the same whenever they are
+made, keyed by an id of their own (dead letters, actions): the engine may make them again, and the newest counts. State:
+the rows of a bundle. Time domain: ``revision`` is processing time in microseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.transforms.window import GlobalWindows
+
+from contracts import coders as _coders  # noqa: F401  # registers the coders of what goes in and out
+from contracts.exchange import StatedRows
+from contracts.tables import Table
+from transforms.read import typed
+from transforms.tables.stated import stated
+
+Row = tuple[Any, ...]
+
+
+class StateRows(beam.PTransform):  # type: ignore[misc]  # Beam's base class is untyped
+    """Elements to the rows of one table.
+
+    Args:
+        table: the table.
+        row: of an element, in the order of the table's columns.
+        clock: microseconds of processing time.
+    """
+
+    def __init__(self, table: Table, row: Callable[[Any], Row], clock: Callable[[], int]) -> None:
+        super().__init__()
+        self._fn = _StateRows(table, row, clock)
+
+    def expand(self, elements: beam.PCollection) -> beam.PCollection:
+        rows = elements | "State" >> beam.ParDo(self._fn).with_output_types(tuple[bytes, StatedRows])
+        return typed(rows, tuple[bytes, StatedRows])
+
+
+class _StateRows(beam.DoFn):  # type: ignore[misc]
+    def __init__(self, table: Table, row: Callable[[Any], Row], clock: Callable[[], int]) -> None:
+        self._table = table
+        self._row = row
+        self._clock = clock
+
+    def start_bundle(self) -> None:
+        self._rows: list[Row] = []
+
+    def process(self, element: Any) -> None:
+        self._rows.append(self._row(element))
+
+    def finish_bundle(self) -> Iterator[Any]:
+        if self._rows:
+            one = stated(self._table, self._clock(), self._rows)
+            yield GlobalWindows.windowed_value((self._table.name.encode(), one))
