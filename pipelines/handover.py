@@ -216,7 +216,12 @@ def _fold(
                 # whoever was told of it is told again: what the journeys know may be older
                 record.distrusted = True
                 archived = keeper.archived(record) if record.head.archives else []
-            change = refold(record, primary, found, assignments.get(primary, {}), versions, folding, archived)
+            mine = assignments.get(primary, {})
+            device = mine.get(None)
+            marks = how.identity.marks_of([primary]) if device is not None and device.carry else []
+            change = refold(record, primary, found, mine, versions, folding, archived, marks)
+            if change.marks:
+                how.identity.keep_marks(change.marks)
             messages += change.messages
             if change.record is not None and (change.record.events or record is not None):
                 made.append(change.record)

@@ -54,7 +54,7 @@ def backfilled(stream: Stream, events: Sequence[Sent], out: OutputFolder, revisi
     return log
 
 
-def handed_over(stream: Stream, out: OutputFolder, since: int | None = None, share: int = 1) -> int:
+def handed_over(stream: Stream, out: OutputFolder, since: int | None = None, share: int = 8_000) -> int:
     how = Handover(stream.identity, stream.records, stream.rules, SHARDS, BOX, share)
     stream.now += 10
 
@@ -76,7 +76,7 @@ def empty(folder: Path) -> OutputFolder:
     return out
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     events=sent(erasing=False, max_size=16), owner=st.sampled_from(OWNERS), tight=st.booleans(),
     rnd=st.randoms(use_true_random=False),
@@ -108,7 +108,7 @@ def _stored(event: StrandEvent) -> StrandEvent:
     return replace(event, stored=True)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(events=sent(erasing=False, max_size=16), rnd=st.randoms(use_true_random=False))
 def test_a_second_handover_reads_what_is_new_in_the_log_and_tells_whoever_it_concerns(
     stores: Stores, folder: Path, events: list[Sent], rnd: random.Random

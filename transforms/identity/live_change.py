@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from contracts.exchange import (
     MAX_TIME,
     DeadLetter,
+    ErasedMark,
     Purge,
     StrandEvent,
     StrandMessage,
@@ -30,8 +31,9 @@ Counts = Counter[tuple[str, str]]
 class Change:
     """What a record becomes, and what is said of it.
 
-    ``record`` is the new one; None where ``growth`` is to be added to ``grown``. ``log``, ``erased`` and ``purges`` as
-    in ``ShardResult``. ``is_whole``: the log needs the record as such, not ``entry``.
+    ``record`` is the new one; None where ``entry`` is to be added to ``grown``. ``log``, ``erased``, ``purges`` and
+    ``marks`` as in ``ShardResult``. ``garbage`` are archives that nothing refers to any more. Without an ``entry`` the
+    log needs the record as such.
     """
 
     key: str
@@ -49,6 +51,7 @@ class Change:
     erased: list[StrandEvent] = field(default_factory=list)
     purges: list[Purge] = field(default_factory=list)
     garbage: list[int] = field(default_factory=list)
+    marks: list[ErasedMark] = field(default_factory=list)
 
     def apply(self) -> Record:
         """Swap it in; the record as it is now."""

@@ -111,7 +111,7 @@ class Keeper:
         old = record.head
         head = Head(
             old.primary, version, list(record.strands.values()),
-            [*old.archives, Archive(number, len(events), first, last)], number + 1, old.copied,
+            [*old.archives, Archive(number, len(events), first, last)], number + 1, old.copied, old.marked,
         )  # fmt: skip
         ids = dict(record.ids)
         if len(ids) > 2 * max(record.ids_pruned, len(events)):

@@ -87,7 +87,7 @@ def grow(
     else:
         is_known = all(login in strands for login in new)
         old, every = record.head, list({**strands, **new}.values())
-        head = Head(old.primary, versions.last, every, old.archives, old.next_archive, old.copied)
+        head = Head(old.primary, versions.last, every, old.archives, old.next_archive, old.copied, old.marked)
         change.entry = Growth(chunk, None if is_known else head)
     return change
 
@@ -143,7 +143,7 @@ def _may_grow(record: Record | None, strand: Strand, events: Sequence[StrandEven
         return len(strand.steps) == 1
     # a carried device is in the hands of whoever logged in last: a new hand, a logout or a time that is not the last
     # of all may divide what is there another way
-    if isinstance(record.hand, Unknown) or events[0].event_time <= record.last[0]:
+    if record.head.marked or isinstance(record.hand, Unknown) or events[0].event_time <= record.last[0]:
         return False
     if any(s.assignment is not None and s.assignment.erased_before is not None for s in record.strands.values()):
         return False

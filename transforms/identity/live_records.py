@@ -98,7 +98,8 @@ class Archive(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Head(msgspec.Struct, array_like=True):
-    """A record without its events. ``copied``: the record store may have an older state of it."""
+    """A record without its events. ``copied``: the record store may have an older state of it. ``marked``: something
+    was erased on this device, of which the identity store has the marks."""
 
     primary: Identifier
     version: int
@@ -106,6 +107,7 @@ class Head(msgspec.Struct, array_like=True):
     archives: list[Archive] = []
     next_archive: int = 0
     copied: bool = False
+    marked: bool = False
 
 
 class Whole(msgspec.Struct, array_like=True, tag="whole"):
@@ -265,6 +267,7 @@ class Record:
                 head.archives,
                 head.next_archive,
                 head.copied,
+                head.marked,
             ),
             self.chunks,
         )

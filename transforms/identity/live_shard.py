@@ -7,7 +7,7 @@ Outputs of a step, by tag:
 - ``dead_letters``: ``DeadLetter`` of conflicting payloads;
 - ``log`` and ``erased``: ``ShardInput`` of events to add to the event log, and of those that must leave it;
 - ``purges``: ``Purge`` of erased strands;
-- ``counts``: ``LedgerCount``: how many more events of a source met a fate; fewer, where a later one changed it;
+- ``counts``: ``LedgerCount``: by how much the events of a source that met a fate became more, or fewer;
 - ``metrics``: (name, n) to count up: ``EVICTED_IDLE``, ``EVICTED_BYTES``, ``ARCHIVED``, ``READ_BACK``, ``REFOLDED``.
 
 State: the records of the shard (``live_records``), the shard's own under the empty key. Each step looks at the mailbox
@@ -32,7 +32,7 @@ import msgspec
 
 from contracts import wire
 from contracts.event import HOUR, Identifier
-from contracts.exchange import Assignment, LedgerCount, ShardInput, StrandEvent
+from contracts.exchange import Assignment, ErasedMark, LedgerCount, ShardInput, StrandEvent
 from transforms.actor.core import Entry, Step
 from transforms.identity.live_change import Change
 from transforms.identity.live_eviction import READ_BACK, Evicted, Keeper
@@ -65,6 +65,19 @@ from transforms.identity.rules import Carry, StrandKey
 from transforms.identity.strands import Rejects
 from transforms.stores.identity import IdentityStore
 from transforms.stores.records import RecordStore
+
+__all__ = [
+    "COUNTS",
+    "DEAD_LETTERS",
+    "ERASED",
+    "LOG",
+    "MESSAGES",
+    "METRICS",
+    "PURGES",
+    "STATE_KEY",
+    "Bounds",
+    "StrandCore",
+]
 
 STATE_KEY = b""
 _GAPS = 1_000
@@ -165,9 +178,10 @@ class StrandCore:
         """The last step: the mailbox to its end."""
         work = self._begin(now)
         while True:
-            work.is_behind = False
+            work.is_behind, before = False, work.marked
             self._take(work, {}, {})
-            if not work.is_behind:
+            # marks of what was erased may say that more is
+            if not work.is_behind and work.marked == before:
                 return self._end(work)
 
     def _begin(self, now: int) -> Work:
@@ -191,7 +205,8 @@ class StrandCore:
                 assert change.record is not None
                 entries.append(Entry(key.encode(), change.record.live(), whole=True))
         entries += [Entry(key.encode(), record.live(), whole=True) for key, record in work.shortened.items()]
-        self._tell_counts(work)
+        counts = sorted((name, n) for name, n in work.counts.items() if n)
+        work.outputs.extend((COUNTS, LedgerCount(source, kind, n)) for (source, kind), n in counts)
         work.outputs.extend((METRICS, item) for item in sorted((+work.metrics).items()))
         if self._is_new or state != self._state:
             entries.append(Entry(STATE_KEY, pack_state(state), whole=True))
@@ -203,11 +218,6 @@ class StrandCore:
             work.now if work.is_behind else work.now + self._bounds.poll_every,
             work,
         )
-
-    @staticmethod
-    def _tell_counts(work: Work) -> None:
-        told = [LedgerCount(source, kind, n) for (source, kind), n in sorted(work.counts.items()) if n]
-        work.outputs.extend((COUNTS, count) for count in told)
 
     # --- events and assignments ---------------------------------------------------------------------------------
 
@@ -229,6 +239,7 @@ class StrandCore:
         for evicted in read.values():
             self._memory.note_ids(evicted.record, work.state)
         self._ask(events, told, held, read, keys)
+        marks: list[ErasedMark] = []
         for primary, key in keys.items():
             was_read = read.get(key)
             record = held[key] if was_read is None else was_read.record
@@ -238,7 +249,10 @@ class StrandCore:
             # an assignment of a strand that is not there is asked for when it is first seen
             logins = {event.login for event in found} | (set() if record is None else set(record.strands))
             mine = {login: a for login, a in told.get(primary, {}).items() if login in logins}
-            self._take_one(work, record, was_read, primary, found, mine)
+            marks += self._take_one(work, record, was_read, primary, found, mine)
+        if marks:
+            self._identity.keep_marks(marks)
+            work.marked += len(marks)
 
     def _read_mailbox(self, work: Work, told: dict[Identifier, dict[Logins, Assignment]]) -> None:
         for _ in range(_PAGES):
@@ -281,7 +295,8 @@ class StrandCore:
         primary: Identifier,
         events: Sequence[StrandEvent],
         assignments: dict[Logins, Assignment],
-    ) -> None:
+    ) -> list[ErasedMark]:
+        """Take what is new of one primary identifier; return the marks of what it erased."""
         moved = False
         if record is not None:
             for login, assignment in list(assignments.items()):
@@ -293,7 +308,7 @@ class StrandCore:
                 else:
                     moved = True
         if not events and not moved and not (record is not None and record.distrusted):
-            return
+            return []
         is_apart = evicted is not None
         if record is not None and record.key in self._memory.long and record.key not in work.changes:
             record, is_apart = self._memory.shorten(work, record), True
@@ -302,7 +317,8 @@ class StrandCore:
             archived: Sequence[bytes] = ()
             if record is not None and record.head.archives:
                 archived = self._keeper.archived(record, work.state.gaps if record.distrusted else ())
-            change = refold(record, primary, events, assignments, work.versions, self._how, archived)
+            marks = self._marks_of(record, primary, assignments)
+            change = refold(record, primary, events, assignments, work.versions, self._how, archived, marks)
             work.metrics[REFOLDED] += 1
         elif is_apart:
             change = _whole(change)
@@ -313,6 +329,16 @@ class StrandCore:
             assert change.record is not None
             change.record.head.copied = True
         self._put_change(work, change, is_new=record is None)
+        return change.marks
+
+    def _marks_of(
+        self, record: Record | None, primary: Identifier, assignments: dict[Logins, Assignment]
+    ) -> list[ErasedMark]:
+        """What the store has of erased events of a device that is carried."""
+        device = assignments.get(None)
+        if device is None and record is not None and (strand := record.strands.get(None)) is not None:
+            device = strand.assignment
+        return self._identity.marks_of([primary]) if device is not None and device.carry else []
 
     def _put_change(self, work: Work, change: Change, *, is_new: bool) -> None:
         if change.key in work.changes:

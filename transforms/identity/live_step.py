@@ -46,6 +46,7 @@ class Work:
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     metrics: Counter[str] = field(default_factory=Counter)
     is_behind: bool = False
+    marked: int = 0
 
 
 def put_assignment(told: dict[Identifier, dict[Logins, Assignment]], assignment: Assignment) -> None:

@@ -5,9 +5,8 @@ was told before; ``live_growth.grow`` spares it the trouble where events come in
 build what ``Change.apply`` swaps in. Times: UTC microseconds of event time. Errors: none; conflicting payloads become
 dead letters.
 
-A stretch of a device that is carried and was erased is forgotten: what comes later of it is not known to be of it. A
-copy of what was erased is erased again, where a bounded run would count a duplicate. A dead letter is never taken back,
-and of a payload that was rejected there is one, of the copy that came first.
+A copy of what was erased is erased again, where a bounded run would count a duplicate. A dead letter is never taken
+back, and of a payload that was rejected there is one, of the copy that came first.
 """
 
 from __future__ import annotations
@@ -19,11 +18,13 @@ from contracts.event import Identifier
 from contracts.exchange import (
     MIN_TIME,
     Assignment,
+    ErasedMark,
     Purge,
     ShardInput,
     StrandEvent,
 )
 from transforms.identity.carry import hands
+from transforms.identity.erasing import FORWARD, barred_logins
 from transforms.identity.live_change import Change
 from transforms.identity.live_records import (
     BEFORE_ALL,
@@ -44,10 +45,9 @@ from transforms.identity.live_records import (
     pack_chunk,
 )
 from transforms.identity.live_telling import Divided, Logins, Teller, Versions, divide, own_steps
-from transforms.identity.rules import CARRY_FORWARD, Carry
+from transforms.identity.rules import Carry
 from transforms.identity.strands import ACCEPTED, DEAD_LETTERED, Fates, Rejects, fold_shard
 
-_FORWARD = Carry(CARRY_FORWARD, 0)
 _CHUNK_EVENTS = 500
 """Events of a chunk that is written anew."""
 
@@ -69,6 +69,7 @@ def refold(
     versions: Versions,
     how: Folding,
     archived: Sequence[bytes] = (),
+    marks: Sequence[ErasedMark] = (),
 ) -> Change:
     """Fold all events of a primary identifier and tell what is new.
 
@@ -80,6 +81,7 @@ def refold(
         versions: of the shard.
         how: the rules.
         archived: the chunks of all archives of the record.
+        marks: of what was erased on this device before.
     """
     old_strands: Mapping[Logins, Strand] = {} if record is None else record.strands
     held = [] if record is None else list(record.held(archived))
@@ -87,7 +89,7 @@ def refold(
     known = {login: s.assignment for login, s in old_strands.items() if s.assignment is not None} | dict(assignments)
     fates = Fates()
     result = fold_shard(
-        [ShardInput((*(one.event for one in held), *events), tuple(known.values()))],
+        [ShardInput((*(one.event for one in held), *events), tuple(known.values()), tuple(marks))],
         how.box, how.schema_id, carries=how.carries, fates=fates,
     )  # fmt: skip
     change = Change(key_of(primary))
@@ -98,6 +100,7 @@ def refold(
     change.log = [event for event in result.log if id(event) not in by_id]
     change.erased = [event for event in fates.erased if id(event) in by_id]
 
+    change.marks = result.marks
     added = versions.next()
     kept = _kept(fates, by_id, added)
     strands = _strands(primary, old_strands, known, fates)
@@ -112,9 +115,11 @@ def refold(
     hand: Identifier | Unknown | None = UNKNOWN
     if _is_carried(strands):
         ordered = sorted(fates.accepted, key=order_of)
-        hand = hands(ordered, how.carries.get(primary.namespace, _FORWARD))[-1].login
+        barred = barred_logins({(primary, login): a for login, a in known.items()}).get(primary, ())
+        hand = hands(ordered, how.carries.get(primary.namespace, FORWARD), barred)[-1].login
     assert change.record is not None
     change.record.hand = hand
+    change.record.head.marked = bool(marks or result.marks)
     return change
 
 

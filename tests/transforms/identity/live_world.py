@@ -260,6 +260,7 @@ class Stream:
         self.purges.append(purge)
 
     def _counts(self, shard: int, count: LedgerCount) -> None:
+        assert count.n
         self.counts[count.source, count.kind] += count.n
 
     def _metrics(self, shard: int, item: tuple[str, int]) -> None:
@@ -312,6 +313,7 @@ def rejected(letters: Iterable[DeadLetter]) -> Counter[bytes]:
 
 
 def counted(stream: Stream) -> Counter[tuple[str, str]]:
+    assert all(n >= 0 for n in stream.counts.values())
     return +stream.counts
 
 
