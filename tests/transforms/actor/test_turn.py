@@ -57,6 +57,9 @@ class Cells:
     def set_poll_timer(self, at: int) -> None:
         self.poll, self.sets = at, self.sets + 1
 
+    def clear_poll_timer(self) -> None:
+        self.poll = None
+
 
 class World:
     """One shard on one worker; ``now`` is the processing time."""
@@ -217,8 +220,7 @@ def test_instants_closer_than_the_grid_share_a_timer() -> None:
 def test_the_end_of_the_input_drains_and_sets_no_timer_again() -> None:
     world = World(CountingFactory(poll_every=SECOND))
     world.counts("a", "b", "a")
-    assert world.cells.event == END
-    world.cells.poll = None
+    assert (world.cells.event, world.cells.poll) == (END, SECOND)
     assert world.serve_event() == [(TOTALS, (b"a", 2)), (TOTALS, (b"b", 1))]
     assert world.cells.event is None
     assert world.cells.poll is None
