@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +19,7 @@ from transforms.actor.core import ActorCore, Entry, Step
 from transforms.actor.held import HeldShards
 from transforms.actor.packing import VERSION, pack
 from transforms.actor.segments import SEGMENTS
-from transforms.actor.turn import REJECTED, Actors, HostSettings, Outputs
+from transforms.actor.turn import COUNTERS, REJECTED, Actors, HostSettings, Outputs
 
 SECOND = 1_000_000
 END = 9_000_000_000 * SECOND
@@ -110,6 +112,11 @@ class World:
         except BaseException:
             self.cells = before
             raise
+
+
+def test_every_counter_is_documented() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "streaming_host.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == list(COUNTERS)
 
 
 def element(key: str, at: int = 0) -> bytes:
