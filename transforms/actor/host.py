@@ -112,6 +112,9 @@ class _Cells:
     def set_poll_timer(self, at: int) -> None:
         self._poll.set(Timestamp(micros=at))
 
+    def clear_poll_timer(self) -> None:
+        self._poll.clear()
+
 
 class _ActorFn(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
     _actors: Actors
