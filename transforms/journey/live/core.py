@@ -10,7 +10,7 @@ Input: packed ``StrandMessages`` (``contracts.wire.pack``). Outputs of a step, b
   ``RESTED``, ``READ_BACK``, ``STATED_AGAIN``.
 
 State: records and machines of the shard, see ``journeys``; what time alone will do, and when; who is asleep. The log
-holds messages (``entries``), under the person's id; the empty key holds the watermark that was served.
+holds messages (``entries``), under the person's id; the empty key holds watermark and revision that were served.
 
 **Bounds**, looked at by ``poll``, every ``Bounds.look_every``, and at once when a shard is over them. Machines beyond
 ``machine_bytes``, those longest untouched first, are given up and made again from their events when needed. A person
@@ -117,6 +117,7 @@ class JourneyCore:
         self._records = records
         self._bounds = bounds
         self._asleep: dict[str, int] = {}
+        self._woken_now: set[str] = set()
         self._touched: dict[str, int] = {}
         self._back_since: dict[str, int] = {}
         self._sizes: dict[str, int] = {}
@@ -135,6 +136,7 @@ class JourneyCore:
             person = entry.person_id
             if entry.kind == SERVED:
                 self.journeys.watermark = MIN_TIME if entry.due is None else entry.due
+                self.journeys.revision = entry.stored
                 continue
             if entry.kind == ASLEEP:
                 found.pop(person, None)
@@ -153,7 +155,7 @@ class JourneyCore:
     def live(self, key: bytes) -> bytes | None:
         """The committed record of a key as a whole entry."""
         if key == _SHARD_KEY:
-            return pack_entry(LogEntry(SERVED, "", self.journeys.watermark))
+            return pack_entry(LogEntry(SERVED, "", self.journeys.watermark, stored=self.journeys.revision))
         person = key.decode()
         due = self.journeys.due_of(person)
         if person in self._asleep:
@@ -187,6 +189,7 @@ class JourneyCore:
 
     def poll(self, now: int) -> Step:
         """Let expire what expires, and keep the bounds."""
+        self._forget()
         work = self.journeys.sweep(now)
         pending = _Pending([work], now=now)
         counts: Counter[str] = Counter()
@@ -197,6 +200,7 @@ class JourneyCore:
 
     def drain(self, now: int) -> Step:
         """Fold every person up to the final horizon, those in the record store too, and state where they stand."""
+        self._forget()
         horizon = self._horizon()
         pending, counts = _Pending(now=now), Counter[str]()
         for some in _slices(sorted(self.journeys.records)):
@@ -218,6 +222,7 @@ class JourneyCore:
         pending = step.pending
         if not isinstance(pending, _Pending):
             return
+        self._woken_now = set()
         kept: set[str] = set()
         for work in pending.works:
             self.journeys.commit(work)
@@ -246,14 +251,17 @@ class JourneyCore:
     def _woken(self, persons: Iterable[str], do: Callable[[set[str]], Work], now: int) -> Step:
         """Read back who is not here, work, and make the step of it."""
         pending, counts = _Pending(now=now), Counter[str]()
+        self._forget()
+        self._woken_now = pending.woken
         doubtful = self._read_back(persons, pending.woken, counts)
-        try:
-            pending.works.append(do(doubtful))
-        except BaseException:
-            for person in pending.woken:
-                self.journeys.release(person)
-            raise
+        pending.works.append(do(doubtful))
         return self._step(pending, counts)
+
+    def _forget(self) -> None:
+        """Release what was read back for a step that failed or was never committed."""
+        for person in self._woken_now:
+            self.journeys.release(person)
+        self._woken_now = set()
 
     def _read_back(self, persons: Iterable[str], woken: set[str], counts: Counter[str]) -> set[str]:
         """Hold the records of persons who are not here; return those of whom it is unsure what was stated."""
@@ -371,7 +379,13 @@ class JourneyCore:
             entries.append(_entry(LogEntry(ASLEEP, person, due, stored=version), whole=True))
         dropped += [person.encode() for person in pending.gone]
         if entries:
-            entries.append(Entry(_SHARD_KEY, pack_entry(LogEntry(SERVED, "", self.journeys.watermark)), True))
+            entries.append(
+                Entry(
+                    _SHARD_KEY,
+                    pack_entry(LogEntry(SERVED, "", self.journeys.watermark, stored=self.journeys.revision)),
+                    True,
+                )
+            )
         outputs += [(METRICS, (name, n)) for name, n in counts.items() if n]
         return Step(tuple(outputs), tuple(entries), tuple(dropped), self._next_due(pending), self._next_poll, pending)
 
