@@ -15,7 +15,7 @@ from pipelines.handover import Handover, hand_over
 from pipelines.stream_plan import StreamPlan
 from transforms.dead_letter import DeadLetterBox
 from transforms.identity.ids import person_shard
-from transforms.journey.live.core import store_messages
+from transforms.journey.live.stored import store_messages
 from transforms.link_stream import GREATEST_EVENT_TIME
 from transforms.stores.identity import open_identity
 from transforms.stores.progress import open_progress

@@ -26,8 +26,9 @@ from transforms.actor.core import ActorCore
 from transforms.actor.counted import Counted
 from transforms.actor.host import ShardActor
 from transforms.actor.turn import REJECTED
-from transforms.journey.live.core import DECISIONS, METRICS, ONLINE, STAGE, STATED, Bounds, JourneyCore
+from transforms.journey.live.core import DECISIONS, METRICS, ONLINE, STATED, Bounds, JourneyCore
 from transforms.journey.live.journeys import LiveJourneys
+from transforms.journey.live.stored import STAGE
 from transforms.journey.worker import JourneySettings
 from transforms.link_stream import GREATEST_EVENT_TIME
 from transforms.read import typed

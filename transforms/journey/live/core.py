@@ -10,7 +10,7 @@ Input: packed ``StrandMessages`` (``contracts.wire.pack``). Outputs of a step, b
   ``RESTED``, ``READ_BACK``, ``STATED_AGAIN``.
 
 State: records and machines of the shard, see ``journeys``; what time alone will do, and when; who is asleep. The log
-holds messages (``entries``), under the person's id; the empty key holds the watermark that was served.
+holds messages (``entries``), under the person's id; the empty key holds watermark and revision that were served.
 
 **Bounds**, looked at by ``poll``, every ``Bounds.look_every``, and at once when a shard is over them. Machines beyond
 ``machine_bytes``, those longest untouched first, are given up and made again from their events when needed. A person
@@ -20,9 +20,9 @@ strands and early messages expire (``messages.KEPT``). Without a record store no
 person.
 
 A record stays in the record store when it is read back, so a checkpoint of before finds it; it is not written again
-before ``settled``, which is longer than any checkpoint that an engine goes back to is old. A record of a person whom the
-log does not name may be that of an attempt whose log was lost, and what it stated with it: read back, it is stated again
-as a whole.
+before ``settled``, which is longer than any checkpoint that an engine goes back to is old. A record of a person whom
+the log does not name may be that of an attempt whose log was lost, and what it stated with it: read back, it is stated
+again as a whole.
 
 Time domain: records are in event time, ``now`` and ``next_poll`` in processing time. Errors: those of the stores, and
 of packed messages that are none.
@@ -31,7 +31,7 @@ of packed messages that are none.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -46,14 +46,12 @@ from transforms.journey.live.entries import (
     SERVED,
     TAKEN,
     LogEntry,
-    body_version,
     pack_entry,
-    pack_messages,
     unpack_entry,
-    unpack_messages,
 )
 from transforms.journey.live.journeys import LiveJourneys, Work
 from transforms.journey.live.messages import PersonRecord, as_messages, take
+from transforms.journey.live.stored import STAGE, record_of, stored_record
 from transforms.journey.worker import Score
 from transforms.stores.effects import EffectStore
 from transforms.stores.records import RecordKey, RecordStore, StoredRecord
@@ -62,9 +60,6 @@ STATED, DECISIONS, ONLINE, METRICS = "stated", "decisions", "online", "metrics"
 EVICTED_IDLE, EVICTED_BYTES, RESTED, READ_BACK, STATED_AGAIN = (
     "evicted_idle", "evicted_bytes", "rested", "read_back", "stated_again",
 )  # fmt: skip
-STAGE = "journey"
-"""Of the record store."""
-
 _PAGE = 500
 _SHARD_KEY = b""
 NOT_YET = -1
@@ -119,6 +114,7 @@ class JourneyCore:
         self._records = records
         self._bounds = bounds
         self._asleep: dict[str, int] = {}
+        self._woken_now: set[str] = set()
         self._touched: dict[str, int] = {}
         self._back_since: dict[str, int] = {}
         self._sizes: dict[str, int] = {}
@@ -145,6 +141,7 @@ class JourneyCore:
             person = entry.person_id
             if entry.kind == SERVED:
                 self.journeys.watermark = MIN_TIME if entry.due is None else entry.due
+                self.journeys.revision = entry.stored
                 continue
             if entry.kind == ASLEEP:
                 found.pop(person, None)
@@ -163,7 +160,7 @@ class JourneyCore:
     def live(self, key: bytes) -> bytes | None:
         """The committed record of a key as a whole entry."""
         if key == _SHARD_KEY:
-            return pack_entry(LogEntry(SERVED, "", self.journeys.watermark))
+            return pack_entry(LogEntry(SERVED, "", self.journeys.watermark, stored=self.journeys.revision))
         person = key.decode()
         due = self.journeys.due_of(person)
         if person in self._asleep:
@@ -197,6 +194,7 @@ class JourneyCore:
 
     def poll(self, now: int) -> Step:
         """Let expire what expires, and keep the bounds."""
+        self._forget()
         work = self.journeys.sweep(now)
         pending = _Pending([work], now=now)
         counts: Counter[str] = Counter()
@@ -207,6 +205,7 @@ class JourneyCore:
 
     def drain(self, now: int) -> Step:
         """Fold every person up to the final horizon, those in the record store too, and state where they stand."""
+        self._forget()
         horizon = self._horizon()
         pending, counts = _Pending(now=now), Counter[str]()
         for some in _slices(sorted(self.journeys.records)):
@@ -228,6 +227,7 @@ class JourneyCore:
         pending = step.pending
         if not isinstance(pending, _Pending):
             return
+        self._woken_now = set()
         kept: set[str] = set()
         for work in pending.works:
             self.journeys.commit(work)
@@ -256,14 +256,17 @@ class JourneyCore:
     def _woken(self, persons: Iterable[str], do: Callable[[set[str]], Work], now: int) -> Step:
         """Read back who is not here, work, and make the step of it."""
         pending, counts = _Pending(now=now), Counter[str]()
+        self._forget()
+        self._woken_now = pending.woken
         doubtful = self._read_back(persons, pending.woken, counts)
-        try:
-            pending.works.append(do(doubtful))
-        except BaseException:
-            for person in pending.woken:
-                self.journeys.release(person)
-            raise
+        pending.works.append(do(doubtful))
         return self._step(pending, counts)
+
+    def _forget(self) -> None:
+        """Release what was read back for a step that failed or was never committed."""
+        for person in self._woken_now:
+            self.journeys.release(person)
+        self._woken_now = set()
 
     def _read_back(self, persons: Iterable[str], woken: set[str], counts: Counter[str]) -> set[str]:
         """Hold the records of persons who are not here; return those of whom it is unsure what was stated."""
@@ -273,7 +276,7 @@ class JourneyCore:
         doubtful = set()
         found = self._records.get([RecordKey(STAGE, self._shard, person) for person in absent])
         for key, stored in found.items():
-            self.journeys.hold(_record(stored))
+            self.journeys.hold(record_of(stored))
             woken.add(key.key)
             if self._asleep.get(key.key) != stored.version:
                 doubtful.add(key.key)
@@ -288,7 +291,7 @@ class JourneyCore:
         if not page:
             return
         for stored in page:
-            self.journeys.hold(_record(stored))
+            self.journeys.hold(record_of(stored))
         try:
             work = self.journeys.drain([stored.key.key for stored in page], horizon, now)
         finally:
@@ -369,7 +372,13 @@ class JourneyCore:
             entries.append(_entry(LogEntry(ASLEEP, person, due, stored=version), whole=True))
         dropped += [person.encode() for person in pending.gone]
         if entries:
-            entries.append(Entry(_SHARD_KEY, pack_entry(LogEntry(SERVED, "", self.journeys.watermark)), True))
+            entries.append(
+                Entry(
+                    _SHARD_KEY,
+                    pack_entry(LogEntry(SERVED, "", self.journeys.watermark, stored=self.journeys.revision)),
+                    True,
+                )
+            )
         outputs += [(METRICS, (name, n)) for name, n in counts.items() if n]
         return Step(tuple(outputs), tuple(entries), tuple(dropped), self._next_due(pending), self._next_poll, pending)
 
@@ -411,45 +420,6 @@ class JourneyCore:
 
 def _entry(entry: LogEntry, *, whole: bool) -> Entry:
     return Entry(entry.person_id.encode(), pack_entry(entry), whole)
-
-
-def stored_record(record: PersonRecord, shard: int, version: int) -> StoredRecord:
-    """A person's record, which has events, as it goes to the record store."""
-    times = [
-        wire.unpack(Event, event).event_time
-        for held in record.strands.values()
-        if held.events
-        for event in (held.events[0], held.events[-1])
-    ]
-    key = RecordKey(STAGE, shard, record.person_id)
-    body = pack_messages(as_messages(record))
-    return StoredRecord(key, version, record.person_id, min(times), max(times), body_version(), body)
-
-
-def store_messages(records: RecordStore, shard: int, messages: Mapping[str, Sequence[StrandMessage]], now: int) -> None:
-    """Take messages of persons of a shard into their records in the store; for who begins a stream, not for an actor.
-
-    Whoever is read back from there is stated whole, since nobody's log names that record.
-    """
-    held = records.get([RecordKey(STAGE, shard, person) for person in messages])
-    changed: list[StoredRecord] = []
-    gone: list[RecordKey] = []
-    for person, told in messages.items():
-        key = RecordKey(STAGE, shard, person)
-        before = held.get(key)
-        record = take(PersonRecord(person) if before is None else _record(before), told).record
-        if record.has_events:
-            changed.append(stored_record(record, shard, now))
-        elif before is not None:
-            gone.append(key)
-    records.put(changed)
-    if gone:
-        records.delete(gone)
-
-
-def _record(stored: StoredRecord) -> PersonRecord:
-    person = stored.key.key
-    return take(PersonRecord(person), unpack_messages(stored.body, stored.schema_version)).record
 
 
 def _slices(persons: Sequence[str]) -> Iterable[list[str]]:

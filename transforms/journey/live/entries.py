@@ -26,7 +26,7 @@ from contracts.event import Identifier
 from contracts.exchange import MAX_TIME, StrandMessage
 
 TAKEN, RECORD, ASLEEP, SERVED = 1, 2, 3, 4
-"""Kinds of entry: messages that were taken; a record; where it is otherwise; the watermark that was served."""
+"""Kinds of entry: messages that were taken; a record; where it is otherwise; watermark and revision of the shard."""
 
 _SCHEMA = "strand_messages"
 _HEAD = struct.Struct(">BHqqH")
@@ -35,7 +35,10 @@ _IDENTIFIER = ("namespace", "value")
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """One entry. ``due`` is None when time alone does nothing any more; for ``SERVED`` it is the watermark."""
+    """One entry. ``due`` is None when time alone does nothing any more.
+
+    For ``SERVED`` it is the watermark, and ``stored`` the revision.
+    """
 
     kind: int
     person_id: str

@@ -105,7 +105,7 @@ class LiveJourneys:
         self._score = score
         self._deciding = Deciding(settings, store, window)
         self._stating = Stating(settings.ontology, settings.features, settings.scores)
-        self._revision = 0
+        self.revision = 0
         self._due: dict[str, int] = {}
         self._heap: list[tuple[int, str]] = []
         self._waiting: set[str] = set()
@@ -378,16 +378,16 @@ class LiveJourneys:
                 work.counts["went_on"] += sheet is not None
 
     def _finished(self, work: Work, sheet: Sheet, now: int, jobs: Sequence[_Job], retired: Sequence[str]) -> Work:
-        self._revision = max(now, self._revision + 1)
+        self.revision = max(now, self.revision + 1)
         decisions_sheet(sheet, work.decisions)
-        work.stated = sheet.stated(self._revision)
+        work.stated = sheet.stated(self.revision)
         for job in jobs:
             work.live[job.live.machine.person_id] = job.live
         for person, live in work.live.items():
             work.due[person] = None if live is None else live.next_instant()
         work.touched = tuple(job.live.machine.person_id for job in jobs)
         vectors = tuple(
-            (machine.person_id, self._revision, machine.fold.points[-1].at, machine.fold.points[-1].vector)
+            (machine.person_id, self.revision, machine.fold.points[-1].at, machine.fold.points[-1].vector)
             for job in jobs
             if (machine := job.live.machine).part.points
         )
