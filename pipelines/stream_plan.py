@@ -50,7 +50,7 @@ class StreamOptions:
     session_by: str | None = None
     shards: int = DEFAULT_SHARDS
     by_person: bool = False
-    pane: float = 2.0
+    pane: int = 2
     flink_master: str | None = None
     parallelism: int = 1
     checkpoints: Path | None = None
@@ -72,7 +72,7 @@ class StreamPlan:
     number: int
     tables: tuple[Table, ...]
     by_person: bool
-    pane: float
+    pane: int
     runner: str
     retried: bool
 
