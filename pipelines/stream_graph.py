@@ -53,7 +53,9 @@ def build(pipeline: beam.Pipeline, plan: StreamPlan) -> None:
     person_shards = 0 if plan.by_person else run.journey_shards
     strands = linked.strand_inputs | "Strand" >> StreamStrand(strand_cores, person_shards, clock)
 
-    journey_cores = JourneyCores(run.journey, run.registry, run.stores, run.maturity, by_person=plan.by_person)
+    journey_cores = JourneyCores(
+        run.journey, run.registry, run.stores, run.maturity, by_person=plan.by_person, drain=plan.drain
+    )
     journeys = strands.messages | "Journey" >> StreamJourney(journey_cores, clock)
     acted = journeys.decisions | "Act" >> Act(
         run.stores, Path(run.actions), run.channels, run.act, None, run.journey_shards

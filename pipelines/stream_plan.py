@@ -63,7 +63,8 @@ class StreamOptions:
 class StreamPlan:
     """Everything the streaming graph needs, checked. ``number`` counts the streams on OUT.
 
-    ``retried``: the engine tries bundles again and numbers panes, so parts are named by pane.
+    ``retried``: the engine tries bundles again and numbers panes, so parts are named by pane. ``drain``: see
+    ``transforms.drain``.
     """
 
     run: RunPlan
@@ -75,6 +76,7 @@ class StreamPlan:
     pane: int
     runner: str
     retried: bool
+    drain: str
 
     @property
     def run_id(self) -> str:
@@ -109,9 +111,10 @@ def make_stream_plan(
         now=now,
     )
     run = make_plan(bounded, replace(definitions, config=config), folder, [])
+    drain = str(drain_file(folder, number))
     return StreamPlan(
         run=run,
-        source=source_of(options, str(drain_file(folder, number))),
+        source=source_of(options, drain),
         out=str(folder.root.resolve()),
         number=number,
         tables=definitions.tables,
@@ -119,6 +122,7 @@ def make_stream_plan(
         pane=options.pane,
         runner=options.runner,
         retried=options.runner != DIRECT,
+        drain=drain,
     )
 
 
@@ -150,5 +154,5 @@ def source_of(options: StreamOptions, drain: str) -> FilesSettings | PubSubSetti
 
 
 def drain_file(folder: OutputFolder, number: int) -> Path:
-    """The file that asks stream ``number`` on OUT for its end (``sources.drain``)."""
+    """The file that asks stream ``number`` on OUT for its end (``transforms.drain``)."""
     return folder.streams.resolve() / f"{number:04d}.drain"

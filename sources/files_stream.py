@@ -39,10 +39,10 @@ from contracts.coders import CODERS
 from contracts.errors import InputError, UsageError
 from contracts.exchange import Received
 from sources.counting import CountReceived
-from sources.drain import DrainFlag
 from sources.ordered import Ordered, Placed
 from sources.pubsub.read import DIRECT, PORTABLE
 from sources.pubsub.watermark import Watermark
+from transforms.drain import DrainFlag
 from transforms.read import ReadOutputs
 
 _NAME_BYTES = 8
@@ -57,7 +57,7 @@ class FilesSettings:
 
     ``files``: as ``transforms.inputs.list_inputs`` gave them; empty with ``follow``, a local folder whose files are
     taken as they come. ``rate``: events a second; None: as fast as they are taken. ``idle_after``, ``look_every``:
-    seconds; only with ``follow``. ``drain``: a file that asks for the end (``sources.drain``).
+    seconds; only with ``follow``. ``drain``: a file that asks for the end (``transforms.drain``).
     """
 
     files: tuple[str, ...] = ()
@@ -266,6 +266,7 @@ class _Player:
         assert self._batch is not None
         self._batch.close()
         if self._settings.follow is None:
+            self._drain.put_up()
             self.has_ended = True
             return
         new = [self._digest(name) for name in self._batch.files]

@@ -27,11 +27,11 @@ from google.api_core import exceptions as google_errors
 
 from contracts.event import SECOND
 from contracts.exchange import Message, Received
-from sources.drain import DrainFlag
 from sources.pubsub import client
 from sources.pubsub.decode import received_message
 from sources.pubsub.leases import Leases
 from sources.pubsub.watermark import Watermark
+from transforms.drain import DrainFlag
 from transforms.schema_registry import SchemaRegistry, published
 
 ASLEEP = 30.0
@@ -55,7 +55,7 @@ class PubSubSettings:
 
     ``ack_deadline``: seconds that the subscription grants, as ``client.check_subscription`` gave it. ``idle_after``:
     see ``sources.pubsub.watermark``. ``max_held``: seconds after which a message whose checkpoint never completed is
-    let go; more than the time between two checkpoints. ``drain``: a file that asks for the end (``sources.drain``).
+    let go; more than the time between two checkpoints. ``drain``: a file that asks for the end (``transforms.drain``).
     """
 
     subscription: str

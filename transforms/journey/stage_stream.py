@@ -26,6 +26,7 @@ from transforms.actor.core import ActorCore
 from transforms.actor.counted import Counted
 from transforms.actor.host import ShardActor
 from transforms.actor.turn import REJECTED
+from transforms.drain import DrainFlag
 from transforms.journey.live.core import DECISIONS, METRICS, ONLINE, STATED, Bounds, JourneyCore
 from transforms.journey.live.journeys import LiveJourneys
 from transforms.journey.live.stored import STAGE
@@ -99,6 +100,7 @@ class JourneyCores:
         stores: the database of effects, records and progress.
         window: maturity of labels, microseconds of event time.
         by_person: a core holds one person; nothing leaves it.
+        drain: the file that says that the stream comes to its end (``transforms.drain``).
         bounds: what a shard holds at most.
     """
 
@@ -115,6 +117,7 @@ class JourneyCores:
         window: int,
         *,
         by_person: bool = False,
+        drain: str | None = None,
         bounds: Bounds | None = None,
     ) -> None:
         self._settings = settings
@@ -122,6 +125,7 @@ class JourneyCores:
         self._stores = stores
         self._window = window
         self._by_person = by_person
+        self._drain = drain
         self._bounds = bounds or Bounds()
 
     def setup(self) -> None:
@@ -129,6 +133,7 @@ class JourneyCores:
         self._effects = open_effects(self._stores)
         self._records = open_records(self._stores)
         self._progress = open_progress(self._stores)
+        self._flag = DrainFlag(self._drain)
         self._score = ActivatedScore(self._registry, self._settings.ontology.stage_names)
 
     def core(self, shard: bytes) -> JourneyCore:
@@ -137,13 +142,15 @@ class JourneyCores:
         journeys = LiveJourneys(self._settings, self._score, self._effects, self._window)
         records = None if self._by_person else self._records
         number = 0 if self._by_person else int.from_bytes(shard, "big")
-        return JourneyCore(journeys, self._horizon, number, records, self._bounds)
+        return JourneyCore(journeys, self._horizon, number, records, self._bounds, self._is_ending)
 
     def adopt(self, core: ActorCore) -> None:
         """Give a core what this instance opened."""
         assert isinstance(core, JourneyCore)
         assert self._effects is not None, "setup() comes first"
-        core.adopt(self._effects, None if self._by_person else self._records, self._score, self._horizon)
+        core.adopt(
+            self._effects, None if self._by_person else self._records, self._score, self._horizon, self._is_ending
+        )
 
     def teardown(self) -> None:
         """Close the stores."""
@@ -156,6 +163,9 @@ class JourneyCores:
         """The greatest accepted event time of the stream."""
         assert self._progress is not None, "setup() comes first"
         return self._progress.value(GREATEST_EVENT_TIME) or 0
+
+    def _is_ending(self) -> bool:
+        return self._flag.is_raised(time.monotonic())
 
 
 class StreamJourneys(NamedTuple):

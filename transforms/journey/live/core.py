@@ -98,6 +98,7 @@ class JourneyCore:
         shard: number of the shard, in the record store.
         records: the record store; None: nothing leaves memory and log.
         bounds: see there.
+        is_ending: whether the stream comes to its end, so that the watermark jumps to the end of time.
     """
 
     def __init__(
@@ -107,9 +108,11 @@ class JourneyCore:
         shard: int = 0,
         records: RecordStore | None = None,
         bounds: Bounds = Bounds(),  # it is frozen
+        is_ending: Callable[[], bool] = lambda: False,
     ) -> None:
         self.journeys = journeys
         self._horizon = horizon
+        self._is_ending = is_ending
         self._shard = shard
         self._records = records
         self._bounds = bounds
@@ -124,12 +127,18 @@ class JourneyCore:
         self._next_poll = 0
 
     def adopt(
-        self, store: EffectStore, records: RecordStore | None, score: Score | None, horizon: Callable[[], int]
+        self,
+        store: EffectStore,
+        records: RecordStore | None,
+        score: Score | None,
+        horizon: Callable[[], int],
+        is_ending: Callable[[], bool],
     ) -> None:
         """Use these from now on: what made the core may have closed its own."""
         self.journeys.adopt(store, score)
         self._records = records
         self._horizon = horizon
+        self._is_ending = is_ending
 
     # --- the log ------------------------------------------------------------------------------------------------
 
@@ -186,8 +195,11 @@ class JourneyCore:
         )
 
     def advance(self, watermark: int, now: int) -> Step:
-        """Do what is due by time alone, of some hundred persons at most: ``next_event_time`` says if there is more."""
-        if watermark >= MAX_TIME:
+        """Do what is due by time alone, of some hundred persons at most: ``next_event_time`` says if there is more.
+
+        At the end time jumps: what would then be due lies after all that happened, and ``drain`` says where all stand.
+        """
+        if watermark >= MAX_TIME or self._is_ending():
             return self._step(_Pending(now=now), Counter())
         due = self.journeys.due_persons(watermark, _PAGE)
         return self._woken(due, lambda _: self.journeys.advance(watermark, now, _PAGE), now)
@@ -389,7 +401,9 @@ class JourneyCore:
         return _entry(LogEntry(TAKEN, person, due, tuple(work.taken.get(person, ()))), whole=False)
 
     def _next_due(self, pending: _Pending) -> int | None:
-        """When time alone does something next, once this is committed."""
+        """When time alone does something next, once this is committed; at the end of the stream nothing does."""
+        if self._is_ending():
+            return None
         changed = {person for work in pending.works for person in work.live}
         gone = set(pending.gone)
         due = [at for work in pending.works for at in work.due.values() if at is not None]

@@ -1,12 +1,14 @@
-"""Draining: how a source that never ends is asked to. One file, seen by every worker that shares OUT's folder.
+"""Draining: how a stream comes to its end. One file, seen by every worker that shares OUT's folder.
 
 While the file is there, a source hands out nothing more, waits until what it handed out is kept, and then ends, so that
-the watermark reaches the end of time and the stream finishes what it holds. Whoever starts a stream removes the file.
+the watermark reaches the end of time and the stream finishes what it holds. A source that ends by itself puts the file
+there first: stages see by it that time does not go on, but jumps. Whoever starts a stream removes the file.
 """
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 _LOOK_EVERY = 0.25
 
@@ -22,6 +24,12 @@ class DrainFlag:
         self._path = path
         self._next = 0.0
         self._raised = False
+
+    def put_up(self) -> None:
+        """Say that the end has come. Raises OSError when the folder is gone or full."""
+        if self._path is not None:
+            Path(self._path).touch()
+        self._raised = True
 
     def is_raised(self, now: float) -> bool:
         """``now``: seconds of a monotonic clock."""
