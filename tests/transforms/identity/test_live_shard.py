@@ -175,6 +175,39 @@ def test_what_was_evicted_is_erased_in_the_record_store_too(stores: Stores) -> N
     assert b"e9:cookie:a" in b"".join(whole.chunks)
 
 
+def test_what_a_lost_attempt_added_to_an_evicted_record_comes_anew(stores: Stores) -> None:
+    stream = stores.stream(world.rules(), Bounds(lateness=10, idle=2, look_every=1))
+    stream.send([at(1)])
+    stream.advance(20)
+    held = stream.checkpoint()
+    stream.send([at(2)])
+    stream.send([at(3), at(3)])
+    stream.advance(40)
+    stream.roll_back(held)
+    found = heard(stream)
+    stream.send([at(2)])
+    assert [(message.kind, len(message.events)) for message in found] == [(WHOLE, 2)]
+    stream.send([at(3), at(3)])
+    assert [(message.kind, len(message.events)) for message in found[1:]] == [(APPEND, 1)]
+    assert stream.counts == {("web", "accepted"): 3, ("web", "duplicate"): 1}
+
+
+def test_a_move_that_a_lost_attempt_made_of_an_evicted_record_is_told_anew(stores: Stores) -> None:
+    stream = stores.stream(world.rules(), Bounds(lateness=10, idle=2, look_every=1))
+    stream.send([at(1)])
+    stream.advance(20)
+    held = stream.checkpoint()
+    stream.link([at(3, "cookie:a user:1")])
+    stream.poll()
+    stream.advance(40)
+    moved = stream.ear.records()
+    stream.roll_back(held)
+    found = heard(stream)
+    stream.poll()
+    assert [message.kind for message in found] == [GONE, WHOLE]
+    assert stream.ear.records() == moved
+
+
 def test_an_archive_that_is_not_there_is_an_error_and_no_guess(stores: Stores) -> None:
     stream = stores.stream(world.rules(), Bounds(lateness=10**15, idle=10**15, tail_bytes=500))
     for time in range(10, 20):
