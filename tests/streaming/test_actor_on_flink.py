@@ -53,6 +53,8 @@ def test_a_job_goes_on_from_the_checkpoint_of_one_that_was_cancelled(job_server:
     kept = tmp_path / "kept"
     first = submit(job.build, flink_options(job_server.endpoint, FlinkSettings(checkpoints=kept)), job_server)
     assert first.wait_until(lambda: job.seen("Second") > 800 and latest_checkpoint(kept) is not None, 120)
+    saved = first.save(tmp_path / "saved")
+    assert (saved / "_metadata").is_file()
     first.cancel()
     assert first.state == "CANCELLED"
     with pytest.raises(EngineError, match="CANCELLED"):
