@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -88,11 +88,11 @@ class FlinkJob:
         Raises:
             EngineError: Flink could not make it.
         """
-        job = self._flink_id()
-        asked = self._rest(f"jobs/{job}/savepoints", {"target-directory": folder.resolve().as_uri()})
+        port, job = self._find()
+        asked = self._rest(port, f"jobs/{job}/savepoints", {"target-directory": folder.resolve().as_uri()})
         deadline = time.monotonic() + _SAVED_WITHIN
         while time.monotonic() < deadline:
-            answer = self._rest(f"jobs/{job}/savepoints/{asked['request-id']}")
+            answer = self._rest(port, f"jobs/{job}/savepoints/{asked['request-id']}")
             if answer["status"]["id"] == "COMPLETED":
                 operation = answer["operation"]
                 if "location" in operation:
@@ -102,23 +102,29 @@ class FlinkJob:
             time.sleep(_LOOK_EVERY)
         raise EngineError(f"Flink made no savepoint within {_SAVED_WITHIN:.0f} seconds", hint=_see(self._server))
 
-    def _flink_id(self) -> str:
-        jobs = self._rest("jobs/overview")["jobs"]
-        running = [str(job["jid"]) for job in jobs if job["state"] in ("RUNNING", "RESTARTING", "CREATED")]
+    def _find(self) -> tuple[int, str]:
+        """The port of the Flink that runs, and its name of the job."""
+        running: list[tuple[int, str]] = []
+        for port in self._server.rest_ports:
+            with socket.socket() as probe:
+                if probe.connect_ex(("localhost", port)) != 0:
+                    continue
+            jobs = self._rest(port, "jobs/overview")["jobs"]
+            running += [(port, str(job["jid"])) for job in jobs if job["state"] in ("RUNNING", "RESTARTING", "CREATED")]
         if len(running) != 1:
             raise EngineError(f"{len(running)} jobs run on this Flink, so none can be named", hint=_see(self._server))
         return running[0]
 
-    def _rest(self, path: str, body: dict[str, Any] | None = None) -> Any:
+    def _rest(self, port: int, path: str, body: dict[str, Any] | None = None) -> Any:
         request = urllib.request.Request(
-            f"http://localhost:{self._server.rest_port}/{path}",
+            f"http://localhost:{port}/{path}",
             data=None if body is None else json.dumps(body).encode(),
             headers={"Content-Type": "application/json"},
         )
         try:
             with urllib.request.urlopen(request, timeout=_ANSWERS_WITHIN) as answer:
                 return json.load(answer)
-        except (OSError, urllib.error.URLError, ValueError) as error:
+        except (OSError, ValueError) as error:
             self._server.check()
             raise EngineError(f"Flink's REST interface does not answer: {error}", hint=_see(self._server)) from error
 

@@ -39,6 +39,7 @@ kill "$watch" 2>/dev/null
 exit "$code"
 """
 """Runs Java until it ends or our end of the pipe is closed: also when we are killed, no server stays behind."""
+_REST_PORTS = 40
 _STARTED_WITHIN = 90.0
 _STOPPED_WITHIN = 15.0
 _LOOK_EVERY = 0.1
@@ -78,7 +79,10 @@ class JobServer:
         jars = class_path(settings)
         with ExitStack() as held:
             probes = [held.enter_context(_free_port(wanted)) for wanted in (settings.port, None, None, None)]
-            self.port, artifacts, expansion, self.rest_port = (probe.getsockname()[1] for probe in probes)
+            self.port, artifacts, expansion, rest = (probe.getsockname()[1] for probe in probes)
+        # each job on [local] is a Flink of its own, and one that was cancelled holds its port for a while
+        rest = min(rest, 65_535 - _REST_PORTS)
+        self.rest_ports = range(rest, rest + _REST_PORTS)
         conf = self._configure()
         opened = [f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in _OPENED]
         command = [
@@ -142,8 +146,7 @@ class JobServer:
         settings = self._settings
         conf = settings.work / "conf"
         lines = {
-            "rest.bind-port": str(self.rest_port),
-            "rest.port": str(self.rest_port),
+            "rest.bind-port": f"{self.rest_ports[0]}-{self.rest_ports[-1]}",
             "io.tmp.dirs": str(settings.work / "tmp"),
             **dict(settings.flink),
         }

@@ -30,7 +30,7 @@ def test_two_stages_count_exactly_poll_and_drain_when_the_source_ends(job_server
         assert job.counts(stage) == expected
         assert job.totals(stage) == sorted(expected.items())
     assert job.polls("First") > 4
-    assert job.committed.read_text().split()[-1] == "3000", "the source was not told what the engine committed"
+    assert "3000" in job.committed.read_text().split(), "the source was not told what the engine committed"
 
 
 def test_counts_are_exact_after_the_worker_is_killed(job_server: JobServer, tmp_path: Path) -> None:
@@ -49,18 +49,21 @@ def test_counts_are_exact_after_the_worker_is_killed(job_server: JobServer, tmp_
 
 
 def test_a_job_goes_on_from_the_checkpoint_of_one_that_was_cancelled(job_server: JobServer, tmp_path: Path) -> None:
-    job = CountingJob(tmp_path / "job", count=4_000, keys=50, rate=500)
+    job = CountingJob(tmp_path / "job", count=8_000, keys=50, rate=500)
     kept = tmp_path / "kept"
     first = submit(job.build, flink_options(job_server.endpoint, FlinkSettings(checkpoints=kept)), job_server)
     assert first.wait_until(lambda: job.seen("Second") > 800 and latest_checkpoint(kept) is not None, 120)
+    saved = first.save(tmp_path / "saved")
+    assert (saved / "_metadata").is_file()
     first.cancel()
     assert first.state == "CANCELLED"
     with pytest.raises(EngineError, match="CANCELLED"):
         first.wait()
+    assert job.seen("Second") < 8_000, "it was cancelled too late to show anything"
     point = latest_checkpoint(kept)
     assert point is not None
     again = FlinkSettings(checkpoints=kept, restore=point, finite=True)
     run(job.build, flink_options(job_server.endpoint, again), job_server)
-    expected = expected_counts(4_000, 50)
+    expected = expected_counts(8_000, 50)
     assert job.counts("Second") == expected
     assert job.totals("Second") == sorted(expected.items())

@@ -49,6 +49,6 @@ def test_panes_come_in_processing_time_and_the_last_one_with_the_end_of_the_inpu
     panes = told(tmp_path / "told", "pane")
     assert sum(n for _, n in panes) == 3_000
     assert min(Counter(shard for shard, _ in panes).values()) >= 2, "only the end of the input flushed"
+    # finalizers of several bundles are called when a checkpoint is complete, in no order
     positions = [int(line) for line in (tmp_path / "committed").read_text().split()]
-    assert positions == sorted(positions)
-    assert positions[-1] == 3_000, "the finalizer of the last bundle was not called"
+    assert max(positions) == 3_000, "the finalizer of the last bundle was not called"
