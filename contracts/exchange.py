@@ -195,11 +195,15 @@ class ErasedMark:
 @fast_init
 @dataclass(frozen=True, slots=True)
 class ShardInput:
-    """What reaches one shard of the strand stage at once: events, assignments, marks of erased events."""
+    """What reaches one shard of the strand stage at once: events, assignments, marks of erased events.
+
+    ``sightings``, in a stream: links that the identity store knows, seen again. Only when they were seen last is new.
+    """
 
     events: tuple[StrandEvent, ...] = ()
     assignments: tuple[Assignment, ...] = ()
     marks: tuple[ErasedMark, ...] = ()
+    sightings: tuple[Link, ...] = ()
 
 
 @fast_init

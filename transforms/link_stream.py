@@ -35,6 +35,7 @@ from contracts.errors import LockedError
 from contracts.exchange import DeadLetter, LedgerCount, Link, Received, ShardInput, StrandEvent
 from transforms.dead_letter import DeadLetterBox
 from transforms.identity.evidence import LinkBook
+from transforms.identity.ids import shard_of
 from transforms.identity.reported import ReportedLinks
 from transforms.identity.rules import IdentityRules
 from transforms.intake import DEAD, no_identifier
@@ -121,8 +122,10 @@ class StoredLinks:
         self._progress: NotesProgress | None = None
         self._noted: int | None = None
 
-    def tell(self, links: Iterable[Link], latest: int) -> int:
-        """Have links stored; return how many the store was told. They are committed when this returns.
+    def tell(self, links: Iterable[Link], latest: int) -> tuple[int, list[Link]]:
+        """Have links stored; they are committed when this returns.
+
+        Returns how many the store was told, and those that it knows and that were only seen again, later.
 
         Args:
             links: of events, merged or not.
@@ -132,11 +135,11 @@ class StoredLinks:
             StoreAwayError: the store was away for too long; nothing is remembered of these links.
         """
         with self._mutex:
-            news = self._reported.unreported(links)
+            news, later = self._reported.told_apart(links)
         is_later = self._noted is None or latest > self._noted
         if news or is_later:
             self._patiently(news, latest if is_later else None)
-        return len(news)
+        return len(news), later
 
     def close(self) -> None:
         """Give up the connections. Safe to call again."""
@@ -233,7 +236,7 @@ class _ProtectAndLink(beam.DoFn):  # type: ignore[misc]  # Beam's base class is 
             return
         latest = max(event.event_time for events in self._events.values() for event in events)
         try:
-            self._links.tell(self._book.drain(), latest)
+            _, later = self._links.tell(self._book.drain(), latest)
         except StoreAwayError as away:
             detail = f"it did not answer {away.attempts} times in {self._store.patience:g} s"
             for element in self._received:
@@ -248,9 +251,13 @@ class _ProtectAndLink(beam.DoFn):  # type: ignore[misc]  # Beam's base class is 
                 )
                 yield DEAD, self._rejected(letter).value, element.event.event_time
         else:
-            for shard, events in sorted(self._events.items()):
-                earliest = min(event.event_time for event in events)
-                yield None, (shard, wire.pack_compressed(ShardInput(events=tuple(events)))), earliest
+            sightings: dict[bytes, list[Link]] = {}
+            for link in later:
+                sightings.setdefault(shard_of(link.left, self._store.shards), []).append(link)
+            earliest = min(event.event_time for events in self._events.values() for event in events)
+            for shard in sorted(self._events.keys() | sightings.keys()):
+                content = ShardInput(tuple(self._events.get(shard, ())), sightings=tuple(sightings.get(shard, ())))
+                yield None, (shard, wire.pack_compressed(content)), earliest
         self._begin()
 
     def _rejected(self, letter: DeadLetter) -> pvalue.TaggedOutput:

@@ -32,7 +32,7 @@ import msgspec
 
 from contracts import wire
 from contracts.event import HOUR, Identifier
-from contracts.exchange import Assignment, ErasedMark, LedgerCount, ShardInput, StrandEvent
+from contracts.exchange import Assignment, ErasedMark, LedgerCount, Link, ShardInput, StrandEvent
 from transforms.actor.core import Entry, Step
 from transforms.identity.live_change import Change
 from transforms.identity.live_eviction import READ_BACK, Evicted, Keeper
@@ -46,6 +46,9 @@ from transforms.identity.live_records import (
     pack_state,
     unpack_state,
 )
+from transforms.identity.live_sightings import KEY as SIGHTINGS
+from transforms.identity.live_sightings import Sightings
+from transforms.identity.live_sightings import packed as pack_sightings
 from transforms.identity.live_step import (
     COUNTS,
     DEAD_LETTERS,
@@ -118,6 +121,7 @@ class StrandCore:
         self._keeper = Keeper(shard, records)
         self._memory = ShardMemory(self._bounds, self._keeper)
         self._state = ShardState()
+        self._sightings = Sightings()
         self._is_new, self._is_restored = True, False
 
     def adopt(self, identity: IdentityStore, records: RecordStore) -> None:
@@ -133,17 +137,25 @@ class StrandCore:
                 self._state = unpack_state(entry.data)
                 self._is_new, self._is_restored = False, True
                 continue
+            if entry.key == SIGHTINGS:
+                self._sightings.restore(entry)
+                continue
             self._memory.restore(entry)
         self._memory.restored(self._state)
 
     def live(self, key: bytes) -> bytes | None:
         if key == STATE_KEY:
             return pack_state(self._state)
+        if key == SIGHTINGS:
+            return self._sightings.live()
         return self._memory.live(key)
 
     def commit(self, step: Step) -> None:
         work: Work = step.pending
         self._memory.swap_in(work)
+        if work.has_told:
+            self._sightings.forget()
+        self._sightings.swap_in(work.sightings, work.now)
         self._state = work.state
         self._is_new = self._is_restored = False
 
@@ -152,18 +164,23 @@ class StrandCore:
     def handle(self, batch: Sequence[bytes], now: int) -> Step:
         events: dict[Identifier, list[StrandEvent]] = {}
         told: dict[Identifier, dict[Logins, Assignment]] = {}
+        sightings: list[Link] = []
         for packed in batch:
             content = wire.unpack_compressed(ShardInput, packed)
             for event in content.events:
                 events.setdefault(event.primary, []).append(event)
             for assignment in content.assignments:
                 put_assignment(told, assignment)
+            sightings += content.sightings
         work = self._begin(now)
+        work.sightings = sightings
         self._take(work, events, told)
         return self._end(work)
 
     def poll(self, now: int) -> Step:
         work = self._begin(now)
+        if self._sightings.is_due(now):
+            self._tell_sightings(work)
         self._take(work, {}, {})
         return self._end(work)
 
@@ -177,12 +194,19 @@ class StrandCore:
     def drain(self, now: int) -> Step:
         """The last step: the mailbox to its end."""
         work = self._begin(now)
+        self._tell_sightings(work)
         while True:
             work.is_behind, before = False, work.marked
             self._take(work, {}, {})
             # marks of what was erased may say that more is
             if not work.is_behind and work.marked == before:
                 return self._end(work)
+
+    def _tell_sightings(self, work: Work) -> None:
+        links = self._sightings.all()
+        if links:
+            self._identity.link(links)
+            work.has_told = True
 
     def _begin(self, now: int) -> Work:
         state = self._keeper.beginning() if self._is_new else msgspec.structs.replace(self._state)
@@ -208,12 +232,17 @@ class StrandCore:
         counts = sorted((name, n) for name, n in work.counts.items() if n)
         work.outputs.extend((COUNTS, LedgerCount(source, kind, n)) for (source, kind), n in counts)
         work.outputs.extend((METRICS, item) for item in sorted((+work.metrics).items()))
+        dropped = [key.encode() for key in work.evicted]
+        if work.has_told:
+            dropped.append(SIGHTINGS)
+        elif work.sightings:
+            entries.append(Entry(SIGHTINGS, pack_sightings(work.sightings)))
         if self._is_new or state != self._state:
             entries.append(Entry(STATE_KEY, pack_state(state), whole=True))
         return Step(
             tuple(work.outputs),
             tuple(entries),
-            tuple(key.encode() for key in work.evicted),
+            tuple(dropped),
             self._memory.next_look(work),
             work.now if work.is_behind else work.now + self._bounds.poll_every,
             work,

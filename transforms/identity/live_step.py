@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from contracts.event import HOUR, MINUTE, SECOND, Identifier
-from contracts.exchange import Assignment
+from contracts.exchange import Assignment, Link
 from transforms.identity.live_change import Change
 from transforms.identity.live_records import Record, ShardState
 from transforms.identity.live_telling import Logins, Versions
@@ -47,6 +47,8 @@ class Work:
     metrics: Counter[str] = field(default_factory=Counter)
     is_behind: bool = False
     marked: int = 0
+    sightings: list[Link] = field(default_factory=list)
+    has_told: bool = False
 
 
 def put_assignment(told: dict[Identifier, dict[Logins, Assignment]], assignment: Assignment) -> None:

@@ -51,7 +51,18 @@ class ReportedLinks:
 
     def unreported(self, links: Iterable[Link]) -> list[Link]:
         """Those that the store must be told, merged; nothing is remembered of them before ``confirm``."""
-        return [link for link in merge_links(links, self._rules) if self._is_news(link)]
+        return self.told_apart(links)[0]
+
+    def told_apart(self, links: Iterable[Link]) -> tuple[list[Link], list[Link]]:
+        """``unreported`` links, and those of the others that were seen later than the store knows, both merged."""
+        news: list[Link] = []
+        later: list[Link] = []
+        for link in merge_links(links, self._rules):
+            if self._is_news(link):
+                news.append(link)
+            elif (link.last_time, link.last_event_id) > self._known[link.left, link.right, link.kind][1]:
+                later.append(link)
+        return news, later
 
     def confirm(self, links: Iterable[Link]) -> None:
         """The store has taken these: call it after the call that told it has returned."""
