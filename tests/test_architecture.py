@@ -61,6 +61,7 @@ PURE = (
     "transforms/journey/signals.py",
     "transforms/journey/stages.py",
     "transforms/journey/fold.py",
+    "transforms/journey/live/*.py",
 )
 """Cores that know neither Beam nor a client of any service."""
 
