@@ -14,8 +14,8 @@ ACCURACY_CUSTOMERS ?= 100000
 FLINK := build/flink
 PUBSUB_SERVER := $(BIN)/wayline-pubsub-server
 
-.PHONY: help demo services flink pubsub-server test lint types unit schemas bench bench-pipeline bench-identity accuracy \
-  lock clean
+.PHONY: help demo services flink pubsub-server test lint types unit schemas bench bench-pipeline bench-identity bench-actor \
+  accuracy lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -98,7 +98,11 @@ bench-pipeline: $(VENV)/.runtime ## Events a second, memory, cost per event and 
 
 bench-identity: $(VENV)/.runtime ## Links a second of resolution and of the identity store, by the size of the graph
 	$(BIN)/python -m benchmarks.resolution
+	$(BIN)/python -m benchmarks.identity_scale
 	$(BIN)/python -m benchmarks.identity_store
+
+bench-actor: $(VENV)/.runtime $(FLINK)/.ready ## Events a second and CPU of the streaming host on embedded Flink
+	$(BIN)/python -m benchmarks.actor
 
 accuracy: $(VENV)/.runtime ## How right identity is on ACCURACY_CUSTOMERS simulated people; renews docs/accuracy.md
 	$(BIN)/python -m benchmarks.accuracy --customers $(ACCURACY_CUSTOMERS) --write docs/accuracy.md

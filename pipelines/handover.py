@@ -33,9 +33,7 @@ from transforms.stores.identity import IdentityStore
 from transforms.stores.records import RecordStore
 from transforms.tables.log import placed, read_log
 from transforms.tables.output import OutputFolder
-
-HANDED_OVER = "handed_over_revision"
-"""The name under which progress is noted: the revision of OUT up to which the log was read."""
+from transforms.tables.part_names import parts_in
 
 SHARE = 64 * 1024 * 1024
 _UNPACKED = 6
@@ -50,12 +48,12 @@ Give = Callable[[int, Sequence[StrandMessage]], None]
 
 @dataclass(frozen=True, slots=True)
 class HandedOver:
-    """What a handover did: events read, records written, strands told, and the revision up to which it read."""
+    """What a handover did: events read, records written, strands told; ``latest``: the greatest event time, if any."""
 
     events: int
     records: int
     strands: int
-    revision: int
+    latest: int | None
 
 
 @dataclass(frozen=True)
@@ -79,11 +77,13 @@ class Handover:
     share: int = SHARE
 
 
-def parts_since(folder: OutputFolder, revision: int | None) -> tuple[list[Path], int]:
-    """The parts of the log of later revisions than this one, and the newest revision there is."""
-    parts = [(int(path.name[1:].split("-", 1)[0]), path) for path in sorted(folder.log.glob("r*.parquet"))]
-    newest = max((number for number, _ in parts), default=revision or 0)
-    return [path for number, path in parts if revision is None or number > revision], newest
+def parts_since(folder: OutputFolder, since: int | None) -> list[Path]:
+    """The parts of the log that were written at or after ``since`` (microseconds of the clock); None: all of them.
+
+    Merging parts of the log writes them anew, so that more may be read than is new: that changes nothing.
+    """
+    parts = parts_in(folder.log)
+    return [path for path in parts if since is None or path.stat().st_mtime_ns // 1_000 >= since]
 
 
 def hand_over(how: Handover, folder: OutputFolder, since: int | None, now: int, give: Give, spill: Path) -> HandedOver:
@@ -92,7 +92,7 @@ def hand_over(how: Handover, folder: OutputFolder, since: int | None, now: int, 
     Args:
         how: stores and rules.
         folder: OUT, held for writing by the caller.
-        since: the revision up to which an earlier handover read (``HANDED_OVER``); None reads all.
+        since: when an earlier handover began, microseconds of the clock; None reads all.
         now: the clock.
         give: takes the strands for the journey stage.
         spill: a folder for events on their way, made and removed.
@@ -101,7 +101,7 @@ def hand_over(how: Handover, folder: OutputFolder, since: int | None, now: int, 
         OutputError: a part cannot be read, or was written by a newer event schema.
         LockedError: a store is away.
     """
-    parts, revision = parts_since(folder, since)
+    parts = parts_since(folder, since)
     # asked before anybody's assignment is: what changes from here on comes by the mailbox
     beginnings = [_beginning(how, shard) for shard in range(how.shards)]
     size = sum(path.stat().st_size for path in parts) * _UNPACKED
@@ -109,7 +109,7 @@ def hand_over(how: Handover, folder: OutputFolder, since: int | None, now: int, 
     shutil.rmtree(spill, ignore_errors=True)
     spill.mkdir(parents=True)
     try:
-        events = _sort(how, parts, spill, shares)
+        events, latest = _sort(how, parts, spill, shares)
         records = strands = 0
         for shard, beginning in enumerate(beginnings):
             keeper = Keeper(shard, how.records)
@@ -122,7 +122,7 @@ def hand_over(how: Handover, folder: OutputFolder, since: int | None, now: int, 
             keeper.put_beginning(beginning)
     finally:
         shutil.rmtree(spill, ignore_errors=True)
-    return HandedOver(events, records, strands, revision)
+    return HandedOver(events, records, strands, latest)
 
 
 def _beginning(how: Handover, shard: int) -> ShardState:
@@ -147,10 +147,10 @@ def _last_sequence(identity: IdentityStore, shard: int) -> int:
 # --- events by shard ---------------------------------------------------------------------------------------------
 
 
-def _sort(how: Handover, parts: Sequence[Path], spill: Path, shares: int) -> int:
-    """All events of the parts to files by shard and share; return how many there are."""
+def _sort(how: Handover, parts: Sequence[Path], spill: Path, shares: int) -> tuple[int, int | None]:
+    """All events of the parts to files by shard and share; return how many there are, and the greatest event time."""
     buffers: dict[str, bytearray] = {}
-    events = 0
+    events, latest = 0, None
     for part in parts:
         for read in read_log(part):
             found = placed(read, how.rules)
@@ -158,6 +158,7 @@ def _sort(how: Handover, parts: Sequence[Path], spill: Path, shares: int) -> int
                 continue
             stored = found.stored
             events += 1
+            latest = stored.event_time if latest is None else max(latest, stored.event_time)
             name = f"{int.from_bytes(shard_of(stored.primary, how.shards), 'big')}-{_share(stored.primary, shares)}"
             packed = wire.pack(stored)
             buffer = buffers.setdefault(name, bytearray())
@@ -166,7 +167,7 @@ def _sort(how: Handover, parts: Sequence[Path], spill: Path, shares: int) -> int
                 _append(spill / name, buffer)
     for name, buffer in buffers.items():
         _append(spill / name, buffer)
-    return events
+    return events, latest
 
 
 def _share(primary: Identifier, shares: int) -> int:

@@ -53,7 +53,7 @@ class Housekeeper:
         run = self._plan.run
         self._progress = open_progress(run.stores)
         self._identity = open_identity(run.stores, run.identity, run.strand_shards)
-        self._sync = IdentitySync(self._folder, self._identity, self._plan.number)
+        self._sync = IdentitySync(self._folder, self._identity, self._plan.number, _now)
         self._thread.start()
         return self
 
@@ -87,7 +87,7 @@ class Housekeeper:
                 continue
 
     def _look(self) -> None:
-        self._sync.bring_up_to_date(time.time_ns() // 1_000)
+        self._sync.run()
         horizon = self._progress.value(GREATEST_EVENT_TIME)
         if horizon is not None:
             write_horizon(self._folder.horizon, Horizon(horizon, self._lateness, self._silence))
@@ -96,3 +96,7 @@ class Housekeeper:
 def silence_of(rule: SessionRule) -> int:
     """Microseconds without activity that end a session."""
     return rule.timeout if rule.by == "tracker" else rule.gap
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000

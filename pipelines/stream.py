@@ -16,6 +16,7 @@ from pipelines.engine import cause
 from pipelines.housekeeping import Housekeeper
 from pipelines.stream_engine import open_engine
 from pipelines.stream_plan import StreamOptions, StreamPlan, drain_file, make_stream_plan
+from pipelines.taking_over import take_over
 from transforms.ledger import KINDS, LedgerRow, total
 from transforms.tables.output import OutputFolder, writing
 from transforms.tables.stream_folder import begin_stream, last_stream
@@ -63,7 +64,7 @@ def stream(
         taken_over = 0
         if not options.resume:
             tell("taking over what was before")
-            taken_over = _take_over(folder, plan)
+            taken_over = take_over(folder, plan, time.time_ns() // 1_000)
         with Housekeeper(folder, definitions, plan) as house:
             tell("starting the engine")
             job = engine.submit(lambda pipeline: _build(pipeline, plan))
@@ -86,12 +87,6 @@ def _build(pipeline: Any, plan: StreamPlan) -> None:
     from pipelines.stream_graph import build
 
     build(pipeline, plan)
-
-
-def _take_over(folder: OutputFolder, plan: StreamPlan) -> int:
-    from pipelines.handover import take_over
-
-    return take_over(folder, plan)
 
 
 def _wait(job: Any, drain: Callable[[], None], tell: Observe) -> bool:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
-from transforms.journey.stage_stream import JourneyCores, StreamJourney
 
 from contracts import coders
 from contracts.codec import schema_id
@@ -24,6 +23,7 @@ from sources.pubsub.read import DATAFLOW, DIRECT, ID_ATTRIBUTE, PORTABLE, TIME_A
 from transforms.act import Act
 from transforms.dead_letter import DeadLetterBox
 from transforms.intake import Validate
+from transforms.journey.stage_stream import JourneyCores, StreamJourney
 from transforms.ledger_live import LedgerCores
 from transforms.ledger_stream import CountLedger
 from transforms.link_stream import LinkStore, ProtectAndLink
@@ -53,8 +53,8 @@ def build(pipeline: beam.Pipeline, plan: StreamPlan) -> None:
     person_shards = 0 if plan.by_person else run.journey_shards
     strands = linked.strand_inputs | "Strand" >> StreamStrand(strand_cores, person_shards, clock)
 
-    journey_cores = JourneyCores(run.journey, run.registry, run.stores, run.maturity, person_shards)
-    journeys = strands.messages | "Journey" >> StreamJourney(journey_cores, person_shards, clock)
+    journey_cores = JourneyCores(run.journey, run.registry, run.stores, run.maturity, by_person=plan.by_person)
+    journeys = strands.messages | "Journey" >> StreamJourney(journey_cores, clock)
     acted = journeys.decisions | "Act" >> Act(
         run.stores, Path(run.actions), run.channels, run.act, None, run.journey_shards
     )

@@ -14,7 +14,7 @@ from pipelines.graph import RunPlan
 from pipelines.plan import Mode, RunOptions, make_plan
 from sources.files_stream import FilesSettings, files_in
 from sources.pubsub import client
-from sources.pubsub.reader import PubSubSettings
+from sources.pubsub.puller import PubSubSettings
 from transforms.inputs import list_inputs
 from transforms.tables.output import OutputFolder
 
@@ -50,7 +50,7 @@ class StreamOptions:
     session_by: str | None = None
     shards: int = DEFAULT_SHARDS
     by_person: bool = False
-    pane: float = 2.0
+    pane: int = 2
     flink_master: str | None = None
     parallelism: int = 1
     checkpoints: Path | None = None
@@ -72,7 +72,7 @@ class StreamPlan:
     number: int
     tables: tuple[Table, ...]
     by_person: bool
-    pane: float
+    pane: int
     runner: str
     retried: bool
 

@@ -49,7 +49,7 @@ def decode_message(message: Message, registry: SchemaRegistry) -> Event:
     """
     event = _decode(message.data, message.attributes, registry)
     # a sender that does not know writes 0
-    if 0 < event.received_time <= message.publish_time:
+    if event.received_time != 0 and event.received_time <= message.publish_time:
         return event
     return dataclasses.replace(event, received_time=message.publish_time)
 

@@ -18,7 +18,7 @@ from apache_beam import pvalue
 from contracts import wire
 from contracts.event import Event
 from contracts.event_codec import encode_event
-from contracts.exchange import DeadLetter, LedgerCount, RejectedElement, ShardInput, StrandMessage
+from contracts.exchange import DeadLetter, LedgerCount, RejectedElement, ShardInput, StrandMessages
 from transforms.dead_letter import DeadLetterBox
 from transforms.identity.strands import PROTECTED_PAYLOAD
 from transforms.read import LEDGER, typed
@@ -62,8 +62,8 @@ def events_of(element: RejectedElement) -> list[tuple[str, int, bytes]]:
     if element.stage == STRAND:
         content = wire.unpack_compressed(ShardInput, element.data)
         return [(event.source, event.received_time, event.event) for event in content.events]
-    message = wire.unpack(StrandMessage, element.data)
-    found = ((wire.unpack(Event, packed), packed) for packed in message.events)
+    messages = wire.unpack(StrandMessages, element.data).messages
+    found = ((wire.unpack(Event, packed), packed) for message in messages for packed in message.events)
     return [(event.source, event.received_time, packed) for event, packed in found]
 
 

@@ -1,7 +1,7 @@
 """Strand: deduplicate, say which person each event belongs to, and erase what must go. The streaming host.
 
 Contract: (strand shard, packed ``ShardInput``) in, as ``link_stream`` gives it; (person shard, packed
-``StrandMessage``) out, and beside it dead letters, ledger counts, rows of the log, purges, and what the core could not
+``StrandMessages``) out, and beside it dead letters, ledger counts, rows of the log, purges, and what the core could not
 take. The fold is ``transforms.identity.live_shard``, hosted by ``transforms.actor``; ``transforms.strand`` is the
 bounded host. State: key, bounds, expiry and timers as both say. Time: microseconds of event time; polls of the mailbox
 in processing time.
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 
 from contracts import wire
-from contracts.exchange import DeadLetter, LedgerCount, Purge, ShardInput, StatedRows, StrandMessage
+from contracts.exchange import DeadLetter, LedgerCount, Purge, ShardInput, StatedRows, StrandMessage, StrandMessages
 from transforms.actor.batch import BatchByShard
 from transforms.actor.core import ActorCore
 from transforms.actor.counted import Counted
@@ -23,17 +23,8 @@ from transforms.actor.host import ShardActor
 from transforms.actor.turn import REJECTED
 from transforms.dead_letter import DeadLetterBox
 from transforms.identity.ids import person_shard
-from transforms.identity.live_shard import (
-    COUNTS,
-    DEAD_LETTERS,
-    ERASED,
-    LOG,
-    MESSAGES,
-    METRICS,
-    PURGES,
-    Bounds,
-    StrandCore,
-)
+from transforms.identity.live_shard import StrandCore
+from transforms.identity.live_step import COUNTS, DEAD_LETTERS, ERASED, LOG, MESSAGES, METRICS, PURGES, Bounds
 from transforms.identity.rules import IdentityRules
 from transforms.read import typed
 from transforms.stores.database import StoreAddress
@@ -108,8 +99,10 @@ class StrandCores:
 
 
 class StreamStrands(NamedTuple):
-    """What the stage gives: ``messages`` are (person shard or person, packed StrandMessage); ``log`` is keyed by writer
-    shard."""
+    """What the stage gives.
+
+    ``messages`` are (person shard or person, packed ``StrandMessages``); ``log`` is keyed by writer shard.
+    """
 
     messages: beam.PCollection[tuple[bytes, bytes]]
     dead_letters: beam.PCollection[DeadLetter]
@@ -173,7 +166,7 @@ class _ToPersons(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyp
         self._shards = shards
 
     def process(self, element: StrandMessage) -> Iterator[tuple[bytes, bytes]]:
-        yield person_key(element.person_id, self._shards), wire.pack(element)
+        yield person_key(element.person_id, self._shards), wire.pack(StrandMessages((element,)))
 
 
 class _LogRows(beam.DoFn):  # type: ignore[misc]

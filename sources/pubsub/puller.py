@@ -5,9 +5,9 @@ the reader parked there, until the checkpoint completes. So messages are pulled,
 each split of a source in a process, and a reader only takes from it. A puller remembers its last cut; a reader that
 comes with the mark of another one comes after a failure, and the puller then begins anew from that mark.
 
-Memory: at most ``max_buffered`` messages pulled and not yet taken, and the ack ids of ``max_outstanding`` not yet
-acknowledged; beyond either it stops pulling. What is held and not taken is given back at ``reset``, and when nobody
-asked for ``ASLEEP`` seconds.
+Memory: at most ``max_buffered`` messages pulled and not yet taken, ``max_bytes`` of them and one answer of the server
+more, and the ack ids of ``max_outstanding`` not yet acknowledged; beyond any of these it stops pulling. What is held
+and not taken is given back at ``reset``, and when nobody asked for ``ASLEEP`` seconds.
 
 Errors: a server that does not answer is asked again; a subscription deleted or a permission withdrawn is raised by
 ``take`` as the typed error of ``sources.pubsub.client``.
@@ -40,7 +40,11 @@ _EXTENSION = 20.0
 _LEASE_TICK = 0.2
 _A_PULL = 500
 _POLL_LEAST, _POLL_MOST = 0.01, 0.1
+_PULL_PATIENCE = 4.0
+"""Seconds a pull may take: less than what is left of a lease when it is extended, which waits for the pull."""
 _BACK_OFF = 1.0
+_UNFINALISED = 60.0
+"""Seconds without an acknowledgement after which it is said, if there is something to acknowledge."""
 _GONE = (google_errors.NotFound, google_errors.PermissionDenied, google_errors.Unauthenticated)
 _log = logging.getLogger(__name__)
 
@@ -59,6 +63,7 @@ class PubSubSettings:
     registry: SchemaRegistry | None = None
     splits: int = 2
     max_buffered: int = 1_000
+    max_bytes: int = 64 << 20
     max_outstanding: int = 50_000
     ack_deadline: float = 10.0
     idle_after: float | None = 5.0
@@ -77,6 +82,7 @@ class Pulled:
     event_at: int | None
     """What the watermark may follow: min(event time, received time); None for no event."""
     received_at: int
+    size: int
 
 
 class Puller:
@@ -88,6 +94,7 @@ class Puller:
         self._drain = DrainFlag(settings.drain)
         self._changed = threading.Condition()
         self._buffer: deque[Pulled] = deque()
+        self._bytes = 0
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
         self._failure: BaseException | None = None
@@ -98,7 +105,7 @@ class Puller:
         settings = self._settings
         self.cut = cut
         self._since_cut = 0
-        self._asked = now
+        self._asked = self._acknowledged = now
         self._watermark = Watermark(settings.idle_after, now, frontier)
         self._leases = Leases(settings.ack_deadline, _EXTENSION, settings.max_held)
 
@@ -121,6 +128,7 @@ class Puller:
             if not self._buffer:
                 return None
             pulled = self._buffer.popleft()
+            self._bytes -= pulled.size
             self._watermark.emit(pulled.event_at)
             self._since_cut += 1
             return pulled
@@ -139,6 +147,7 @@ class Puller:
     def let_go(self, ack_ids: Sequence[str]) -> None:
         """These are being acknowledged."""
         with self._changed:
+            self._acknowledged = time.monotonic()
             self._leases.drop(ack_ids)
 
     def watermark(self) -> int | None:
@@ -153,6 +162,7 @@ class Puller:
         with self._changed:
             ids = [pulled.ack_id for pulled in self._buffer]
             self._buffer.clear()
+            self._bytes = 0
             self._watermark.forget_held()
             self._leases.drop(ids)
         self._give_back(ids)
@@ -176,6 +186,7 @@ class Puller:
         with self._changed:
             ids = [*taken, *(pulled.ack_id for pulled in self._buffer)]
             self._buffer.clear()
+            self._bytes = 0
             self._failure = None
             self._begin(cut, frontier)
         self._give_back(ids)
@@ -193,6 +204,7 @@ class Puller:
         with self._changed:
             ids = [pulled.ack_id for pulled in self._buffer]
             self._buffer.clear()
+            self._bytes = 0
             self._watermark.forget_held()
             self._leases.drop(ids)
             self._thread = None
@@ -234,21 +246,33 @@ class Puller:
             ours = [pulled for pulled in self._buffer if self._leases.holds(pulled.ack_id)]
             if len(ours) < len(self._buffer):  # held too long: another reader has them by now
                 self._buffer = deque(ours)
+                self._bytes = sum(pulled.size for pulled in ours)
                 self._watermark.forget_held()
                 for pulled in ours:
                     self._watermark.hold(pulled.received_at, now)
+            waiting = len(self._leases) - len(self._buffer)
+            if waiting <= 0:
+                self._acknowledged = now
+            is_stuck = now - self._acknowledged > _UNFINALISED
+        if is_stuck:
+            self._acknowledged = now
+            _log.error(
+                "%d messages wait to be acknowledged, and no checkpoint has completed for %.0f s: is checkpointing on?",
+                waiting,
+                _UNFINALISED,
+            )
         client.extend(self._settings.endpoint, self._settings.subscription, due, round(_EXTENSION))
 
     def _pull(self, now: float) -> bool:
         """Pull what there is room for. Whether anything came."""
         settings = self._settings
         room = min(settings.max_buffered - len(self._buffer), settings.max_outstanding - len(self._leases), _A_PULL)
-        if room <= 0 or self._drain.is_raised(now):
+        if room <= 0 or self._bytes >= settings.max_bytes or self._drain.is_raised(now):
             return False
         response = client.subscriber(settings.endpoint).pull(
             request={"subscription": settings.subscription, "max_messages": room, "return_immediately": True},
             retry=None,
-            timeout=10.0,
+            timeout=_PULL_PATIENCE,
         )
         pulled = [self._received(item) for item in response._pb.received_messages]
         with self._changed:
@@ -257,6 +281,7 @@ class Puller:
             self._leases.add([item.ack_id for item in pulled], now)
             for item in pulled:
                 self._buffer.append(item)
+                self._bytes += item.size
                 self._watermark.hold(item.received_at, now)
             self._changed.notify_all()
         return bool(pulled)
@@ -268,10 +293,10 @@ class Puller:
         received = received_message(message, self._registry, self._settings.subscription)
         event = received.event
         if event is None:
-            return Pulled(item.ack_id, received, published_at, None, published_at)
+            return Pulled(item.ack_id, received, published_at, None, published_at, len(raw.data))
         at = min(event.event_time, event.received_time)
         # an event before 1970 is refused by the next stage; Beam's own time has an end down there
-        return Pulled(item.ack_id, received, max(0, at), at, event.received_time)
+        return Pulled(item.ack_id, received, max(0, at), at, event.received_time, len(raw.data))
 
 
 Key = tuple[str, int]

@@ -4,7 +4,7 @@ Contract: (shard, batch) in, both bytes, as ``BatchByShard`` makes them; what th
 ``RejectedElement``s out. Logic: ``turn``, which also says what happens on errors. In the global window.
 
 Key: the shard, a hash of the stage's own key. N shards are N actors: a cell of state costs a round trip to the engine,
-so one cell a person would cost a round trip an event, and one batch a shard costs one a batch (docs/adr/0015).
+so one cell a person would cost a round trip an event, and one batch a shard costs one a batch (docs/adr/0016).
 
 State, a shard: ``head``, one byte of version and a random token, written with each change; ``segment_0`` to
 ``segment_7``, bags of chunks, together the log (``segments``). Records themselves are in the worker's memory
@@ -111,6 +111,9 @@ class _Cells:
 
     def set_poll_timer(self, at: int) -> None:
         self._poll.set(Timestamp(micros=at))
+
+    def clear_poll_timer(self) -> None:
+        self._poll.clear()
 
 
 class _ActorFn(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped

@@ -61,6 +61,7 @@ class Cells(Protocol):
     def clear(self, segment: int) -> None: ...
     def set_event_timer(self, at: int) -> None: ...
     def set_poll_timer(self, at: int) -> None: ...
+    def clear_poll_timer(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -224,6 +225,9 @@ class _Turn:
     def drain(self, now: int) -> None:
         self._apply(self._patiently(lambda: self.held.core.drain(now)))
         self.held.ended = True
+        # a timer that is pending holds the watermark back; Flink does not serve it any more, and would wait for ever
+        self._cells.clear_poll_timer()
+        self.held.poll_at = None
 
     def reject(self, during: str, data: bytes, error: Exception) -> None:
         self._actors.count("rejected", 1)

@@ -22,7 +22,7 @@ from contracts.exchange import StatedRows
 from contracts.tables import Table
 from transforms.tables.pane import PaneWriter
 
-EVERY = 2.0
+EVERY = 2
 """Seconds of processing time between two panes: how far the tables lag behind what was decided."""
 
 _BYTES_A_PART = 32 * 1024 * 1024
@@ -82,12 +82,12 @@ class WriteStated(beam.PTransform):  # type: ignore[misc]
         out: the output folder, absolute, the same for every worker.
         tables: every table that may be stated; the log goes without saying.
         stream: number of the stream on this folder.
-        every: seconds between two panes of a shard.
+        every: whole seconds between two panes of a shard: Beam takes no part of one.
         direct: for runners that never try a bundle again, nor number panes.
     """
 
     def __init__(
-        self, out: str, tables: Sequence[Table], stream: int, *, every: float = EVERY, direct: bool = False
+        self, out: str, tables: Sequence[Table], stream: int, *, every: int = EVERY, direct: bool = False
     ) -> None:
         super().__init__()
         self._every = every

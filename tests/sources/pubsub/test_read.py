@@ -3,64 +3,31 @@
 from __future__ import annotations
 
 import json
-import threading
+import os
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 import pytest
-from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
-from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
 from contracts import coders
 from contracts.event import Event
 from contracts.exchange import LedgerCount, Received
 from sources.pubsub.puller import PubSubSettings
-from sources.pubsub.read import DATAFLOW, DIRECT, ReadPubSub
+from sources.pubsub.read import DATAFLOW, DIRECT, PORTABLE, ReadPubSub
 
+ROOT = Path(__file__).resolve().parents[3]
 Maker = Callable[..., Event]
-
-
-class _Note(beam.DoFn):  # type: ignore[misc]
-    """Appends what passes to a file, a line each: the process that looks is another thread."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = str(path)
-
-    def process(self, element: Received | LedgerCount) -> Iterator[None]:
-        if isinstance(element, LedgerCount):
-            said: list[Any] = ["count", element.source, element.kind, element.n]
-        else:
-            said = ["event", element.event.event_id] if element.event else ["garbage", element.reason]
-        with open(self._path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(said) + "\n")
-        yield from ()
 
 
 def said_in(path: Path) -> list[list[Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-
-def run_until(pipeline: beam.Pipeline, holds: Callable[[], bool], patience: float) -> None:
-    """An unbounded read has no end on the runners of tests: run it aside until something holds."""
-    failures: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            pipeline.run().wait_until_finish()
-        except Exception as error:  # noqa: BLE001  # looked at below
-            failures.append(error)
-
-    threading.Thread(target=run, daemon=True).start()
-    deadline = time.monotonic() + patience
-    while not holds():
-        assert not failures, failures
-        assert time.monotonic() < deadline, "it does not come true"
-        time.sleep(0.05)
 
 
 def has_said(path: Path, number: int) -> bool:
@@ -70,11 +37,25 @@ def has_said(path: Path, number: int) -> bool:
     return units >= number and sum(s[3] for s in said if s[0] == "count") >= number
 
 
-def build(pipeline: beam.Pipeline, read: ReadPubSub, path: Path) -> None:
-    coders.register()
-    outputs = pipeline | "Read" >> read
-    _ = outputs.received | "NoteEvents" >> beam.ParDo(_Note(path))
-    _ = outputs.ledger | "NoteCounts" >> beam.ParDo(_Note(path))
+@contextmanager
+def reading(engine: str, topic: Any, path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A pipeline of its own process over a subscription, killed in the end."""
+    script = Path(__file__).with_name("read_pipeline.py")
+    command = [sys.executable, str(script), engine, topic.subscription, topic.endpoint, str(path)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PUBSUB_EMULATOR_HOST": topic.endpoint}
+    with subprocess.Popen(command, cwd=ROOT, env=environment) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def wait_for(process: subprocess.Popen[bytes], holds: Callable[[], bool], patience: float = 60.0) -> None:
+    deadline = time.monotonic() + patience
+    while not holds():
+        assert process.poll() is None, "the pipeline has ended"
+        assert time.monotonic() < deadline, "it does not come true"
+        time.sleep(0.05)
 
 
 def test_every_message_comes_through_is_counted_and_acknowledged(topic: Any, make_event: Maker, tmp_path: Path) -> None:
@@ -82,11 +63,10 @@ def test_every_message_comes_through_is_counted_and_acknowledged(topic: Any, mak
     topic.publish(events)
     topic.publish_raw([(b"junk", {})])
     path = tmp_path / "said"
-    pipeline = beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions(["--streaming"]))
-    read = ReadPubSub(PubSubSettings(topic.subscription, topic.endpoint))
-    build(pipeline, read, path)
-
-    run_until(pipeline, lambda: has_said(path, 301) and topic.available() == 0, 60)
+    with reading(PORTABLE, topic, path) as process:
+        wait_for(process, lambda: has_said(path, 301))
+        # the finalizers run behind their bundles
+        time.sleep(1.0)
     said = said_in(path)
     assert Counter(s[1] for s in said if s[0] == "event") == Counter(e.event_id for e in events)
     assert [s for s in said if s[0] == "garbage"] == [["garbage", "undecodable"]]
@@ -95,20 +75,15 @@ def test_every_message_comes_through_is_counted_and_acknowledged(topic: Any, mak
         assert kind == "received"
         counts[source] += number
     assert counts == {"web": 300, topic.subscription.rpartition("/")[2]: 1}
-    time.sleep(0.5)
-    assert topic.available() == 0
+    assert topic.unacknowledged() == 0
 
 
-def test_on_the_direct_runner_beams_own_source_gives_the_same(
-    topic: Any, make_event: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", topic.endpoint)
+def test_on_the_direct_runner_beams_own_source_gives_the_same(topic: Any, make_event: Maker, tmp_path: Path) -> None:
     topic.publish([make_event(number) for number in range(20)])
     topic.publish_raw([(b"\xc3\x01????????", {})])
     path = tmp_path / "said"
-    pipeline = beam.Pipeline(runner=BundleBasedDirectRunner(), options=PipelineOptions(["--streaming"]))
-    build(pipeline, ReadPubSub(PubSubSettings(topic.subscription, topic.endpoint), DIRECT), path)
-    run_until(pipeline, lambda: has_said(path, 21), 60)
+    with reading(DIRECT, topic, path) as process:
+        wait_for(process, lambda: has_said(path, 21))
     said = said_in(path)
     assert {s[1] for s in said if s[0] == "event"} == {f"e{n}" for n in range(20)}
     assert [s[1] for s in said if s[0] == "garbage"] == ["unknown_schema"]

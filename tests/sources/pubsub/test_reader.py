@@ -109,6 +109,17 @@ def test_it_pulls_no_more_than_the_bounds_allow(topic: Any, drive: Any, make_eve
     assert len(driver.take(50)) == 50
 
 
+def test_the_bytes_that_wait_are_bounded_too(topic: Any, drive: Any, make_event: Maker) -> None:
+    events = [make_event(number, properties={"text": "x" * 10_000}) for number in range(20)]
+    topic.publish(events[:3])
+    driver = drive(topic.source(max_bytes=15_000))
+    driver.take(1)
+    topic.publish(events[3:])
+    time.sleep(0.3)
+    assert topic.available() == 17
+    assert len(ids(driver.take(19))) == 19
+
+
 def test_a_reader_that_nobody_asks_gives_back_what_it_holds(
     topic: Any, drive: Any, make_event: Maker, eventually: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,6 +130,21 @@ def test_a_reader_that_nobody_asks_gives_back_what_it_holds(
     eventually(lambda: topic.available() == 8, 3.0)
     monkeypatch.setattr(puller, "ASLEEP", 30.0)
     assert len(driver.take(8)) == 8
+
+
+def test_an_engine_that_never_finalises_is_noticed(
+    topic: Any, drive: Any, make_event: Maker, monkeypatch: pytest.MonkeyPatch, caplog: Any, eventually: Any
+) -> None:
+    monkeypatch.setattr(puller, "_UNFINALISED", 0.5)
+    topic.publish([make_event(number) for number in range(3)])
+    driver = drive(topic.source())
+    driver.take(3)
+    mark = driver.reader.get_checkpoint_mark()
+    eventually(lambda: "3 messages wait to be acknowledged" in caplog.text)
+    mark.finalize_checkpoint()
+    caplog.clear()
+    time.sleep(1.0)
+    assert "wait to be acknowledged" not in caplog.text
 
 
 def test_splits_share_a_subscription_and_each_message_goes_to_one(topic: Any, drive: Any, make_event: Maker) -> None:

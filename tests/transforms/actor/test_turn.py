@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +19,7 @@ from transforms.actor.core import ActorCore, Entry, Step
 from transforms.actor.held import HeldShards
 from transforms.actor.packing import VERSION, pack
 from transforms.actor.segments import SEGMENTS
-from transforms.actor.turn import REJECTED, Actors, HostSettings, Outputs
+from transforms.actor.turn import COUNTERS, REJECTED, Actors, HostSettings, Outputs
 
 SECOND = 1_000_000
 END = 9_000_000_000 * SECOND
@@ -56,6 +58,9 @@ class Cells:
 
     def set_poll_timer(self, at: int) -> None:
         self.poll, self.sets = at, self.sets + 1
+
+    def clear_poll_timer(self) -> None:
+        self.poll = None
 
 
 class World:
@@ -107,6 +112,11 @@ class World:
         except BaseException:
             self.cells = before
             raise
+
+
+def test_every_counter_is_documented() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "streaming_host.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == list(COUNTERS)
 
 
 def element(key: str, at: int = 0) -> bytes:
@@ -217,8 +227,7 @@ def test_instants_closer_than_the_grid_share_a_timer() -> None:
 def test_the_end_of_the_input_drains_and_sets_no_timer_again() -> None:
     world = World(CountingFactory(poll_every=SECOND))
     world.counts("a", "b", "a")
-    assert world.cells.event == END
-    world.cells.poll = None
+    assert (world.cells.event, world.cells.poll) == (END, SECOND)
     assert world.serve_event() == [(TOTALS, (b"a", 2)), (TOTALS, (b"b", 1))]
     assert world.cells.event is None
     assert world.cells.poll is None

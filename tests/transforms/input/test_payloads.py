@@ -136,7 +136,7 @@ def test_the_single_object_fingerprint_is_that_of_the_specification() -> None:
 
 
 @pytest.mark.parametrize(
-    ("stated", "received"), [(LATER - 1, LATER - 1), (LATER, LATER), (LATER + 1, LATER), (0, LATER)]
+    ("stated", "received"), [(LATER - 1, LATER - 1), (LATER, LATER), (LATER + 1, LATER), (0, LATER), (-5, -5)]
 )
 def test_the_publish_time_is_when_it_was_received_unless_it_states_an_earlier_one(
     make_event: Maker, stated: int, received: int

@@ -83,6 +83,10 @@ class Deciding:
         self._window = window
         self._memory = _memory_of(settings.policies)
 
+    def adopt(self, store: EffectStore) -> None:
+        """Ask this store from now on."""
+        self._store = store
+
     def decide(self, persons: Sequence[tuple[LivePerson, PersonRecord]], *, silent: bool = False) -> Decided:
         """Decide for persons whose journeys were staged.
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,7 +32,7 @@ from transforms.journey.fold import FeatureFunctions, JourneyFold, event_order
 from transforms.journey.live.deciding import Deciding, LivePerson
 from transforms.journey.live.machine import Machine
 from transforms.journey.live.messages import PersonRecord, by_person, expired, take
-from transforms.journey.live.stating import Sheet, Stating, decisions_sheet
+from transforms.journey.live.stating import UNSURE, Sheet, Stating, decisions_sheet
 from transforms.journey.path import StagePaths
 from transforms.journey.worker import JourneySettings, Score
 from transforms.labels import MATURITY
@@ -54,6 +54,8 @@ class Work:
         online: newest vectors, and persons without events.
         touched: persons whose journeys went on.
         counts: how often what happened, see ``LiveJourneys``.
+        live: machines by person; None where there is none any more.
+        due: when time alone does something next, of the same.
     """
 
     records: dict[str, PersonRecord | None] = field(default_factory=dict)
@@ -64,6 +66,7 @@ class Work:
     touched: tuple[str, ...] = ()
     counts: Counter[str] = field(default_factory=Counter)
     live: dict[str, LivePerson | None] = field(default_factory=dict)
+    due: dict[str, int | None] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -102,13 +105,18 @@ class LiveJourneys:
         self._score = score
         self._deciding = Deciding(settings, store, window)
         self._stating = Stating(settings.ontology, settings.features, settings.scores)
-        self._revision = 0
+        self.revision = 0
         self._due: dict[str, int] = {}
         self._heap: list[tuple[int, str]] = []
         self._waiting: set[str] = set()
         self.records: dict[str, PersonRecord] = {}
         self.live: dict[str, LivePerson] = {}
         self.watermark = MIN_TIME
+
+    def adopt(self, store: EffectStore, score: Score | None) -> None:
+        """Use these from now on."""
+        self._deciding.adopt(store)
+        self._score = score
 
     # --- what comes in ------------------------------------------------------------------------------------------
 
@@ -124,7 +132,7 @@ class LiveJourneys:
         jobs: list[_Job] = []
         grouped = by_person(messages)
         found = {person: take(self._record(person), sent) for person, sent in grouped.items()}
-        changed = [person for person, taken in found.items() if taken.changed]
+        changed = [person for person, taken in found.items() if taken.changed or person in unknown]
         self._bring_back(changed, work)
         sheet = Sheet()
         retired: list[str] = []
@@ -137,7 +145,9 @@ class LiveJourneys:
             if record is not self._record(person):
                 work.records[person] = record
                 work.taken[person] = grouped[person]
-            if not taken.changed:
+            elif person in unknown:
+                work.records[person] = record
+            if not taken.changed and person not in unknown:
                 continue
             live = self._take_out(person, work)
             if taken.missed or person in unknown:
@@ -216,7 +226,7 @@ class LiveJourneys:
                 self._forget_due(person)
             else:
                 self.live[person] = live
-                self._remember_due(person, live.next_instant())
+                self._remember_due(person, work.due[person])
 
     # --- what the shard holds -----------------------------------------------------------------------------------
 
@@ -225,6 +235,15 @@ class LiveJourneys:
         while self._heap and self._due.get(self._heap[0][1]) != self._heap[0][0]:
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
+
+    def next_due_without(self, persons: Collection[str]) -> int | None:
+        """The earliest instant for others than some."""
+        passed: list[tuple[int, str]] = []
+        while (first := self.next_due()) is not None and self._heap[0][1] in persons:
+            passed.append(heapq.heappop(self._heap))
+        for entry in passed:
+            heapq.heappush(self._heap, entry)
+        return first
 
     def due_of(self, person: str) -> int | None:
         """That of one person."""
@@ -359,14 +378,16 @@ class LiveJourneys:
                 work.counts["went_on"] += sheet is not None
 
     def _finished(self, work: Work, sheet: Sheet, now: int, jobs: Sequence[_Job], retired: Sequence[str]) -> Work:
-        self._revision = max(now, self._revision + 1)
+        self.revision = max(now, self.revision + 1)
         decisions_sheet(sheet, work.decisions)
-        work.stated = sheet.stated(self._revision)
+        work.stated = sheet.stated(self.revision)
         for job in jobs:
             work.live[job.live.machine.person_id] = job.live
+        for person, live in work.live.items():
+            work.due[person] = None if live is None else live.next_instant()
         work.touched = tuple(job.live.machine.person_id for job in jobs)
         vectors = tuple(
-            (machine.person_id, self._revision, machine.fold.points[-1].at, machine.fold.points[-1].vector)
+            (machine.person_id, self.revision, machine.fold.points[-1].at, machine.fold.points[-1].vector)
             for job in jobs
             if (machine := job.live.machine).part.points
         )
@@ -389,11 +410,7 @@ class LiveJourneys:
 def _doubt(live: LivePerson | None) -> None:
     """Nothing that was stated counts as such; which keys there are is known."""
     if live is not None:
-        live.stated = {table: dict.fromkeys(known, _DOUBTED) for table, known in live.stated.items()}
-
-
-_DOUBTED = -1
-"""No row has this hash."""
+        live.stated = {table: dict.fromkeys(known, UNSURE) for table, known in live.stated.items()}
 
 
 def _events(packed: Iterable[tuple[bytes, str]]) -> list[tuple[Event, str]]:

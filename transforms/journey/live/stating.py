@@ -43,6 +43,10 @@ _Keyed = tuple[Hashable, int, rows.Row]
 """Key within the person, sequence, row."""
 
 
+UNSURE = -1
+"""No row has this hash: the key was stated, who knows how."""
+
+
 class Sheet:
     """The rows of a batch, by table."""
 
@@ -90,6 +94,8 @@ class Stating:
                     known[key] = mark
                     if sheet is not None:
                         sheet.add(table, sequence, row)
+                    elif table is JOURNEYS:
+                        known[key] = UNSURE  # it holds the horizon, of which the last statement is not known
 
     def state_whole(
         self,

@@ -1,0 +1,130 @@
+"""How records of the journey stage are written down: entries of a shard's log, and bodies in the record store. Pure.
+
+An entry is a frame of fixed fields and, behind them, Avro of ``strand_messages`` in the version that the frame names:
+the messages that were taken, or with ``WHOLE`` those that make the record (``messages.as_messages``). So the log holds
+events and whose they are, never what was made of them. ``due`` is when time alone does something for the person next;
+a person asleep has nothing else in the log, and ``stored`` says which version of the record store is meant.
+
+Input and output: bytes. Errors: ``OutputError`` for bytes of a later version, ValueError for others that are none.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import fastavro
+
+from contracts import codec
+from contracts.errors import OutputError
+from contracts.event import Identifier
+from contracts.exchange import MAX_TIME, StrandMessage
+
+TAKEN, RECORD, ASLEEP, SERVED = 1, 2, 3, 4
+"""Kinds of entry: messages that were taken; a record; where it is otherwise; watermark and revision of the shard."""
+
+_SCHEMA = "strand_messages"
+_HEAD = struct.Struct(">BHqqH")
+_IDENTIFIER = ("namespace", "value")
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One entry. ``due`` is None when time alone does nothing any more.
+
+    For ``SERVED`` it is the watermark, and ``stored`` the revision.
+    """
+
+    kind: int
+    person_id: str
+    due: int | None
+    messages: tuple[StrandMessage, ...] = ()
+    stored: int = 0
+
+
+def pack_entry(entry: LogEntry) -> bytes:
+    """An entry to bytes."""
+    person = entry.person_id.encode()
+    due = MAX_TIME if entry.due is None else entry.due
+    head = _HEAD.pack(entry.kind, body_version(), due, entry.stored, len(person))
+    return head + person + (pack_messages(entry.messages) if entry.messages else b"")
+
+
+def unpack_entry(data: bytes) -> LogEntry:
+    """The inverse of ``pack_entry``."""
+    kind, version, due, stored, length = _HEAD.unpack_from(data)
+    start = _HEAD.size + length
+    person = data[_HEAD.size : start].decode()
+    messages = unpack_messages(data[start:], version) if len(data) > start else ()
+    return LogEntry(kind, person, None if due == MAX_TIME else due, messages, stored)
+
+
+def body_version() -> int:
+    """The version of the schema in which messages are written."""
+    return codec.versions(_SCHEMA)[-1]
+
+
+def pack_messages(messages: Sequence[StrandMessage]) -> bytes:
+    """Messages to Avro."""
+    out = io.BytesIO()
+    record = {"messages": [_record(message) for message in messages]}
+    fastavro.schemaless_writer(out, codec.plain_schema(_SCHEMA), record)
+    return out.getvalue()
+
+
+def unpack_messages(data: bytes, version: int) -> tuple[StrandMessage, ...]:
+    """Avro of a version of the schema to messages."""
+    if version > body_version():
+        raise OutputError(
+            f"a record of the journey stage has version {version}, and this version of Wayline knows {body_version()}",
+            hint="use the version of Wayline that wrote it, or a newer one",
+        )
+    source = io.BytesIO(data)
+    record: Any = fastavro.schemaless_reader(source, _written(version), codec.plain_schema(_SCHEMA))
+    if source.tell() != len(data):
+        raise ValueError(f"{len(data) - source.tell()} bytes are left over after a record of the journey stage")
+    return tuple(_message(found) for found in record["messages"])
+
+
+@cache
+def _written(version: int) -> Any:
+    return fastavro.parse_schema(codec.without_logical_types(deepcopy(codec.raw_schema(_SCHEMA, version))))
+
+
+def _record(message: StrandMessage) -> dict[str, Any]:
+    login = message.login
+    return {
+        "strand_id": message.strand_id,
+        "primary": dict(zip(_IDENTIFIER, message.primary, strict=True)),
+        "login": None if login is None else dict(zip(_IDENTIFIER, login, strict=True)),
+        "person_id": message.person_id,
+        "kind": message.kind,
+        "sequence": message.sequence,
+        "version": message.version,
+        "after": message.after,
+        "events": message.events,
+        "spans": [{"from_time": start, "before": before} for start, before in message.spans],
+        "erased_until": message.erased_until,
+    }
+
+
+def _message(record: dict[str, Any]) -> StrandMessage:
+    login = record["login"]
+    return StrandMessage(
+        record["strand_id"],
+        Identifier(**record["primary"]),
+        None if login is None else Identifier(**login),
+        record["person_id"],
+        record["kind"],
+        record["sequence"],
+        record["version"],
+        record["after"],
+        tuple(record["events"]),
+        tuple((span["from_time"], span["before"]) for span in record["spans"]),
+        record["erased_until"],
+    )

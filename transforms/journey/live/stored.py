@@ -1,0 +1,59 @@
+"""Persons in the record store: how a record of the journey stage is put away, read back, and made for a new stream.
+
+Pure but for the store that is given. Times: event time in microseconds; versions are processing time. Errors: those of
+the store, and OutputError for a record of a later version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from contracts import wire
+from contracts.event import Event
+from contracts.exchange import StrandMessage
+from transforms.journey.live.entries import body_version, pack_messages, unpack_messages
+from transforms.journey.live.messages import PersonRecord, as_messages, take
+from transforms.stores.records import RecordKey, RecordStore, StoredRecord
+
+STAGE = "journey"
+"""Of the record store."""
+
+
+def stored_record(record: PersonRecord, shard: int, version: int) -> StoredRecord:
+    """A person's record, which has events, as it goes to the record store."""
+    times = [
+        wire.unpack(Event, event).event_time
+        for held in record.strands.values()
+        if held.events
+        for event in (held.events[0], held.events[-1])
+    ]
+    key = RecordKey(STAGE, shard, record.person_id)
+    body = pack_messages(as_messages(record))
+    return StoredRecord(key, version, record.person_id, min(times), max(times), body_version(), body)
+
+
+def store_messages(records: RecordStore, shard: int, messages: Mapping[str, Sequence[StrandMessage]], now: int) -> None:
+    """Take messages of persons of a shard into their records in the store; for who begins a stream, not for an actor.
+
+    Whoever is read back from there is stated whole, since nobody's log names that record.
+    """
+    held = records.get([RecordKey(STAGE, shard, person) for person in messages])
+    changed: list[StoredRecord] = []
+    gone: list[RecordKey] = []
+    for person, told in messages.items():
+        key = RecordKey(STAGE, shard, person)
+        before = held.get(key)
+        record = take(PersonRecord(person) if before is None else record_of(before), told).record
+        if record.has_events:
+            changed.append(stored_record(record, shard, now))
+        elif before is not None:
+            gone.append(key)
+    records.put(changed)
+    if gone:
+        records.delete(gone)
+
+
+def record_of(stored: StoredRecord) -> PersonRecord:
+    """The record of a person as it was put away."""
+    person = stored.key.key
+    return take(PersonRecord(person), unpack_messages(stored.body, stored.schema_version)).record
