@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent / "services"))
 
@@ -17,7 +17,7 @@ from pubsub_server import PubSubServer
 from sources.pubsub.emulator import find_server
 
 # how long an example takes says how busy the machine is, not whether a rule holds
-settings.register_profile("whatever_the_machine", deadline=None)
+settings.register_profile("whatever_the_machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("whatever_the_machine")
 
 

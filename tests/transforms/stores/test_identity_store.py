@@ -349,7 +349,7 @@ def test_concurrent_writers_and_a_reader_agree(place: Place) -> None:
                 for a in stores[3].assignments_since(shard, last[shard], 5):
                     assert a.sequence > last[shard]
                     last[shard] = a.sequence
-                    followed[a.primary, a.login] = (a.steps, a.erased_before, a.carry)
+                    followed[a.primary, a.login] = (a.steps, a.erased_before, a.carry, a.barred)
                     finished = False
 
     reader = guarded(reading)
