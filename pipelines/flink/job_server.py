@@ -114,6 +114,13 @@ class JobServer:
     def log(self) -> Path:
         return self._settings.log
 
+    @property
+    def rest_addresses(self) -> list[str]:
+        """Where Flink's REST interface may answer: the cluster's own, or that of a job on ``[local]``."""
+        if self._settings.master != LOCAL:
+            return [self._settings.master]
+        return [f"localhost:{port}" for port in self.rest_ports]
+
     def check(self) -> None:
         """Raises EngineError when the server is gone."""
         if self._process.poll() is not None:

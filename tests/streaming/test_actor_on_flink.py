@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,9 @@ def test_a_job_goes_on_from_the_checkpoint_of_one_that_was_cancelled(job_server:
     assert (saved / "_metadata").is_file()
     first.cancel()
     assert first.state == "CANCELLED"
+    seen = job.seen("First")
+    time.sleep(3)
+    assert job.seen("First") == seen, "it was said to be cancelled, and ran on"
     with pytest.raises(EngineError, match="CANCELLED"):
         first.wait()
     assert job.seen("Second") < 8_000, "it was cancelled too late to show anything"
