@@ -58,7 +58,8 @@ class FilesSettings:
     ``files``: as ``transforms.inputs.list_inputs`` gave them; empty with ``follow``, a local folder whose files are
     taken as they come. ``rate``: events a second; None: as fast as they are taken. ``idle_after``, ``look_every``:
     seconds; only with ``follow``. ``live``: each event is handed out when the clock reaches its received time, none
-    before: for files that say what is to come, as a load test does. ``drain``: a file that asks for the end (``transforms.drain``).
+    before: for files that say what is to come, as a load test does. ``drain``:
+    a file that asks for the end (``transforms.drain``).
     """
 
     files: tuple[str, ...] = ()
