@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from pipelines.engine import engine_options
@@ -24,8 +25,8 @@ CHECKPOINTS, ENGINE = "checkpoints", "engine"
 class Job(Protocol):
     """A pipeline that runs."""
 
-    def wait(self) -> None:
-        """Until it ends. Raises what it failed of."""
+    def wait(self, finished: Path) -> None:
+        """Until it ends, or until there is this file, which ends it. Raises what it failed of."""
 
     def cancel(self) -> None:
         """End it without waiting for what it holds."""
@@ -58,7 +59,6 @@ def open_engine(options: StreamOptions, folder: OutputFolder) -> Iterator[Engine
         parallelism=options.parallelism,
         checkpoints=checkpoints,
         checkpoint_ms=round(options.checkpoint_every * 1_000),
-        finite=True,
         restore=_last_of(checkpoints, latest_checkpoint(checkpoints)) if options.resume else None,
     )
     work = folder.root / ENGINE
@@ -121,7 +121,8 @@ class _BeamJob:
     def __init__(self, result: Any) -> None:
         self._result = result
 
-    def wait(self) -> None:
+    def wait(self, finished: Path) -> None:
+        """Runners that end their jobs by themselves need no file."""
         self._result.wait_until_finish()
 
     def cancel(self) -> None:

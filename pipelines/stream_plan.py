@@ -66,7 +66,7 @@ class StreamPlan:
     """Everything the streaming graph needs, checked. ``number`` counts the streams on OUT.
 
     ``retried``: the engine tries bundles again and numbers panes, so parts are named by pane. ``drain``: see
-    ``transforms.drain``.
+    ``transforms.drain``. ``finished``: the file that says that all has drained (``transforms.finish``).
     """
 
     run: RunPlan
@@ -79,6 +79,7 @@ class StreamPlan:
     runner: str
     retried: bool
     drain: str
+    finished: str
 
     @property
     def run_id(self) -> str:
@@ -125,6 +126,7 @@ def make_stream_plan(
         runner=options.runner,
         retried=options.runner != DIRECT,
         drain=drain,
+        finished=str(finished_file(folder, number)),
     )
 
 
@@ -158,3 +160,8 @@ def source_of(options: StreamOptions, drain: str) -> FilesSettings | PubSubSetti
 def drain_file(folder: OutputFolder, number: int) -> Path:
     """The file that asks stream ``number`` on OUT for its end (``transforms.drain``)."""
     return folder.streams.resolve() / f"{number:04d}.drain"
+
+
+def finished_file(folder: OutputFolder, number: int) -> Path:
+    """The file that says that stream ``number`` on OUT has drained (``transforms.finish``)."""
+    return folder.streams.resolve() / f"{number:04d}.finished"

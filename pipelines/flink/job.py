@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import socket
 import sys
@@ -45,13 +46,19 @@ class FlinkJob:
             self._server.check()
             raise EngineError(f"the Flink job server does not answer: {error}", hint=_see(self._server)) from error
 
-    def wait(self) -> None:
+    def wait(self, finished: Path | None = None) -> None:
         """Wait for its end.
+
+        Args:
+            finished: a file that says that the graph has drained: the job, whose sources have ended, is then ended too.
 
         Raises:
             WaylineError: what a worker raised, if it is one of ours.
             EngineError: the job failed otherwise, was cancelled, or the server died.
         """
+        if finished is not None and self.wait_until(finished.exists):
+            self.cancel()
+            return
         try:
             self._result.wait_until_finish()
         except Exception as error:
@@ -63,7 +70,7 @@ class FlinkJob:
             told = next((line for line in reversed(message) if "Error" in line or "Exception" in line), message[0])
             raise EngineError(f"the job failed on Flink: {told.strip()[:500]}", hint=_see(self._server)) from error
 
-    def wait_until(self, condition: Callable[[], bool], seconds: float) -> bool:
+    def wait_until(self, condition: Callable[[], bool], seconds: float = math.inf) -> bool:
         """Wait until something is so; False when the time runs out or the job ends first."""
         deadline = time.monotonic() + seconds
         while not condition():

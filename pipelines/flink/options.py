@@ -39,6 +39,7 @@ class JobServerOptions(PipelineOptions):  # type: ignore[misc]
             "externalized_checkpoints_enabled",
             "retain_externalized_checkpoints_on_cancellation",
             "faster_copy",
+            "finish_bundle_before_checkpointing",
             "object_reuse",
         ):
             parser.add_argument(f"--{name}", action="store_true", default=None)
@@ -133,6 +134,9 @@ def flink_options(endpoint: str, settings: FlinkSettings, given: Sequence[str] =
         f"--max_bundle_time_mills={settings.bundle_ms}",
         f"--number_of_execution_retries={settings.restarts}",
         f"--execution_retry_delay={settings.restart_ms}",
+        # without it what a bundle puts out while a checkpoint is made is kept back, and watermarks overtake it: what is
+        # stated at the end of time then comes after the windows have closed, and is dropped
+        "--finish_bundle_before_checkpointing",
     ]
     if settings.environment_config:
         flags.append(f"--environment_config={settings.environment_config}")
