@@ -11,9 +11,10 @@ import cProfile
 import pstats
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 
@@ -52,18 +53,24 @@ def main(out: Path, registry: Path | None, batch: int, events: int, profile: boo
     relax_collector()
     with tempfile.TemporaryDirectory() as folder:
         store = open_effects(StoreAddress(Path(folder) / STORE_FILE))
-        live = LiveJourneys(settings, _score(registry, definitions.ontology), store)
+        timed = _Timed(store)
+        scored = _timed_score(registry, definitions.ontology, timed)
+        live = LiveJourneys(settings, scored, cast(EffectStore, timed))
         half = len(messages) // 2
         first = _drive(live, store, messages[:half], batch)
-        profiler = cProfile.Profile()
+        parts = [dict(timed.spent)]
+        profiler = cProfile.Profile(time.process_time)
         if profile:
             profiler.enable()
         second = _drive(live, store, messages[half:], batch)
         profiler.disable()
+        parts.append({name: spent - parts[0].get(name, 0.0) for name, spent in timed.spent.items()})
         store.close()
     print(f"{len(messages)} events, {len(live.records)} persons, {batch} events a batch")
-    for name, (spent, counts) in (("first half", first), ("second half", second)):
-        print(f"{name}: {spent * 1e6 / half:.0f} us of CPU an event; {dict(counts)}")
+    for name, (spent, counts), part in zip(("first half", "second half"), (first, second), parts, strict=True):
+        told = {what: round(seconds * 1e6 / half, 1) for what, seconds in part.items()}
+        print(f"{name}: {spent * 1e6 / half:.0f} us of CPU an event, of which {told}")
+        print(f"  { ({what: n for what, n in counts.items() if n}) }")
     if profile:
         pstats.Stats(profiler).sort_stats("tottime").print_stats(45)
 
@@ -85,6 +92,32 @@ def _messages(out: Path, events: int) -> list[StrandMessage]:
         messages.append(StrandMessage(strand, *key, person, APPEND, 1, version, last.get(strand, 0), (stored.event,)))
         last[strand] = version
     return messages
+
+
+class _Timed:
+    """A store whose calls are timed; what it spends is CPU seconds by method."""
+
+    def __init__(self, store: EffectStore) -> None:
+        self._store = store
+        self.spent: dict[str, float] = defaultdict(float)
+
+    def __getattr__(self, name: str) -> Any:
+        return self.timed(name, getattr(self._store, name))
+
+    def timed(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*arguments: Any) -> Any:
+            begun = time.process_time()
+            try:
+                return call(*arguments)
+            finally:
+                self.spent[name] += time.process_time() - begun
+
+        return run
+
+
+def _timed_score(registry: Path | None, ontology: Ontology, timed: _Timed) -> Score | None:
+    score = _score(registry, ontology)
+    return None if score is None else timed.timed("score", score)
 
 
 def _score(registry: Path | None, ontology: Ontology) -> Score | None:

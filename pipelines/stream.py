@@ -17,6 +17,7 @@ from pipelines.housekeeping import Housekeeper
 from pipelines.stream_engine import open_engine
 from pipelines.stream_plan import StreamOptions, StreamPlan, drain_file, make_stream_plan
 from pipelines.taking_over import take_over
+from transforms.drain import take_down
 from transforms.ledger import KINDS, LedgerRow, total
 from transforms.tables.output import OutputFolder, writing
 from transforms.tables.stream_folder import begin_stream, last_stream
@@ -60,7 +61,7 @@ def stream(
         plan = make_stream_plan(options, definitions, folder, number, time.time_ns() // 1_000)
         begin_stream(folder, definitions.tables, resume=options.resume)
         flag = drain_file(folder, number)
-        flag.unlink(missing_ok=True)
+        take_down(flag)
         taken_over = 0
         if not options.resume:
             tell("taking over what was before")

@@ -29,7 +29,7 @@ class StreamOptions:
     """What ``wayline stream`` was asked, as typed values.
 
     ``inputs``: event files, read once in the order of received time; with ``follow`` one folder that is followed.
-    ``rate``: their events a second, None as fast as they are taken. ``subscription``: of Pub/Sub, in place of files.
+    ``rate``: their events a second, None as fast as they are taken; ``live``: each at its received time. ``subscription``: of Pub/Sub, in place of files.
     ``shards``: actors a keyed stage. ``by_person``: the journey stage has one a person instead. ``pane``: seconds
     between two parts of a table. ``flink_master``: a cluster, ``host:port``; None: Flink inside this machine.
     ``checkpoints``: their folder, None: in OUT; every ``checkpoint_every`` seconds. ``resume``: go on from the last of
@@ -40,6 +40,7 @@ class StreamOptions:
     inputs: tuple[str, ...] = ()
     follow: bool = False
     rate: float | None = None
+    live: bool = False
     subscription: str | None = None
     runner: str = FLINK
     actions: Mode = "dry-run"
@@ -150,7 +151,7 @@ def source_of(options: StreamOptions, drain: str) -> FilesSettings | PubSubSetti
         folder = options.inputs[0]
         files_in(folder)
         return FilesSettings(follow=str(Path(folder).resolve()), rate=options.rate, drain=drain)
-    return FilesSettings(tuple(list_inputs(options.inputs)), rate=options.rate, drain=drain)
+    return FilesSettings(tuple(list_inputs(options.inputs)), rate=options.rate, live=options.live, drain=drain)
 
 
 def drain_file(folder: OutputFolder, number: int) -> Path:

@@ -57,7 +57,8 @@ class FilesSettings:
 
     ``files``: as ``transforms.inputs.list_inputs`` gave them; empty with ``follow``, a local folder whose files are
     taken as they come. ``rate``: events a second; None: as fast as they are taken. ``idle_after``, ``look_every``:
-    seconds; only with ``follow``. ``drain``: a file that asks for the end (``transforms.drain``).
+    seconds; only with ``follow``. ``live``: each event is handed out when the clock reaches its received time, none
+    before: for files that say what is to come, as a load test does. ``drain``: a file that asks for the end (``transforms.drain``).
     """
 
     files: tuple[str, ...] = ()
@@ -65,6 +66,7 @@ class FilesSettings:
     rate: float | None = None
     idle_after: float | None = 5.0
     look_every: float = 1.0
+    live: bool = False
     drain: str | None = None
 
     def __post_init__(self) -> None:
@@ -195,6 +197,7 @@ class _Player:
         self._emitted = 0
         self._since_cut = 0
         self.has_ended = False
+        self._ahead: Placed | None = None
         self._drain = DrainFlag(settings.drain)
 
     def open(self) -> None:
@@ -221,7 +224,11 @@ class _Player:
         assert self._batch is not None
         if not self._batch.is_ready() or not self._is_due(now):
             return None
-        placed = self._batch.next()
+        placed = self._ahead or self._batch.next()
+        if self._settings.live and placed is not None and _is_to_come(placed):
+            self._ahead = placed
+            return None
+        self._ahead = None
         if placed is None:
             self._finish_batch()
             return None
@@ -266,7 +273,7 @@ class _Player:
         assert self._batch is not None
         self._batch.close()
         if self._settings.follow is None:
-            self._drain.put_up()
+            self._drain.say_ended()
             self.has_ended = True
             return
         new = [self._digest(name) for name in self._batch.files]
@@ -292,6 +299,11 @@ class _Player:
     def close(self) -> None:
         if self._batch is not None:
             self._batch.close()
+
+
+def _is_to_come(placed: Placed) -> bool:
+    event = placed.received.event
+    return event is not None and event.received_time > time.time_ns() // 1_000
 
 
 _players: dict[str, _Player] = {}

@@ -62,6 +62,7 @@ PURE = (
     "transforms/journey/signals.py",
     "transforms/journey/stages.py",
     "transforms/journey/fold.py",
+    "transforms/journey/live/*.py",
     "transforms/payloads.py",
     "transforms/schema_registry.py",
 )

@@ -23,6 +23,7 @@ and acknowledges Pub/Sub messages before they are processed. Other Beam runners 
 @click.option("--input", "inputs", multiple=True, help="With files: glob or folder of event Avro; repeatable.")
 @click.option("--follow", is_flag=True, help="With files: keep looking for new files in the folder, without end.")
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="With files: events a second. Default: all.")
+@click.option("--live", is_flag=True, help="With files: hand each event out when the clock reaches its received time.")
 @click.option("--subscription", help="With pubsub: projects/P/subscriptions/S.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Output folder; continued if it exists.")
 @click.option("--runner", default="flink", show_default=True, help="flink, DirectRunner, DataflowRunner, or another.")
@@ -50,6 +51,7 @@ def command(
     inputs: tuple[str, ...],
     follow: bool,
     rate: float | None,
+    live: bool,
     subscription: str | None,
     out: Path,
     runner: str,
@@ -90,6 +92,7 @@ def command(
         inputs=inputs,
         follow=follow,
         rate=rate,
+        live=live,
         subscription=subscription,
         runner=runner,
         flink_master=flink_master,

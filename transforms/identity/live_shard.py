@@ -5,7 +5,7 @@ Outputs of a step, by tag:
 
 - ``messages``: ``StrandMessage``, in the order of their versions;
 - ``dead_letters``: ``DeadLetter`` of conflicting payloads;
-- ``log`` and ``erased``: ``ShardInput`` of events to add to the event log, and of those that must leave it;
+- ``log`` and ``erased``: ``ShardInput`` of events to add to the event log, and of those of which every copy must leave;
 - ``purges``: ``Purge`` of erased strands;
 - ``counts``: ``LedgerCount``: by how much the events of a source that met a fate became more, or fewer;
 - ``metrics``: (name, n) to count up: ``EVICTED_IDLE``, ``EVICTED_BYTES``, ``ARCHIVED``, ``READ_BACK``, ``REFOLDED``.

@@ -133,7 +133,7 @@ class JourneyCores:
         self._effects = open_effects(self._stores)
         self._records = open_records(self._stores)
         self._progress = open_progress(self._stores)
-        self._flag = DrainFlag(self._drain)
+        self._flag = DrainFlag(self._drain, or_ended=True)
         self._score = ActivatedScore(self._registry, self._settings.ontology.stage_names)
 
     def core(self, shard: bytes) -> JourneyCore:

@@ -297,10 +297,15 @@ def expected(stream: Stream, world: Sequence[Sent]) -> tuple[ShardResult, dict[P
     return result, {(r.strand_id, r.person_id): (r.events, r.spans) for r in result.records}
 
 
+def left_in_log(stream: Stream) -> list[StrandEvent]:
+    """The event log without what was erased: every copy of it goes, whenever that was received."""
+    gone = {(e.primary, e.event_id, payload_hash(e.event)) for e in stream.erased}
+    return [e for e in stream.log if (e.primary, e.event_id, payload_hash(e.event)) not in gone]
+
+
 def folded_again(stream: Stream) -> dict[Part, Any]:
     """What the next run makes of the event log."""
-    gone = {(e.primary, e.event_id, e.event) for e in stream.erased}
-    left = [replace(e, stored=True) for e in stream.log if (e.primary, e.event_id, e.event) not in gone]
+    left = [replace(e, stored=True) for e in left_in_log(stream)]
     inputs = [ShardInput(tuple(left)), ShardInput((), tuple(stream.assignments()))]
     records = fold_shard(inputs, BOX, carries=stream.rules.carries()).records
     return {(r.strand_id, r.person_id): (r.events, r.spans) for r in records}

@@ -102,7 +102,7 @@ def packed(messages: list[StrandMessage]) -> list[bytes]:
     return [wire.pack(StrandMessages((message,))) for message in messages]
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=12)
 @given(seed=st.integers(0, 10**6), alone=st.booleans())
 def test_kills_rollbacks_and_evictions_change_no_table(seed: int, alone: bool) -> None:
     rng = random.Random(seed)
@@ -204,6 +204,7 @@ def test_what_failed_changes_nothing(stores: tuple[EffectStore, RecordStore], mo
     host = Host(lambda: core)
     host.done(core.handle(packed([visit("p", 10, 0, T0, strands)]), 10))
     before = core.live(b"p"), len(host.log.entries)
+    first = set(host.decided)
 
     def away(*arguments: object) -> None:
         raise LockedError("the store is away")
@@ -216,7 +217,7 @@ def test_what_failed_changes_nothing(stores: tuple[EffectStore, RecordStore], mo
     monkeypatch.undo()
     host.done(core.handle(packed([later]), 30))
     assert len(host.tables.shown("events")) == 2
-    assert len(host.decided) == len(set(host.decided)) >= 2
+    assert first < set(host.decided), "what was not claimed is decided after all"
 
 
 def test_poison_is_found_before_anything_is_built(stores: tuple[EffectStore, RecordStore]) -> None:

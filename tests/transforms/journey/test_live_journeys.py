@@ -47,7 +47,7 @@ def delivered(rng: random.Random, strands: Strands, disorder: int) -> list[list[
     return batches
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=12)
 @given(seed=st.integers(0, 10**6), disorder=st.sampled_from([0, 0, 2, 8, 100]), scored=st.booleans())
 def test_any_way_of_arrival_ends_in_the_tables_of_the_bounded_host(seed: int, disorder: int, scored: bool) -> None:
     rng = random.Random(seed)

@@ -37,7 +37,7 @@ from itertools import islice
 from typing import Any
 
 from contracts import wire
-from contracts.event import HOUR, MINUTE, Event
+from contracts.event import Event
 from contracts.exchange import MAX_TIME, MIN_TIME, StrandMessage, StrandMessages
 from transforms.actor.core import Entry, Step
 from transforms.journey.live.entries import (
@@ -50,6 +50,7 @@ from transforms.journey.live.entries import (
     unpack_entry,
 )
 from transforms.journey.live.journeys import LiveJourneys, Work
+from transforms.journey.live.keeping import Bounds, Keeping
 from transforms.journey.live.messages import PersonRecord, as_messages, take
 from transforms.journey.live.stored import STAGE, record_of, stored_record
 from transforms.journey.worker import Score
@@ -60,21 +61,10 @@ STATED, DECISIONS, ONLINE, METRICS = "stated", "decisions", "online", "metrics"
 EVICTED_IDLE, EVICTED_BYTES, RESTED, READ_BACK, STATED_AGAIN = (
     "evicted_idle", "evicted_bytes", "rested", "read_back", "stated_again",
 )  # fmt: skip
+__all__ = ["DECISIONS", "METRICS", "ONLINE", "STATED", "Bounds", "JourneyCore"]
+
 _PAGE = 500
 _SHARD_KEY = b""
-NOT_YET = -1
-"""When a record is back since, before the clock was read."""
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """What a shard holds at most. ``idle``, ``settled``, ``look_every`` in microseconds of processing time."""
-
-    shard_bytes: int = 64 * 1024 * 1024
-    machine_bytes: int = 128 * 1024 * 1024
-    idle: int = HOUR
-    settled: int = 30 * MINUTE
-    look_every: int = MINUTE
 
 
 @dataclass(slots=True)
@@ -107,7 +97,7 @@ class JourneyCore:
         horizon: Callable[[], int],
         shard: int = 0,
         records: RecordStore | None = None,
-        bounds: Bounds = Bounds(),  # it is frozen
+        bounds: Bounds = Bounds(),  # noqa: B008  # it is frozen
         is_ending: Callable[[], bool] = lambda: False,
     ) -> None:
         self.journeys = journeys
@@ -118,12 +108,7 @@ class JourneyCore:
         self._bounds = bounds
         self._asleep: dict[str, int] = {}
         self._woken_now: set[str] = set()
-        self._touched: dict[str, int] = {}
-        self._back_since: dict[str, int] = {}
-        self._sizes: dict[str, int] = {}
-        self._machines: dict[str, int] = {}
-        self._bytes = 0
-        self._machine_bytes = 0
+        self._keeping = Keeping(journeys, bounds)
         self._next_poll = 0
 
     def adopt(
@@ -162,9 +147,7 @@ class JourneyCore:
             self.journeys.wake_at(person, entry.due)
         for record in found.values():
             self.journeys.hold(record)
-            self._weigh(record.person_id)
-            self._touched[record.person_id] = 0
-            self._back_since[record.person_id] = NOT_YET
+            self._keeping.restored(record.person_id)
 
     def live(self, key: bytes) -> bytes | None:
         """The committed record of a key as a whole entry."""
@@ -210,9 +193,10 @@ class JourneyCore:
         work = self.journeys.sweep(now)
         pending = _Pending([work], now=now)
         counts: Counter[str] = Counter()
-        self._evict(pending, counts, now)
-        self._rest(pending, counts)
         self._next_poll = now + self._bounds.look_every
+        self._put_away(pending, counts, now)
+        pending.rested = self._keeping.resting()
+        counts[RESTED] += len(pending.rested)
         return self._step(pending, counts)
 
     def drain(self, now: int) -> Step:
@@ -246,22 +230,22 @@ class JourneyCore:
             kept.update(work.records, work.touched)
             for person in (*work.records, *work.touched):
                 self._asleep.pop(person, None)
-                self._touched.pop(person, None)
-                self._touched[person] = pending.now
-                self._weigh(person)
+                self._keeping.touched(person, pending.now)
         for person in pending.woken & kept:
-            self._back_since[person] = pending.now
+            self._keeping.read_back(person, pending.now)
         for person in pending.woken - kept:
             self._release(person)
         for person in pending.rested:
             self.journeys.rest(person)
-            self._weigh(person)
+            self._keeping.weigh(person)
         for person, version in pending.asleep.items():
             self._asleep[person] = version
             self._release(person)
         for person in pending.gone:
             self._release(person)
             self.journeys.wake_at(person, None)
+        if self._keeping.is_over:
+            self._next_poll = 0
 
     # --- inside -------------------------------------------------------------------------------------------------
 
@@ -314,50 +298,22 @@ class JourneyCore:
         counts[READ_BACK] += len(page)
         pending.works.append(work)
 
-    def _evict(self, pending: _Pending, counts: Counter[str], now: int) -> None:
+    def _put_away(self, pending: _Pending, counts: Counter[str], now: int) -> None:
         """Put persons into the record store: idle ones for whom nothing is due, and whoever is too much."""
         if self._records is None:
             return
-        settled = now - self._bounds.settled
-        for person, since in list(self._back_since.items()):
-            if since == NOT_YET:
-                self._back_since[person] = now
-            elif since <= settled:
-                del self._back_since[person]
-        leaving: list[str] = []
-        excess = self._bytes - self._bounds.shard_bytes
-        for person, touched in self._touched.items():
-            record = self.journeys.records.get(person)
-            if record is None or not record.has_events or record.early or person in self._back_since:
+        leaving = self._keeping.leaving(now, _PAGE)
+        if len(leaving) == _PAGE:
+            self._next_poll = now
+        put = self._records.put([stored_record(self.journeys.records[person], self._shard, now) for person in leaving])
+        for (person, idle), became in zip(leaving.items(), put, strict=True):
+            if became != "stored":
                 continue
-            idle = touched <= now - self._bounds.idle and self.journeys.due_of(person) is None
-            if not idle and excess <= 0:
-                if touched > now - self._bounds.idle:
-                    break
-                continue
-            leaving.append(person)
             counts[EVICTED_IDLE if idle else EVICTED_BYTES] += 1
-            excess -= self._sizes.get(person, 0)
-            if len(leaving) >= _PAGE:
-                self._next_poll = now
-                break
-        stored = [stored_record(self.journeys.records[person], self._shard, now) for person in leaving]
-        for person, put in zip(leaving, self._records.put(stored), strict=True):
-            if put != "stored":
-                continue
             if self.journeys.due_of(person) is None:
                 pending.gone.append(person)
             else:
                 pending.asleep[person] = now
-
-    def _rest(self, pending: _Pending, counts: Counter[str]) -> None:
-        excess = self._machine_bytes - self._bounds.machine_bytes
-        for person, size in self._machines.items():
-            if excess <= 0:
-                break
-            pending.rested.append(person)
-            excess -= size
-        counts[RESTED] += len(pending.rested)
 
     def _step(self, pending: _Pending, counts: Counter[str]) -> Step:
         outputs: list[tuple[str, Any]] = []
@@ -410,26 +366,9 @@ class JourneyCore:
         first = self.journeys.next_due_without(changed | gone)
         return min(due if first is None else [*due, first], default=None)
 
-    def _weigh(self, person: str) -> None:
-        record = self.journeys.records.get(person)
-        live = self.journeys.live.get(person)
-        self._bytes -= self._sizes.pop(person, 0)
-        self._machine_bytes -= self._machines.pop(person, 0)
-        if record is not None:
-            self._sizes[person] = record.size
-            self._bytes += self._sizes[person]
-        else:
-            self._touched.pop(person, None)
-            self._back_since.pop(person, None)
-        if live is not None:
-            self._machines[person] = live.machine.size
-            self._machine_bytes += self._machines[person]
-        if self._bytes > self._bounds.shard_bytes or self._machine_bytes > self._bounds.machine_bytes:
-            self._next_poll = 0
-
     def _release(self, person: str) -> None:
         self.journeys.release(person)
-        self._weigh(person)
+        self._keeping.weigh(person)
 
 
 def _entry(entry: LogEntry, *, whole: bool) -> Entry:

@@ -29,6 +29,9 @@ from transforms.journey.worker import JourneySettings
 from transforms.labels import MATURITY, POLICY, as_done, as_meant, labels
 from transforms.stores.effects import IN_DOUBT, PENDING, EffectStore, Standing
 
+_GIVEN_UP = 8
+"""Windows after which the label of an action that is still not settled is not waited for any more."""
+
 
 @dataclass(slots=True)
 class LivePerson:
@@ -219,8 +222,8 @@ class Deciding:
                 decisions.append(decision)
             elif status is not None:
                 decisions.append(as_done(decision, status))
-            else:
-                # What is not done yet is looked at again, ever more seldom.
+            elif machine.horizon <= decision.at + _GIVEN_UP * self._window:
+                # What is not done yet is looked at again, ever more seldom, and at last left to the next bounded run.
                 wait = max(HOUR, machine.horizon - decision.at - self._window)
                 heapq.heappush(live.maturing, (machine.horizon + wait, decision.decision_id, decision))
         given = LearnInput(machine.person_id, machine.horizon, tuple(decisions), tuple(machine.fold.outcomes))

@@ -1,0 +1,109 @@
+"""What a shard keeps in memory, and what is to leave it. Pure: it says so, and does nothing.
+
+Input: who was touched and when, by the wall clock in microseconds. Output: persons. Errors: none. State: sizes by
+person, in the order in which they were last touched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from contracts.event import HOUR, MINUTE
+from transforms.journey.live.journeys import LiveJourneys
+
+_NOT_YET = -1
+"""When a record is back since, before the clock was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a shard holds at most. ``idle``, ``settled``, ``look_every`` in microseconds of processing time."""
+
+    shard_bytes: int = 64 * 1024 * 1024
+    machine_bytes: int = 128 * 1024 * 1024
+    idle: int = HOUR
+    settled: int = 30 * MINUTE
+    look_every: int = MINUTE
+
+
+class Keeping:
+    """Weighs the records and machines of ``journeys`` and keeps their bounds."""
+
+    def __init__(self, journeys: LiveJourneys, bounds: Bounds) -> None:
+        self._journeys = journeys
+        self._bounds = bounds
+        self._touched: dict[str, int] = {}
+        self._back_since: dict[str, int] = {}
+        self._sizes: dict[str, int] = {}
+        self._machines: dict[str, int] = {}
+        self._bytes = 0
+        self._machine_bytes = 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is more than the bounds allow."""
+        return self._bytes > self._bounds.shard_bytes or self._machine_bytes > self._bounds.machine_bytes
+
+    def touched(self, person: str, now: int) -> None:
+        """Note that a person was at work."""
+        self._touched.pop(person, None)
+        self._touched[person] = now
+        self.weigh(person)
+
+    def restored(self, person: str) -> None:
+        """Note a record from the log: nobody knows since when it is there."""
+        self._back_since[person] = _NOT_YET
+        self.touched(person, 0)
+
+    def read_back(self, person: str, now: int) -> None:
+        """Note that a record came from the record store, which is not to write it again too soon."""
+        self._back_since[person] = now
+
+    def weigh(self, person: str) -> None:
+        """Take notice of what is there of a person now."""
+        record = self._journeys.records.get(person)
+        live = self._journeys.live.get(person)
+        self._bytes -= self._sizes.pop(person, 0)
+        self._machine_bytes -= self._machines.pop(person, 0)
+        if record is None:
+            self._touched.pop(person, None)
+            self._back_since.pop(person, None)
+        else:
+            self._sizes[person] = record.size
+            self._bytes += self._sizes[person]
+        if live is not None:
+            self._machines[person] = live.machine.size
+            self._machine_bytes += self._machines[person]
+
+    def leaving(self, now: int, most: int) -> dict[str, bool]:
+        """Persons to put away, longest untouched first, and whether each is idle; else they are too much."""
+        settled, idle_before = now - self._bounds.settled, now - self._bounds.idle
+        for person, since in list(self._back_since.items()):
+            if since == _NOT_YET:
+                self._back_since[person] = now
+            elif since <= settled:
+                del self._back_since[person]
+        found: dict[str, bool] = {}
+        excess = self._bytes - self._bounds.shard_bytes
+        for person, touched in self._touched.items():
+            if len(found) == most or (excess <= 0 and touched > idle_before):
+                break
+            record = self._journeys.records.get(person)
+            if record is None or not record.has_events or record.early or person in self._back_since:
+                continue
+            idle = touched <= idle_before and self._journeys.due_of(person) is None
+            if idle or excess > 0:
+                found[person] = idle
+                excess -= self._sizes[person]
+        return found
+
+    def resting(self) -> list[str]:
+        """Persons whose machines are to be given up, longest untouched first."""
+        found: list[str] = []
+        excess = self._machine_bytes - self._bounds.machine_bytes
+        for person, size in self._machines.items():
+            if excess <= 0:
+                break
+            found.append(person)
+            excess -= size
+        return found
