@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "identity": ("pipelines.commands.identity", "Explain persons, ask for merges and unlinks, try other rules."),
     "replay-dead-letters": ("pipelines.commands.dead_letters", "Write dead letters out again, to be run again."),
     "schema": ("pipelines.commands.schema", "Check the Avro schemas against their predecessors."),
+    "stream-demo": ("pipelines.commands.stream_demo", "A simulated world live: what `make stream-demo` runs."),
     "demo": ("pipelines.commands.demo", "The round trip on a simulated world: what `make demo` runs."),
 }
 """Name to (module with ``command``, short help). The short help stands here so that listing imports nothing."""
