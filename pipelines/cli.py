@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("pipelines.commands.run", "Run the pipeline over Avro event files, bounded."),
     "stream": ("pipelines.commands.stream", "Run the pipeline live: the same graph on events as they come."),
     "drain": ("pipelines.commands.drain", "Ask the stream on an output folder for its end."),
+    "graph": ("pipelines.commands.graph", "Print the picture of the bounded or the streaming graph."),
     "import": ("pipelines.commands.importer", "Turn CSV, JSON or Parquet into event Avro by a mapping file."),
     "simulate": ("pipelines.commands.simulate", "Make a world of customers with its truth, as event Avro."),
     "publish": ("pipelines.commands.publish", "Feed a Pub/Sub topic from event files or the simulator."),
