@@ -9,12 +9,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO_OUT ?= demo-out
 DEMO_CUSTOMERS ?= 150
+STREAM_DEMO_OUT ?= stream-demo-out
+STREAM_DEMO_SECONDS ?= 120
 BENCH_EVENTS ?= 100000,1000000
 ACCURACY_CUSTOMERS ?= 100000
 FLINK := build/flink
 PUBSUB_SERVER := $(BIN)/wayline-pubsub-server
 
-.PHONY: help demo services flink pubsub-server test lint types unit schemas bench bench-pipeline bench-identity bench-actor \
+.PHONY: help demo stream-demo services flink pubsub-server test lint types unit schemas bench bench-pipeline bench-identity bench-actor \
   accuracy lock clean
 
 help: ## Show this list
@@ -38,6 +40,9 @@ $(VENV)/.dev: $(VENV)/.runtime locks/dev.txt
 
 demo: $(VENV)/.runtime ## Install, then run the main job on a simulated world and show what came out
 	$(BIN)/wayline demo --out $(DEMO_OUT) --customers $(DEMO_CUSTOMERS)
+
+stream-demo: $(VENV)/.runtime $(FLINK)/.ready $(PUBSUB_SERVER) ## The main job live on embedded Flink, for two minutes, on a simulated world that happens now
+	$(BIN)/wayline stream-demo --out $(STREAM_DEMO_OUT) --seconds $(STREAM_DEMO_SECONDS)
 
 flink: $(FLINK)/.ready ## The embedded Flink job server's class path, by Maven, into build/flink (150 MB)
 
@@ -115,4 +120,4 @@ lock: $(BIN)/python ## Renew the lock files from pyproject.toml
 	  --output-file locks/dev.txt
 
 clean: ## Remove the environment, the job server, and what demo, bench and accuracy wrote
-	rm -rf $(VENV) $(DEMO_OUT) bench-out accuracy-out $(FLINK)
+	rm -rf $(VENV) $(DEMO_OUT) $(STREAM_DEMO_OUT) bench-out accuracy-out $(FLINK)
