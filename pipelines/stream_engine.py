@@ -55,16 +55,18 @@ def open_engine(options: StreamOptions, folder: OutputFolder) -> Iterator[Engine
     from pipelines.flink.options import FlinkSettings, check_folder, check_master, flink_options, latest_checkpoint
 
     checkpoints = check_folder(options.checkpoints or folder.root / CHECKPOINTS)
+    restore = _last_of(checkpoints, latest_checkpoint(checkpoints)) if options.resume else None
+    is_local = options.flink_master is None
     settings = FlinkSettings(
         parallelism=options.parallelism,
         checkpoints=checkpoints,
         checkpoint_ms=round(options.checkpoint_every * 1_000),
-        restore=_last_of(checkpoints, latest_checkpoint(checkpoints)) if options.resume else None,
+        restore=None if is_local else restore,
     )
     work = folder.root / ENGINE
     work.mkdir(exist_ok=True)
     master = LOCAL if options.flink_master is None else check_master(options.flink_master)
-    with JobServer(JobServerSettings(work.resolve(), master)) as server:
+    with JobServer(JobServerSettings(work.resolve(), master, restore=restore if is_local else None)) as server:
 
         @dataclass(frozen=True)
         class Flink:
