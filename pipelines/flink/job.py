@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -96,12 +97,21 @@ class FlinkJob:
         if found is None:
             return
         address, job = found
-        self._rest(address, f"jobs/{job}?mode=cancel", {}, method="PATCH")
+        # a Flink that runs for this job alone may end before it has answered: what counts is that the job is gone
+        with suppress(EngineError):
+            self._rest(address, f"jobs/{job}?mode=cancel", {}, method="PATCH")
         deadline = time.monotonic() + _CANCELLED_WITHIN
-        while self._find() is not None:
+        while self._is_there():
             if time.monotonic() > deadline:
                 raise EngineError(f"Flink does not end job {job}", hint=_see(self._server))
             time.sleep(_LOOK_EVERY)
+
+    def _is_there(self) -> bool:
+        """Whether some Flink runs it; one that breaks off is going down, and is asked again."""
+        try:
+            return self._find() is not None
+        except EngineError:
+            return True
 
     def save(self, folder: Path) -> Path:
         """A savepoint below a folder, to begin again with; the job goes on. Returns its folder.
