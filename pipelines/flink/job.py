@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import signal
 import socket
 import sys
 import time
@@ -173,6 +174,8 @@ def submit(build: Callable[[beam.Pipeline], None], options: PipelineOptions, ser
     find_python()
     pipeline = beam.Pipeline(options=options)
     build(pipeline)
+    # threads started in here start the workers, which inherit this: Ctrl-C is for us, who then drain through them
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         return FlinkJob(pipeline.run(), server)
     except WaylineError:
@@ -180,6 +183,8 @@ def submit(build: Callable[[beam.Pipeline], None], options: PipelineOptions, ser
     except Exception as error:
         server.check()
         raise EngineError(f"the Flink job server does not take the job: {error}", hint=_see(server)) from error
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def run(build: Callable[[beam.Pipeline], None], options: PipelineOptions, server: JobServer) -> None:
