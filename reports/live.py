@@ -111,8 +111,10 @@ def picture(snapshot: Snapshot, rate: float, seconds: float) -> RenderableType:
     from rich.text import Text
 
     fates = ", ".join(f"{count:,} {fate.replace('_', ' ')}" for fate, count in snapshot.fates.items() if count)
+    if not snapshot.run_id:
+        return Text(f"the engine is starting; {seconds:,.0f} s")
     head = Text.assemble(
-        (f"{snapshot.run_id or 'starting'}  ", "bold"),
+        (f"{snapshot.run_id}  ", "bold"),
         f"{seconds:,.0f} s   {rate:,.0f} events/s   ",
         f"received {snapshot.received:,}: ",
         fates or "nothing yet",
