@@ -56,14 +56,14 @@ class _Watch(threading.Thread):
 
     def run(self) -> None:
         while not self._done.wait(_EVERY):
-            self.peak = max(self.peak, sum(map(_memory, _family(self._pid))))
+            self.peak = max(self.peak, sum(map(memory_of, family(self._pid))))
 
     def stop(self) -> None:
         self._done.set()
         self.join()
 
 
-def _family(pid: int) -> list[int]:
+def family(pid: int) -> list[int]:
     """A process and all its descendants that live now."""
     found = [pid]
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
@@ -72,11 +72,11 @@ def _family(pid: int) -> list[int]:
         except OSError:
             continue
         for child in children:
-            found += _family(int(child))
+            found += family(int(child))
     return found
 
 
-def _memory(pid: int) -> int:
+def memory_of(pid: int) -> int:
     """Bytes of memory that a process holds, shared pages in parts; 0 when it is gone."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()

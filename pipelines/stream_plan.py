@@ -29,7 +29,8 @@ class StreamOptions:
     """What ``wayline stream`` was asked, as typed values.
 
     ``inputs``: event files, read once in the order of received time; with ``follow`` one folder that is followed.
-    ``rate``: their events a second, None as fast as they are taken; ``live``: each at its received time. ``subscription``: of Pub/Sub, in place of files.
+    ``rate``: their events a second, None as fast as they are taken; ``live``: each at its received time.
+    ``subscription``: of Pub/Sub, in place of files.
     ``shards``: actors a keyed stage. ``by_person``: the journey stage has one a person instead. ``pane``: seconds
     between two parts of a table. ``flink_master``: a cluster, ``host:port``; None: Flink inside this machine.
     ``checkpoints``: their folder, None: in OUT; every ``checkpoint_every`` seconds. ``resume``: go on from the last of
@@ -65,7 +66,7 @@ class StreamPlan:
     """Everything the streaming graph needs, checked. ``number`` counts the streams on OUT.
 
     ``retried``: the engine tries bundles again and numbers panes, so parts are named by pane. ``drain``: see
-    ``transforms.drain``.
+    ``transforms.drain``. ``finished``: the file that says that all has drained (``transforms.finish``).
     """
 
     run: RunPlan
@@ -78,6 +79,7 @@ class StreamPlan:
     runner: str
     retried: bool
     drain: str
+    finished: str
 
     @property
     def run_id(self) -> str:
@@ -124,6 +126,7 @@ def make_stream_plan(
         runner=options.runner,
         retried=options.runner != DIRECT,
         drain=drain,
+        finished=str(finished_file(folder, number)),
     )
 
 
@@ -157,3 +160,8 @@ def source_of(options: StreamOptions, drain: str) -> FilesSettings | PubSubSetti
 def drain_file(folder: OutputFolder, number: int) -> Path:
     """The file that asks stream ``number`` on OUT for its end (``transforms.drain``)."""
     return folder.streams.resolve() / f"{number:04d}.drain"
+
+
+def finished_file(folder: OutputFolder, number: int) -> Path:
+    """The file that says that stream ``number`` on OUT has drained (``transforms.finish``)."""
+    return folder.streams.resolve() / f"{number:04d}.finished"

@@ -23,7 +23,7 @@ import secrets
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ from contracts.coders import CODERS
 from contracts.errors import InputError, UsageError
 from contracts.exchange import Received
 from sources.counting import CountReceived
-from sources.ordered import Ordered, Placed
+from sources.ordered import Batch, Ordered, Placed
 from sources.pubsub.read import DIRECT, PORTABLE
 from sources.pubsub.watermark import Watermark
 from transforms.drain import DrainFlag
@@ -58,7 +58,8 @@ class FilesSettings:
     ``files``: as ``transforms.inputs.list_inputs`` gave them; empty with ``follow``, a local folder whose files are
     taken as they come. ``rate``: events a second; None: as fast as they are taken. ``idle_after``, ``look_every``:
     seconds; only with ``follow``. ``live``: each event is handed out when the clock reaches its received time, none
-    before: for files that say what is to come, as a load test does. ``drain``: a file that asks for the end (``transforms.drain``).
+    before: for files that say what is to come, as a load test does. ``drain``: a file that asks for the end
+    (``transforms.drain``).
     """
 
     files: tuple[str, ...] = ()
@@ -141,44 +142,6 @@ def element_time(placed: Placed, before: int | None) -> int:
     return max(0, min(event.event_time, event.received_time) if event is not None else before or 0)
 
 
-class _Batch:
-    """Some files being sorted aside, then read: neither may block Beam."""
-
-    def __init__(self, files: Sequence[str], skip: int) -> None:
-        self.files = tuple(files)
-        self._skip = skip
-        self._stopped = threading.Event()
-        self._ordered = Ordered(self.files, stop=self._stopped.is_set)
-        self._units: Iterator[Placed] | None = None
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._sort, name="files-sort", daemon=True)
-        self._thread.start()
-
-    def _sort(self) -> None:
-        try:
-            self._ordered.sort()
-        except BaseException as error:  # noqa: BLE001  # raised again by ``is_ready``, in the thread that reads
-            self._failure = error
-
-    def is_ready(self) -> bool:
-        if self._thread.is_alive():
-            return False
-        if self._failure is not None:
-            raise self._failure
-        if self._units is None:
-            self._units = self._ordered.units(self._skip)
-        return True
-
-    def next(self) -> Placed | None:
-        assert self._units is not None
-        return next(self._units, None)
-
-    def close(self) -> None:
-        self._stopped.set()
-        self._thread.join()
-        self._ordered.close()
-
-
 class _Player:
     """Where a process stands in the files, apart from the readers that come and go (``sources.pubsub.puller``)."""
 
@@ -191,7 +154,7 @@ class _Player:
         self.cut = 0 if mark is None else mark.cut
         idle_after = settings.idle_after if settings.follow is not None else None
         self._watermark = Watermark(idle_after, time.monotonic(), None if mark is None else mark.frontier)
-        self._batch: _Batch | None = None
+        self._batch: Batch | None = None
         self._next_look = 0.0
         self._paced_from: tuple[float, int] | None = None
         self._emitted = 0
@@ -203,7 +166,7 @@ class _Player:
     def open(self) -> None:
         """Begin with the files of the mark. Raises InputError when they are gone."""
         if self._settings.follow is None:
-            self._batch = _Batch(self._settings.files, self._position)
+            self._batch = Batch(self._settings.files, self._position)
         elif self._resume:
             wanted = _digests(self._resume)
             files = [name for name in files_in(self._settings.follow) if self._digest(name) in wanted]
@@ -212,7 +175,7 @@ class _Player:
                     f"{len(wanted) - len(files)} files that were being read are gone from {self._settings.follow}",
                     hint="put them back; files may go once a later one was read",
                 )
-            self._batch = _Batch(files, self._position)
+            self._batch = Batch(files, self._position)
 
     def next(self) -> tuple[Received, int] | None:
         """The next unit and its timestamp, if it is there and due."""
@@ -257,7 +220,7 @@ class _Player:
         if not new:
             self._watermark.empty(now)
             return False
-        self._batch, self._position = _Batch(new, 0), 0
+        self._batch, self._position = Batch(new, 0), 0
         return True
 
     def _is_due(self, now: float) -> bool:

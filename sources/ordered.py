@@ -15,6 +15,7 @@ from __future__ import annotations
 import heapq
 import struct
 import tempfile
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -135,3 +136,43 @@ def _read(run: IO[bytes]) -> Iterator[_Item]:
             return
         time, number, place, size = _HEAD.unpack(head)
         yield time, number, place, run.read(size)
+
+
+class Batch:
+    """Some files being sorted aside, then read: neither may block Beam."""
+
+    def __init__(self, files: Sequence[str], skip: int) -> None:
+        self.files = tuple(files)
+        self._skip = skip
+        self._stopped = threading.Event()
+        self._ordered = Ordered(self.files, stop=self._stopped.is_set)
+        self._units: Iterator[Placed] | None = None
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._sort, name="files-sort", daemon=True)
+        self._thread.start()
+
+    def _sort(self) -> None:
+        try:
+            self._ordered.sort()
+        except BaseException as error:  # noqa: BLE001  # raised again by ``is_ready``, in the thread that reads
+            self._failure = error
+
+    def is_ready(self) -> bool:
+        """Whether ``next`` may be asked. Raises what sorting them raised."""
+        if self._thread.is_alive():
+            return False
+        if self._failure is not None:
+            raise self._failure
+        if self._units is None:
+            self._units = self._ordered.units(self._skip)
+        return True
+
+    def next(self) -> Placed | None:
+        """The next unit; None at the end."""
+        assert self._units is not None
+        return next(self._units, None)
+
+    def close(self) -> None:
+        self._stopped.set()
+        self._thread.join()
+        self._ordered.close()

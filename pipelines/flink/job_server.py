@@ -50,8 +50,9 @@ class JobServerSettings:
     """How to start the job server.
 
     ``work`` is its folder: log, configuration, what is staged. ``master`` is ``[local]`` or the address of a cluster.
-    ``port`` is that of the job service; None takes a free one. ``heap`` is Java's limit of memory. ``flink`` are
-    further lines of Flink's own configuration.
+    ``port`` is that of the job service; None takes a free one. ``heap`` is Java's limit of memory. ``restore`` is a
+    checkpoint that jobs on ``[local]`` begin with, since those heed no option of the job. ``flink`` are further lines
+    of Flink's own configuration.
     """
 
     work: Path
@@ -59,6 +60,7 @@ class JobServerSettings:
     port: int | None = None
     heap: str = "1g"
     classpath: Path | None = None
+    restore: Path | None = None
     flink: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -114,6 +116,13 @@ class JobServer:
     def log(self) -> Path:
         return self._settings.log
 
+    @property
+    def rest_addresses(self) -> list[str]:
+        """Where Flink's REST interface may answer: the cluster's own, or that of a job on ``[local]``."""
+        if self._settings.master != LOCAL:
+            return [self._settings.master]
+        return [f"localhost:{port}" for port in self.rest_ports]
+
     def check(self) -> None:
         """Raises EngineError when the server is gone."""
         if self._process.poll() is not None:
@@ -150,6 +159,8 @@ class JobServer:
             "io.tmp.dirs": str(settings.work / "tmp"),
             **dict(settings.flink),
         }
+        if settings.restore is not None:
+            lines["execution.savepoint.path"] = checkpoint_uri(settings.restore)
         try:
             for folder in (conf, settings.work / "tmp", settings.work / "staged"):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -175,6 +186,16 @@ class JobServer:
                     hint=f"its log is {self._settings.log}",
                 )
             time.sleep(_LOOK_EVERY)
+
+
+def checkpoint_uri(folder: Path) -> str:
+    """A checkpoint as Flink names it. Raises EngineError when the folder holds no whole one."""
+    if not (folder / "_metadata").is_file():
+        raise EngineError(
+            f"{folder} is no whole checkpoint: it has no _metadata",
+            hint="name the folder of a checkpoint, chk-N, or of a savepoint",
+        )
+    return folder.resolve().as_uri()
 
 
 def class_path(settings: JobServerSettings) -> Path:

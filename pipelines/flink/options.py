@@ -12,6 +12,7 @@ from typing import Any
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from contracts.errors import EngineError, UsageError
+from pipelines.flink.job_server import checkpoint_uri
 
 _MASTER = re.compile(r"^(https?://)?[A-Za-z0-9.\-]+:\d{1,5}$")
 _CHECKPOINT = re.compile(r"^(chk|savepoint)-")
@@ -38,6 +39,7 @@ class JobServerOptions(PipelineOptions):  # type: ignore[misc]
             "externalized_checkpoints_enabled",
             "retain_externalized_checkpoints_on_cancellation",
             "faster_copy",
+            "finish_bundle_before_checkpointing",
             "object_reuse",
         ):
             parser.add_argument(f"--{name}", action="store_true", default=None)
@@ -58,7 +60,7 @@ class FlinkSettings:
         restart_ms: how long a restart waits.
         finite: the source ends by itself, and the job with it.
         worker_process: run workers in a process of their own, not in threads of ours.
-        restore: a checkpoint or savepoint to begin with.
+        restore: a checkpoint or savepoint to begin with, on a cluster; on ``[local]`` the job server is told instead.
         environment: Beam's environment type of workers; ``LOOPBACK`` for workers on this machine.
         environment_config: and its configuration.
     """
@@ -132,6 +134,9 @@ def flink_options(endpoint: str, settings: FlinkSettings, given: Sequence[str] =
         f"--max_bundle_time_mills={settings.bundle_ms}",
         f"--number_of_execution_retries={settings.restarts}",
         f"--execution_retry_delay={settings.restart_ms}",
+        # without it what a bundle puts out while a checkpoint is made is kept back, and watermarks overtake it: what is
+        # stated at the end of time then comes after the windows have closed, and is dropped
+        "--finish_bundle_before_checkpointing",
     ]
     if settings.environment_config:
         flags.append(f"--environment_config={settings.environment_config}")
@@ -148,10 +153,5 @@ def flink_options(endpoint: str, settings: FlinkSettings, given: Sequence[str] =
             "--retain_externalized_checkpoints_on_cancellation",
         ]
     if settings.restore is not None:
-        if not (settings.restore / "_metadata").is_file():
-            raise EngineError(
-                f"{settings.restore} is no whole checkpoint: it has no _metadata",
-                hint="name the folder of a checkpoint, chk-N, or of a savepoint",
-            )
-        flags.append(f"--savepoint_path={settings.restore.resolve().as_uri()}")
+        flags.append(f"--savepoint_path={checkpoint_uri(settings.restore)}")
     return PipelineOptions([*flags, *given])

@@ -192,7 +192,11 @@ class StreamJourney(beam.PTransform):  # type: ignore[misc]  # Beam's base class
 
     def expand(self, messages: beam.PCollection[tuple[bytes, bytes]]) -> StreamJourneys:
         outputs = {STATED: StatedRows, DECISIONS: Decision, ONLINE: OnlineFeatures, METRICS: tuple[str, int]}
-        given = messages | "ByShard" >> BatchByShard() | "Fold" >> ShardActor(STAGE, self._cores, outputs, self._clock)
+        given = (
+            messages
+            | "ByShard" >> BatchByShard()
+            | "Fold" >> ShardActor(STAGE, self._cores, outputs, self._clock, depth=1)
+        )
         _ = given[METRICS] | "Metrics" >> beam.ParDo(Counted(STAGE))
         rows = given[STATED] | "ToWriter" >> beam.ParDo(_ToWriter())
         return StreamJourneys(typed(rows, tuple[bytes, StatedRows]), given[DECISIONS], given[ONLINE], given[REJECTED])

@@ -9,7 +9,7 @@ from transforms.identity.demotion import CROWDED
 from transforms.identity.rules import IdentityRules, StrandKey
 from transforms.stores.database import Transaction
 from transforms.stores.identity_graph import StoredGraph
-from transforms.stores.identity_rows import Edge, Node
+from transforms.stores.identity_rows import Edge, Node, may_fold
 from transforms.stores.identity_write import next_change, strands_of, write
 
 
@@ -25,7 +25,7 @@ def _compact_one(tx: Transaction, rules: IdentityRules, shards: int, number: int
     graph = StoredGraph(tx, rules, shards)
     (node,) = graph.numbered([number])
     graph.complete([node])
-    edges = [edge for edge in node.edges if graph.may_fold(edge.link)]
+    edges = [edge for edge in node.edges if may_fold(edge.link, rules)]
     edges.sort(key=lambda edge: (edge.link.first_time, edge.link.first_event_id, edge.key))
     extra = edges[rules.crowd + 1 :]
     if not extra:

@@ -20,7 +20,7 @@ from transforms.identity.ids import shard_of
 from transforms.identity.rules import CARRYING, LAST_KNOWN, Bound, IdentityRules
 from transforms.stores.database import Row, Transaction
 from transforms.stores.identity_pairs import erased_links
-from transforms.stores.identity_rows import Edge, EdgeKey, Node, link_of_row, merged, new_node
+from transforms.stores.identity_rows import Edge, EdgeKey, Node, link_of_row, logins_of, may_fold, merged, new_node
 from transforms.stores.identity_schema import LINK_COLUMNS, NODE_COLUMNS, NUMBERS, STAYS_CARRIED, identifier_hash
 
 _NODES = f"SELECT {NODE_COLUMNS} FROM identity_identifiers"
@@ -174,7 +174,7 @@ class StoredGraph:
             edge = self.edges.get((link.left, link.right, link.kind))
             if edge is None:
                 left, right = self._node(link.left), None if link.right is None else self._node(link.right)
-                if right is not None and (left.compacted or right.compacted) and self.may_fold(link):
+                if right is not None and (left.compacted or right.compacted) and may_fold(link, self._rules):
                     folded.append(link)
                     continue
                 changed.append(self._add(left, right, link))
@@ -254,12 +254,6 @@ class StoredGraph:
         left, right, _ = edge.key
         return sum((left, right, kind) in self.edges for kind in LINK_KINDS if kind != UNLINK)
 
-    def may_fold(self, link: Link) -> bool:
-        """Whether a link of a crowded identifier may be forgotten, since its strand keeps that the pair was seen."""
-        if link.right is None or link.kind in (MERGE, UNLINK) or link.erase_before is not None:
-            return False
-        return self._rules.is_known(link.left.namespace) and not self._rules.is_known(link.right.namespace)
-
     def _fold(self, links: Sequence[Link]) -> list[Link]:
         """Links of identifiers whose ledger was compacted, as sightings of the other end alone."""
         alone: dict[Identifier, Link] = {}
@@ -317,7 +311,7 @@ class StoredGraph:
                 bounded.append((node, bound))
         self.complete((node for node, _ in bounded), left=False)
         for node, bound in bounded:
-            passed = is_demoted(self._rules, node.identifier, bound, self._logins(node))
+            passed = is_demoted(self._rules, node.identifier, bound, logins_of(node, self._rules))
             self._settle(node, DEMOTED if passed else "", flipped)
         return flipped
 
@@ -325,15 +319,6 @@ class StoredGraph:
         if node.demoted != why:
             node.demoted, node.dirty = why, True
             flipped.add(node)
-
-    def _logins(self, node: Node) -> list[tuple[str, int]]:
-        """(namespace, first time) of each known identifier that a node is the right end of a link with."""
-        first: dict[Identifier, int] = {}
-        for edge in node.edges:
-            link = edge.link
-            if edge.right is node and link.kind != UNLINK and self._rules.is_known(link.left.namespace):
-                first[link.left] = min(link.first_time, first.get(link.left, link.first_time))
-        return [(login.namespace, time) for login, time in first.items()]
 
     def flipped_edges(self) -> list[Edge]:
         """All links of the nodes that ``flips`` gives: the verdict on each, and the person beyond, may be another."""

@@ -7,7 +7,8 @@ must be written.
 from __future__ import annotations
 
 from contracts.event import Identifier
-from contracts.exchange import LINK_KINDS, Link
+from contracts.exchange import LINK_KINDS, MERGE, UNLINK, Link
+from transforms.identity.rules import IdentityRules
 from transforms.stores.database import Row
 from transforms.stores.identity_schema import KIND_CODES, NOBODY, id_of, identifier_hash, to_bytes, to_text
 
@@ -162,3 +163,20 @@ def merged(held: Link, link: Link) -> tuple[Link, bool, bool]:
 def new_node(number: int, identifier: Identifier, shard: int) -> Node:
     """A node that is not stored yet."""
     return Node(number, identifier, *identifier_hash(identifier), shard)
+
+
+def may_fold(link: Link, rules: IdentityRules) -> bool:
+    """Whether a link of a crowded identifier may be forgotten, since its strand keeps that the pair was seen."""
+    if link.right is None or link.kind in (MERGE, UNLINK) or link.erase_before is not None:
+        return False
+    return rules.is_known(link.left.namespace) and not rules.is_known(link.right.namespace)
+
+
+def logins_of(node: Node, rules: IdentityRules) -> list[tuple[str, int]]:
+    """(namespace, first time) of each known identifier that a node is the right end of a link with."""
+    first: dict[Identifier, int] = {}
+    for edge in node.edges:
+        link = edge.link
+        if edge.right is node and link.kind != UNLINK and rules.is_known(link.left.namespace):
+            first[link.left] = min(link.first_time, first.get(link.left, link.first_time))
+    return [(login.namespace, time) for login, time in first.items()]

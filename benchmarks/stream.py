@@ -1,0 +1,228 @@
+"""The whole stream on embedded Flink, everything on: how long from an event to its decision, how many events a second.
+
+``python -m benchmarks.stream --rates 500,1000,2000 --seconds 60``. A simulated world is set in the present: its events
+keep their order and come at the rate, each handed out when the clock reaches its time (``wayline stream --live``), so
+event time is the time of publishing, and an action's revision less its decision's time is the latency from event to
+action: identity, journey, features to the online store, scoring by a trained model, decisions, claims and tables.
+Each rate has an output folder and a process tree of its own. CPU is that of the tree (launcher, Java, worker).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import click
+import fastavro
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.measure import family, memory_of
+from contracts.codec import plain_schema
+from contracts.event import Event
+from contracts.event_codec import event_to_record
+from pipelines import telemetry
+from transforms.avro_file import Damage, read_events
+
+FOLDER = Path("bench-out")
+_EVENTS_A_CUSTOMER = 78
+_DAYS, _SEED = 30, 7
+_LEAD = 40.0
+"""Seconds between the writing of the world and its first event: the engine starts meanwhile."""
+_SECOND = 1_000_000
+
+
+@dataclass(frozen=True)
+class Result:
+    """One rate. Latencies in seconds; ``late``: seconds from the last event to the end of the stream; memory in bytes;
+    ``cpu``: seconds an event."""
+
+    rate: int
+    events: int
+    actions: int
+    p50: float
+    p95: float
+    p99: float
+    behind: float
+    cpu: float
+    peak: int
+
+
+class Watch(threading.Thread):
+    """Looks at CPU and memory of a process and all below it."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(name="watch", daemon=True)
+        self.samples: list[tuple[float, float, int]] = []
+        """(time, CPU seconds so far, bytes) of the tree."""
+        self._pid = pid
+        self._cpu: dict[int, float] = {}
+        self._done = threading.Event()
+
+    def run(self) -> None:
+        while not self._done.wait(1.0):
+            pids = family(self._pid)
+            for pid in pids:
+                self._cpu[pid] = max(self._cpu.get(pid, 0.0), cpu_of(pid))
+            self.samples.append((time.time(), sum(self._cpu.values()), sum(map(memory_of, pids))))
+
+    def stop(self) -> None:
+        self._done.set()
+        self.join()
+
+    def between(self, begin: float, end: float) -> tuple[float, int]:
+        """CPU seconds used and most memory held between two instants."""
+        inside = [sample for sample in self.samples if begin <= sample[0] <= end]
+        if not inside:
+            return 0.0, 0
+        return inside[-1][1] - inside[0][1], max(sample[2] for sample in inside)
+
+
+def cpu_of(pid: int) -> float:
+    """CPU seconds of a process so far; 0 when it is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@click.command()
+@click.option("--rates", default="500,1000,2000", show_default=True, help="Events a second, one run each.")
+@click.option("--seconds", default=60, show_default=True, help="How long events come.")
+@click.option("--shards", default=16, show_default=True, help="Actors a keyed stage.")
+@click.option("--model/--no-model", default=True, show_default=True, help="Train one, and score with it.")
+def main(rates: str, seconds: int, shards: int, model: bool) -> None:
+    """Measure."""
+    telemetry.disable()
+    console = Console()
+    FOLDER.mkdir(exist_ok=True)
+    asked = [int(rate) for rate in rates.split(",")]
+    world = _world(max(asked) * seconds, console)
+    registry = _registry(console) if model else None
+    results = []
+    for rate in asked:
+        console.print(f"{rate:,} events/s for {seconds} s", highlight=False)
+        results.append(_measure(world, rate, seconds, shards, registry))
+        console.print(_table([results[-1]]))
+    console.print(_table(results))
+    print(json.dumps([vars(result) for result in results]))
+
+
+def _world(events: int, console: Console) -> Path:
+    customers = max(100, -(-events // _EVENTS_A_CUSTOMER))
+    target = FOLDER / f"stream-world-{customers}"
+    if not (target / "world.json").exists():
+        console.print(f"simulating {customers:,} people", highlight=False)
+        _wayline("simulate", "--customers", str(customers), "--days", str(_DAYS), "--seed", str(_SEED), "--out", target)
+    return target / "events"
+
+
+def _registry(console: Console) -> Path:
+    """A model, trained on a world of its own."""
+    out = FOLDER / "stream-model"
+    if not (out / "registry" / "champion.json").exists():
+        console.print("training a model", highlight=False)
+        shutil.rmtree(out, ignore_errors=True)
+        world = _world(400 * _EVENTS_A_CUSTOMER, console)
+        _wayline("run", "--input", world, "--out", out)
+        _wayline("train", "--out", out)
+    return out / "registry"
+
+
+def _wayline(*arguments: object) -> None:
+    command = [str(Path(sys.executable).with_name("wayline")), *map(str, arguments)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
+def _in_order(world: Path) -> Iterator[Event]:
+    found = [
+        event
+        for path in sorted(world.rglob("*.avro"))
+        for event in read_events(path.open("rb"))
+        if not isinstance(event, Damage)
+    ]
+    yield from sorted(found, key=lambda event: (event.event_time, event.event_id))
+
+
+def _in_the_present(world: Path, target: Path, rate: int, count: int, begin: float) -> int:
+    """The first events of a world, dated so that they come at a rate from an instant on. Returns how many."""
+    events = []
+    for number, event in enumerate(_in_order(world)):
+        if number >= count:
+            break
+        at = round((begin + number / rate) * _SECOND)
+        events.append(event_to_record(replace(event, event_time=at, received_time=at)))
+    target.mkdir(parents=True)
+    with (target / "events.avro").open("wb") as file:
+        fastavro.writer(file, plain_schema("event"), events)
+    return len(events)
+
+
+def _measure(world: Path, rate: int, seconds: int, shards: int, registry: Path | None) -> Result:
+    out = FOLDER / f"stream-{rate}"
+    shutil.rmtree(out, ignore_errors=True)
+    begin = time.time() + _LEAD + rate * seconds / 20_000
+    count = _in_the_present(world, out / "input", rate, rate * seconds, begin)
+    results = out / "out"
+    command = [
+        str(Path(sys.executable).with_name("wayline")), "stream", "--source", "files", "--live", "--no-view",
+        "--input", str(out / "input"), "--out", str(results), "--state-shards", str(shards),
+        *(["--registry", str(registry)] if registry else []),
+    ]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    watch = Watch(process.pid)
+    watch.start()
+    code = process.wait()
+    ended = time.time()
+    watch.stop()
+    if code != 0:
+        raise click.ClickException(f"wayline stream ended with {code}; see {results}/engine/job-server.log")
+    last = begin + count / rate
+    cpu, peak = watch.between(begin + 5, last)
+    actions, p50, p95, p99 = _latency(results, begin + 5)
+    return Result(
+        rate, count, actions, p50, p95, p99, ended - last, cpu / (count * (last - begin - 5) / (last - begin)), peak
+    )
+
+
+def _latency(out: Path, since: float) -> tuple[int, float, float, float]:
+    """Over the actions whose event came after an instant: how many, and seconds at the quantiles."""
+    import duckdb
+
+    connection = duckdb.connect(str(out / "wayline.duckdb"), read_only=True)
+    try:
+        row = connection.execute(
+            'WITH l AS (SELECT (a.revision - epoch_us(d."at")) / 1e6 AS s FROM actions a JOIN decisions d '
+            "USING (decision_id) WHERE epoch_us(d.\"at\") >= ? AND d.trigger <> 'step') "
+            "SELECT count(*), quantile_cont(s, 0.5), quantile_cont(s, 0.95), quantile_cont(s, 0.99) FROM l",
+            [round(since * _SECOND)],
+        ).fetchone()
+    finally:
+        connection.close()
+    assert row is not None
+    return int(row[0]), float(row[1] or 0), float(row[2] or 0), float(row[3] or 0)
+
+
+def _table(results: list[Result]) -> Table:
+    table = Table()
+    for column in ("events/s", "events", "actions", "p50 s", "p95 s", "p99 s", "ended after s", "CPU us/event", "MB"):
+        table.add_column(column, justify="right")
+    for r in results:
+        table.add_row(
+            f"{r.rate:,}", f"{r.events:,}", f"{r.actions:,}", f"{r.p50:.2f}", f"{r.p95:.2f}", f"{r.p99:.2f}",
+            f"{r.behind:.1f}", f"{r.cpu * 1e6:,.0f}", f"{r.peak / 1e6:,.0f}",
+        )  # fmt: skip
+    return table
+
+
+if __name__ == "__main__":
+    main()
