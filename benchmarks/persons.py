@@ -1,10 +1,11 @@
 """What an event costs a stream by how many persons it has seen: the stages that remember, in one process.
 
 ``python -m benchmarks.persons --persons 10000,100000,1000000`` goes through one life of a stream: persons come, each
-with a device and a few events, until the first number is reached; then visits are measured, of ten events each, 500 at
-a time, by persons picked at random among all there are; then more persons come, and so on. In it are the links into the identity store (SQLite), the strand
-core and the journey core with the effect store, as their hosts call them, in batches of 50 events; persons long
-untouched are in the record store. CPU microseconds an event, and the ratio of the largest to the smallest.
+with a device and an event, until the first number is reached; then visits are measured, of ten events each, 500 at a
+time, by persons picked at random among all there are; then more persons come, and so on. In it are the links into the
+identity store (SQLite), the strand core and the journey core with the effect store, as their hosts call them, in
+batches of 50 events; persons long untouched are in the record store. CPU microseconds an event, and the ratio of the
+largest to the smallest.
 """
 
 from __future__ import annotations
