@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 
 import apache_beam as beam
 
+from contracts import wire
 from contracts.errors import ModelError
-from contracts.exchange import Decision, OnlineFeatures, RejectedElement, StatedRows
+from contracts.exchange import Decision, OnlineFeatures, RejectedElement, StatedRows, StrandMessages
 from models.handler import PointBatch, StageModelHandler
 from models.scoring import POINTER
 from transforms.actor.batch import BatchByShard
@@ -151,6 +152,10 @@ class JourneyCores:
         core.adopt(
             self._effects, None if self._by_person else self._records, self._score, self._horizon, self._is_ending
         )
+
+    def split(self, element: bytes) -> list[bytes]:
+        """Each message by itself. Raises MsgspecError for what is no ``StrandMessages``."""
+        return [wire.pack(StrandMessages((one,))) for one in wire.unpack(StrandMessages, element).messages]
 
     def teardown(self) -> None:
         """Close the stores."""
