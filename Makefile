@@ -17,7 +17,7 @@ FLINK := build/flink
 PUBSUB_SERVER := $(BIN)/wayline-pubsub-server
 
 .PHONY: help demo stream-demo services flink pubsub-server test lint types unit schemas bench bench-pipeline bench-identity bench-actor \
-  accuracy lock clean
+  chaos accuracy lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -108,6 +108,9 @@ bench-identity: $(VENV)/.runtime ## Links a second of resolution and of the iden
 
 bench-actor: $(VENV)/.runtime $(FLINK)/.ready ## Events a second and CPU of the streaming host on embedded Flink
 	$(BIN)/python -m benchmarks.actor
+
+chaos: $(VENV)/.runtime $(FLINK)/.ready ## A stream killed in every way, compared with the undisturbed run: ten minutes
+	$(BIN)/python -m benchmarks.chaos --cluster
 
 accuracy: $(VENV)/.runtime ## How right identity is on ACCURACY_CUSTOMERS simulated people; renews docs/accuracy.md
 	$(BIN)/python -m benchmarks.accuracy --customers $(ACCURACY_CUSTOMERS) --write docs/accuracy.md
