@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import apache_beam as beam
+from apache_beam.utils.shared import Shared
 
 from contracts import wire
 from contracts.errors import ModelError
@@ -45,7 +46,8 @@ ROWS_SHARD = b"journey"
 
 
 class ActivatedScore:
-    """The models of a registry as a port that scores; looks now and then whether others are in force.
+    """The models of a registry as a port that scores; looks now and then whether others are in force. One a process, for
+    all its threads.
 
     A registry that cannot be read, or a model that does not load, leaves the ones in force: whoever promotes is told by
     ``wayline model``, not by a stream that stops.
@@ -128,6 +130,7 @@ class JourneyCores:
         self._by_person = by_person
         self._drain = drain
         self._bounds = bounds or Bounds()
+        self._shared = Shared()
 
     def setup(self) -> None:
         """Open the stores and load the models."""
@@ -135,7 +138,9 @@ class JourneyCores:
         self._records = open_records(self._stores)
         self._progress = open_progress(self._stores)
         self._flag = DrainFlag(self._drain, or_ended=True)
-        self._score = ActivatedScore(self._registry, self._settings.ontology.stage_names)
+        # an engine sets up a new instance for most bundles, and a model is large and slow to load
+        stages = self._settings.ontology.stage_names
+        self._score = self._shared.acquire(lambda: ActivatedScore(self._registry, stages))
 
     def core(self, shard: bytes) -> JourneyCore:
         """The core of a shard, empty."""
