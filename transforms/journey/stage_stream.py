@@ -46,8 +46,9 @@ ROWS_SHARD = b"journey"
 
 
 class ActivatedScore:
-    """The models of a registry as a port that scores; looks now and then whether others are in force. One a process, for
-    all its threads.
+    """The models of a registry as a port that scores; looks now and then whether others are in force.
+
+    One a process, for all its threads.
 
     A registry that cannot be read, or a model that does not load, leaves the ones in force: whoever promotes is told by
     ``wayline model``, not by a stream that stops.
