@@ -32,6 +32,7 @@ def unacknowledged(endpoint: str, topic: str, subscription: str) -> int:
     return len(kept) - 1
 
 
+@pytest.mark.timeout(900)  # a minute on a machine that has nothing else to do
 @pytest.mark.usefixtures("flink_settings")  # skipped where Flink cannot run
 def test_streams_drained_by_command_and_by_ctrl_c_acknowledge_all_and_equal_the_bounded_run(
     pubsub_server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
