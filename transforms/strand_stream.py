@@ -10,6 +10,7 @@ in processing time.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -84,6 +85,14 @@ class StrandCores:
         """Give a core the connections of this instance."""
         assert isinstance(core, StrandCore)
         core.adopt(*self._opened())
+
+    def split(self, element: bytes) -> list[bytes]:
+        """Each event by itself, and what comes with them. Raises MsgspecError for what is no ``ShardInput``."""
+        content = wire.unpack_compressed(ShardInput, element)
+        rest = replace(content, events=())
+        parts = [] if rest == ShardInput() else [rest]
+        parts += [ShardInput((event,)) for event in content.events]
+        return [wire.pack_compressed(part) for part in parts]
 
     def teardown(self) -> None:
         """Close both stores."""
