@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from pipelines.taking_over import take_over
 from transforms.drain import take_down
 from transforms.ledger import KINDS, LedgerRow, total
 from transforms.tables.output import OutputFolder, writing
-from transforms.tables.stream_folder import begin_stream, last_stream
+from transforms.tables.stream_folder import begin_stream, check_shards, last_stream
 from transforms.tables.views import open_views
 
 Observe = Callable[[str], None]
@@ -58,10 +58,14 @@ def stream(
     tell = observe or (lambda _what: None)
     tell("checking")
     definitions = definitions or load_definitions(options.config, options.session_by)
-    with writing(options.out) as folder, open_engine(options, folder) as engine:
+    with ExitStack() as held:
+        folder = held.enter_context(writing(options.out))
+        # before an engine is started, which takes seconds
+        check_shards(folder, options.state_shards)
+        engine = held.enter_context(open_engine(options, folder))
         number = last_stream(folder) + (0 if options.resume else 1)
         plan = make_stream_plan(options, definitions, folder, number, time.time_ns() // 1_000)
-        begin_stream(folder, definitions.tables, resume=options.resume)
+        begin_stream(folder, definitions.tables, resume=options.resume, shards=options.state_shards)
         flag, finished = drain_file(folder, number), Path(plan.finished)
         take_down(flag)
         taken_over = 0
@@ -80,7 +84,7 @@ def stream(
             tell("finishing the tables")
             house.finish()
         drained = flag.exists()
-        rows = _ledger(folder, definitions, plan.run_id)
+        rows = ledger_rows(folder, definitions, plan.run_id)
     report = StreamReport(plan.run_id, rows, total(rows), taken_over, drained, time.monotonic() - started)
     if report.total.missing:
         raise LedgerError(
@@ -123,7 +127,7 @@ def _wait(job: Job, finished: Path, drain: Callable[[], None], tell: Observe) ->
             raise
 
 
-def _ledger(folder: OutputFolder, definitions: Definitions, run_id: str) -> tuple[LedgerRow, ...]:
+def ledger_rows(folder: OutputFolder, definitions: Definitions, run_id: str) -> tuple[LedgerRow, ...]:
     """The rows that the stream stated of itself."""
     connection = open_views(folder.root, definitions.tables)
     try:

@@ -60,6 +60,11 @@ class StreamOptions:
     resume: bool = False
     beam: tuple[str, ...] = field(default=())
 
+    @property
+    def state_shards(self) -> int:
+        """As ``--state-shards`` says it."""
+        return 0 if self.by_person else self.shards
+
 
 @dataclass(frozen=True)
 class StreamPlan:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 import os
+import signal
 import socket
 import sys
 import time
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -96,12 +98,21 @@ class FlinkJob:
         if found is None:
             return
         address, job = found
-        self._rest(address, f"jobs/{job}?mode=cancel", {}, method="PATCH")
+        # a Flink that runs for this job alone may end before it has answered: what counts is that the job is gone
+        with suppress(EngineError):
+            self._rest(address, f"jobs/{job}?mode=cancel", {}, method="PATCH")
         deadline = time.monotonic() + _CANCELLED_WITHIN
-        while self._find() is not None:
+        while self._is_there():
             if time.monotonic() > deadline:
                 raise EngineError(f"Flink does not end job {job}", hint=_see(self._server))
             time.sleep(_LOOK_EVERY)
+
+    def _is_there(self) -> bool:
+        """Whether some Flink runs it; one that breaks off is going down, and is asked again."""
+        try:
+            return self._find() is not None
+        except EngineError:
+            return True
 
     def save(self, folder: Path) -> Path:
         """A savepoint below a folder, to begin again with; the job goes on. Returns its folder.
@@ -163,6 +174,8 @@ def submit(build: Callable[[beam.Pipeline], None], options: PipelineOptions, ser
     find_python()
     pipeline = beam.Pipeline(options=options)
     build(pipeline)
+    # threads started in here start the workers, which inherit this: Ctrl-C is for us, who then drain through them
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         return FlinkJob(pipeline.run(), server)
     except WaylineError:
@@ -170,6 +183,8 @@ def submit(build: Callable[[beam.Pipeline], None], options: PipelineOptions, ser
     except Exception as error:
         server.check()
         raise EngineError(f"the Flink job server does not take the job: {error}", hint=_see(server)) from error
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def run(build: Callable[[beam.Pipeline], None], options: PipelineOptions, server: JobServer) -> None:

@@ -26,7 +26,11 @@ CLASSPATH = Path("build") / "flink" / "lib"
 """Where ``make flink`` puts the job server, below the root of the tree."""
 
 _MAIN = "org.apache.beam.runners.flink.FlinkJobServerDriver"
-_OPENED = ("java.lang", "java.util", "java.nio", "java.util.concurrent", "java.net", "java.time")
+JAVA_OPENED = tuple(
+    f"--add-opens=java.base/{package}=ALL-UNNAMED"
+    for package in ("java.lang", "java.util", "java.nio", "java.util.concurrent", "java.net", "java.time")
+)
+"""What Flink needs of Java 17."""
 _GUARD = """
 exec 3<&0
 "$@" </dev/null 3<&- &
@@ -39,6 +43,8 @@ kill "$watch" 2>/dev/null
 exit "$code"
 """
 """Runs Java until it ends or our end of the pipe is closed: also when we are killed, no server stays behind."""
+RESTARTS = 10
+"""How often a job may fail within five minutes and be restarted; once more and it has failed for good."""
 _REST_PORTS = 40
 _STARTED_WITHIN = 90.0
 _STOPPED_WITHIN = 15.0
@@ -86,9 +92,8 @@ class JobServer:
         rest = min(rest, 65_535 - _REST_PORTS)
         self.rest_ports = range(rest, rest + _REST_PORTS)
         conf = self._configure()
-        opened = [f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in _OPENED]
         command = [
-            "sh", "-c", _GUARD, "job-server", str(java.path), f"-Xmx{settings.heap}", *opened,
+            "sh", "-c", _GUARD, "job-server", str(java.path), f"-Xmx{settings.heap}", *JAVA_OPENED,
             "-Dorg.slf4j.simpleLogger.showDateTime=true", "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=info",
             "-cp", f"{jars}/*", _MAIN,
@@ -157,6 +162,11 @@ class JobServer:
         lines = {
             "rest.bind-port": f"{self.rest_ports[0]}-{self.rest_ports[-1]}",
             "io.tmp.dirs": str(settings.work / "tmp"),
+            # a worker that dies now and then is no reason to end a stream; one that always dies is
+            "restart-strategy.type": "failure-rate",
+            "restart-strategy.failure-rate.max-failures-per-interval": str(RESTARTS),
+            "restart-strategy.failure-rate.failure-rate-interval": "5 min",
+            "restart-strategy.failure-rate.delay": "1 s",
             **dict(settings.flink),
         }
         if settings.restore is not None:

@@ -56,8 +56,8 @@ class FlinkSettings:
         checkpoint_ms: time between two of them; what is put out to the world after one is put out again on a restart.
         bundle_elements: a bundle of so many elements is closed,
         bundle_ms: and one of this age: the latency that batching costs at most, a stage.
-        restarts: how often a job that failed is restarted before it has failed for good.
-        restart_ms: how long a restart waits.
+        restarts: how often a job that failed is restarted before it has failed for good, however long that takes; None:
+            as Flink is configured, which for the server of ``job_server`` is so often within some minutes.
         finite: the source ends by itself, and the job with it.
         worker_process: run workers in a process of their own, not in threads of ours.
         restore: a checkpoint or savepoint to begin with, on a cluster; on ``[local]`` the job server is told instead.
@@ -70,8 +70,7 @@ class FlinkSettings:
     checkpoint_ms: int = 1_000
     bundle_elements: int = 1_000
     bundle_ms: int = 50
-    restarts: int = 10
-    restart_ms: int = 1_000
+    restarts: int | None = None
     finite: bool = False
     worker_process: bool = True
     restore: Path | None = None
@@ -132,12 +131,12 @@ def flink_options(endpoint: str, settings: FlinkSettings, given: Sequence[str] =
         f"--checkpointing_interval={settings.checkpoint_ms}",
         f"--max_bundle_size={settings.bundle_elements}",
         f"--max_bundle_time_mills={settings.bundle_ms}",
-        f"--number_of_execution_retries={settings.restarts}",
-        f"--execution_retry_delay={settings.restart_ms}",
         # without it what a bundle puts out while a checkpoint is made is kept back, and watermarks overtake it: what is
         # stated at the end of time then comes after the windows have closed, and is dropped
         "--finish_bundle_before_checkpointing",
     ]
+    if settings.restarts is not None:
+        flags += [f"--number_of_execution_retries={settings.restarts}", "--execution_retry_delay=1000"]
     if settings.environment_config:
         flags.append(f"--environment_config={settings.environment_config}")
     if settings.environment == "LOOPBACK" and settings.worker_process:
