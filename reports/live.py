@@ -67,11 +67,11 @@ def look(out: Path, tables: Sequence[Table], stages: Sequence[str]) -> Snapshot:
     """Read the tables of OUT. Raises OutputError when they cannot be read just now."""
     try:
         connection = open_views(out, tables)
-    except duckdb.Error as error:
+    except (duckdb.Error, OSError) as error:
         raise OutputError(f"{out} cannot be looked at: {error}") from error
     try:
         return _look(connection, stages)
-    except duckdb.Error as error:
+    except (duckdb.Error, OSError) as error:
         raise OutputError(f"the tables of {out} cannot be read just now: {str(error).splitlines()[0]}") from error
     finally:
         connection.close()
