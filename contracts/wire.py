@@ -47,5 +47,9 @@ def pack_compressed(element: object) -> bytes:
 
 
 def unpack_compressed(kind: type[T], data: bytes) -> T:
-    """The inverse of ``pack_compressed``."""
-    return unpack(kind, bytes(cramjam.zstd.decompress(data)))
+    """The inverse of ``pack_compressed``. Raises what ``unpack`` does, also when it is nothing compressed."""
+    try:
+        content = bytes(cramjam.zstd.decompress(data))
+    except cramjam.DecompressionError as error:
+        raise msgspec.DecodeError(f"it does not decompress: {error}") from error
+    return unpack(kind, content)

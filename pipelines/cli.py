@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("pipelines.commands.run", "Run the pipeline over Avro event files, bounded."),
     "stream": ("pipelines.commands.stream", "Run the pipeline live: the same graph on events as they come."),
     "drain": ("pipelines.commands.drain", "Ask the stream on an output folder for its end."),
+    "graph": ("pipelines.commands.graph", "Print the picture of the bounded or the streaming graph."),
     "import": ("pipelines.commands.importer", "Turn CSV, JSON or Parquet into event Avro by a mapping file."),
     "simulate": ("pipelines.commands.simulate", "Make a world of customers with its truth, as event Avro."),
     "publish": ("pipelines.commands.publish", "Feed a Pub/Sub topic from event files or the simulator."),
@@ -30,9 +31,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "tables": ("pipelines.commands.tables", "List the tables of an output folder; compact their parts."),
     "query": ("pipelines.commands.query", "Ask the tables of an output folder in SQL."),
     "diff": ("pipelines.commands.diff", "Compare the tables of two output folders."),
+    "reconcile": ("pipelines.commands.reconcile", "Fold all persons again from the stored events."),
     "identity": ("pipelines.commands.identity", "Explain persons, ask for merges and unlinks, try other rules."),
     "replay-dead-letters": ("pipelines.commands.dead_letters", "Write dead letters out again, to be run again."),
     "schema": ("pipelines.commands.schema", "Check the Avro schemas against their predecessors."),
+    "stream-demo": ("pipelines.commands.stream_demo", "A simulated world live: what `make stream-demo` runs."),
     "demo": ("pipelines.commands.demo", "The round trip on a simulated world: what `make demo` runs."),
 }
 """Name to (module with ``command``, short help). The short help stands here so that listing imports nothing."""

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from contracts.errors import LedgerError, WaylineError
@@ -14,13 +16,13 @@ from contracts.tables import RUN_LEDGER
 from pipelines.definitions import Definitions, load_definitions
 from pipelines.engine import cause
 from pipelines.housekeeping import Housekeeper
-from pipelines.stream_engine import open_engine
+from pipelines.stream_engine import Job, open_engine
 from pipelines.stream_plan import StreamOptions, StreamPlan, drain_file, make_stream_plan
 from pipelines.taking_over import take_over
 from transforms.drain import take_down
 from transforms.ledger import KINDS, LedgerRow, total
 from transforms.tables.output import OutputFolder, writing
-from transforms.tables.stream_folder import begin_stream, last_stream
+from transforms.tables.stream_folder import begin_stream, check_shards, last_stream
 from transforms.tables.views import open_views
 
 Observe = Callable[[str], None]
@@ -56,24 +58,33 @@ def stream(
     tell = observe or (lambda _what: None)
     tell("checking")
     definitions = definitions or load_definitions(options.config, options.session_by)
-    with writing(options.out) as folder, open_engine(options, folder) as engine:
+    with ExitStack() as held:
+        folder = held.enter_context(writing(options.out))
+        # before an engine is started, which takes seconds
+        check_shards(folder, options.state_shards)
+        engine = held.enter_context(open_engine(options, folder))
         number = last_stream(folder) + (0 if options.resume else 1)
         plan = make_stream_plan(options, definitions, folder, number, time.time_ns() // 1_000)
-        begin_stream(folder, definitions.tables, resume=options.resume)
-        flag = drain_file(folder, number)
+        begin_stream(folder, definitions.tables, resume=options.resume, shards=options.state_shards)
+        flag, finished = drain_file(folder, number), Path(plan.finished)
         take_down(flag)
         taken_over = 0
         if not options.resume:
             tell("taking over what was before")
             taken_over = take_over(folder, plan, time.time_ns() // 1_000)
         with Housekeeper(folder, definitions, plan) as house:
-            tell("starting the engine")
-            job = engine.submit(lambda pipeline: _build(pipeline, plan))
-            tell("running")
-            drained = _wait(job, flag.touch, tell)
+            if options.resume and finished.exists():
+                # its launcher died between that and the end: the tables are all that is left to do
+                tell("it had drained already")
+            else:
+                tell("starting the engine")
+                job = engine.submit(lambda pipeline: _build(pipeline, plan))
+                tell("running")
+                _wait(job, finished, flag.touch, tell)
             tell("finishing the tables")
             house.finish()
-        rows = _ledger(folder, definitions, plan.run_id)
+        drained = flag.exists()
+        rows = ledger_rows(folder, definitions, plan.run_id)
     report = StreamReport(plan.run_id, rows, total(rows), taken_over, drained, time.monotonic() - started)
     if report.total.missing:
         raise LedgerError(
@@ -90,18 +101,18 @@ def _build(pipeline: Any, plan: StreamPlan) -> None:
     build(pipeline, plan)
 
 
-def _wait(job: Any, drain: Callable[[], None], tell: Observe) -> bool:
-    """Until the job ends. The first Ctrl-C drains it, the second cancels it. Returns whether it was drained."""
-    drained = False
+def _wait(job: Job, finished: Path, drain: Callable[[], None], tell: Observe) -> None:
+    """Until the job ends. The first Ctrl-C drains it, the second cancels it."""
+    asked = False
     while True:
         try:
-            job.wait()
-            return drained
+            job.wait(finished)
+            return
         except KeyboardInterrupt:
-            if drained:
+            if asked:
                 job.cancel()
                 raise
-            drained = True
+            asked = True
             drain()
             tell("draining: what is held is finished; Ctrl-C again ends at once")
         except RuntimeError as error:
@@ -110,11 +121,13 @@ def _wait(job: Any, drain: Callable[[], None], tell: Observe) -> bool:
                 raise
             raise found from error
         except WaylineError:
-            job.cancel()
+            # it may have ended, and so may its engine: what is told is why
+            with suppress(WaylineError):
+                job.cancel()
             raise
 
 
-def _ledger(folder: OutputFolder, definitions: Definitions, run_id: str) -> tuple[LedgerRow, ...]:
+def ledger_rows(folder: OutputFolder, definitions: Definitions, run_id: str) -> tuple[LedgerRow, ...]:
     """The rows that the stream stated of itself."""
     connection = open_views(folder.root, definitions.tables)
     try:

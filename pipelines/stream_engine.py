@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from pipelines.engine import engine_options
@@ -24,8 +25,8 @@ CHECKPOINTS, ENGINE = "checkpoints", "engine"
 class Job(Protocol):
     """A pipeline that runs."""
 
-    def wait(self) -> None:
-        """Until it ends. Raises what it failed of."""
+    def wait(self, finished: Path) -> None:
+        """Until it ends, or until there is this file, which ends it. Raises what it failed of."""
 
     def cancel(self) -> None:
         """End it without waiting for what it holds."""
@@ -54,17 +55,18 @@ def open_engine(options: StreamOptions, folder: OutputFolder) -> Iterator[Engine
     from pipelines.flink.options import FlinkSettings, check_folder, check_master, flink_options, latest_checkpoint
 
     checkpoints = check_folder(options.checkpoints or folder.root / CHECKPOINTS)
+    restore = _last_of(checkpoints, latest_checkpoint(checkpoints)) if options.resume else None
+    is_local = options.flink_master is None
     settings = FlinkSettings(
         parallelism=options.parallelism,
         checkpoints=checkpoints,
         checkpoint_ms=round(options.checkpoint_every * 1_000),
-        finite=True,
-        restore=_last_of(checkpoints, latest_checkpoint(checkpoints)) if options.resume else None,
+        restore=None if is_local else restore,
     )
     work = folder.root / ENGINE
     work.mkdir(exist_ok=True)
     master = LOCAL if options.flink_master is None else check_master(options.flink_master)
-    with JobServer(JobServerSettings(work.resolve(), master)) as server:
+    with JobServer(JobServerSettings(work.resolve(), master, restore=restore if is_local else None)) as server:
 
         @dataclass(frozen=True)
         class Flink:
@@ -111,7 +113,7 @@ class BeamEngine:
             pipeline = beam.Pipeline(runner=BundleBasedDirectRunner(), options=options)
         else:
             pipeline = beam.Pipeline(
-                options=engine_options(self._options.runner, 1, ("--streaming=true", *self._options.beam))
+                options=engine_options(self._options.runner, 1, ("--streaming", *self._options.beam))
             )
         build(pipeline)
         return _BeamJob(pipeline.run())
@@ -121,7 +123,8 @@ class _BeamJob:
     def __init__(self, result: Any) -> None:
         self._result = result
 
-    def wait(self) -> None:
+    def wait(self, finished: Path) -> None:
+        """Runners that end their jobs by themselves need no file."""
         self._result.wait_until_finish()
 
     def cancel(self) -> None:

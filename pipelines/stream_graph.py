@@ -22,6 +22,7 @@ from sources.files_stream import FilesSettings, ReadFilesStream
 from sources.pubsub.read import DATAFLOW, DIRECT, ID_ATTRIBUTE, PORTABLE, TIME_ATTRIBUTE, ReadPubSub
 from transforms.act import Act
 from transforms.dead_letter import DeadLetterBox
+from transforms.finish import Finish
 from transforms.intake import Validate
 from transforms.journey.stage_stream import JourneyCores, StreamJourney
 from transforms.ledger_live import LedgerCores
@@ -80,14 +81,19 @@ def build(pipeline: beam.Pipeline, plan: StreamPlan) -> None:
         dead
         | "Letters" >> beam.Filter(_is_dead).with_output_types(DeadLetter)
         | "DeadLetterRows" >> StateRows(DEAD_LETTERS, rows.dead_letter_row, clock),
+        strands.withdrawn | "WithdrawnRows" >> StateRows(DEAD_LETTERS, rows.withdrawn_row, clock, deleted=True),
         dead
         | "Late" >> beam.Filter(_is_expired).with_output_types(DeadLetter)
         | "ExpiredRows" >> StateRows(EXPIRED_LATE, rows.dead_letter_row, clock),
     )
     together = stated | "AllRows" >> beam.Flatten().with_output_types(tuple[bytes, StatedRows])
-    _ = together | "Tables" >> WriteStated(plan.out, plan.tables, plan.number, every=plan.pane, direct=not plan.retried)
-    _ = journeys.online | "Online" >> beam.ParDo(PushFeatures(run.feast))
-    _ = strands.purges | "Purge" >> PurgeStores(run.stores, run.identity, run.strand_shards)
+    tables = together | "Tables" >> WriteStated(
+        plan.out, plan.tables, plan.number, every=plan.pane, direct=not plan.retried
+    )
+    online = journeys.online | "Online" >> beam.ParDo(PushFeatures(run.feast))
+    purged = strands.purges | "Purge" >> PurgeStores(run.stores, run.identity, run.strand_shards)
+    if plan.retried:
+        (tables, online, purged) | "Finish" >> Finish(plan.finished)
 
 
 def clock() -> int:

@@ -60,13 +60,18 @@ class StreamOptions:
     resume: bool = False
     beam: tuple[str, ...] = field(default=())
 
+    @property
+    def state_shards(self) -> int:
+        """As ``--state-shards`` says it."""
+        return 0 if self.by_person else self.shards
+
 
 @dataclass(frozen=True)
 class StreamPlan:
     """Everything the streaming graph needs, checked. ``number`` counts the streams on OUT.
 
     ``retried``: the engine tries bundles again and numbers panes, so parts are named by pane. ``drain``: see
-    ``transforms.drain``.
+    ``transforms.drain``. ``finished``: the file that says that all has drained (``transforms.finish``).
     """
 
     run: RunPlan
@@ -79,6 +84,7 @@ class StreamPlan:
     runner: str
     retried: bool
     drain: str
+    finished: str
 
     @property
     def run_id(self) -> str:
@@ -125,6 +131,7 @@ def make_stream_plan(
         runner=options.runner,
         retried=options.runner != DIRECT,
         drain=drain,
+        finished=str(finished_file(folder, number)),
     )
 
 
@@ -139,8 +146,10 @@ def source_of(options: StreamOptions, drain: str) -> FilesSettings | PubSubSetti
         InputError: nothing to read, no such folder, no such subscription or no permission.
     """
     if options.subscription is not None:
-        if options.inputs or options.follow or options.rate is not None:
-            raise UsageError("--input, --follow and --rate are for files", hint="leave them, or leave --subscription")
+        if options.inputs or options.follow or options.live or options.rate is not None:
+            raise UsageError(
+                "--input, --follow, --live and --rate are for files", hint="leave them, or leave --subscription"
+            )
         endpoint = client.emulator_endpoint()
         deadline = client.check_subscription(options.subscription, endpoint)
         return PubSubSettings(options.subscription, endpoint, ack_deadline=deadline, drain=drain)
@@ -149,6 +158,8 @@ def source_of(options: StreamOptions, drain: str) -> FilesSettings | PubSubSetti
     if options.follow:
         if len(options.inputs) > 1:
             raise UsageError("--follow follows one folder", hint="give --input once")
+        if options.live:
+            raise UsageError("--live is for files that are read once", hint="leave --follow, or take --rate")
         folder = options.inputs[0]
         files_in(folder)
         return FilesSettings(follow=str(Path(folder).resolve()), rate=options.rate, drain=drain)
@@ -158,3 +169,8 @@ def source_of(options: StreamOptions, drain: str) -> FilesSettings | PubSubSetti
 def drain_file(folder: OutputFolder, number: int) -> Path:
     """The file that asks stream ``number`` on OUT for its end (``transforms.drain``)."""
     return folder.streams.resolve() / f"{number:04d}.drain"
+
+
+def finished_file(folder: OutputFolder, number: int) -> Path:
+    """The file that says that stream ``number`` on OUT has drained (``transforms.finish``)."""
+    return folder.streams.resolve() / f"{number:04d}.finished"

@@ -3,17 +3,18 @@
 Input: event files, or a world to be simulated first. Output: messages in one of the encodings of
 ``transforms.payloads``, each with the attributes ``event_id`` (by which Dataflow drops copies), ``event_time`` and
 ``traceparent`` where the event has one. Received times stay as in the files, so that a stream over the topic accepts
-and rejects what a bounded run over the files does. Damaged parts of files are published as they are: a message that is
-no event. Memory: see ``sources.ordered``. Errors: ``OutputError`` when the topic refuses, ``ServiceError`` when nothing
-answers.
+and rejects what a bounded run over the files does; ``Present`` makes the world happen while it is published instead.
+Damaged parts of files are published as they are: a message that is no event. Memory: see ``sources.ordered``. Errors:
+``OutputError`` when the topic refuses, ``ServiceError`` when nothing answers.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from contracts.event import MINUTE, Event
 from contracts.exchange import Received
 from sources.ordered import Ordered, by_event_time
 from sources.pubsub import client
@@ -53,6 +54,31 @@ def message_of(received: Received, encoder: PayloadEncoder) -> tuple[bytes, dict
     return data, attributes
 
 
+class Present:
+    """Makes events happen as they are published: their distances become those of publishing.
+
+    What was received within a minute of its time happens now, and is received when it is published. Anything else keeps
+    its distance to its reception: what came late comes late, and a time that cannot be stays one that cannot be. Events
+    of one time get one time, so the copies of an event stay copies. State: the last time met.
+
+    Args:
+        clock: UTC microseconds.
+    """
+
+    def __init__(self, clock: Callable[[], int]) -> None:
+        self._clock = clock
+        self._last: int | None = None
+        self._stamp = 0
+
+    def __call__(self, event: Event) -> Event:
+        """The event, now. Events are given in the order of their times."""
+        if event.event_time != self._last:
+            self._last = event.event_time
+            ago = event.received_time - event.event_time
+            self._stamp = self._clock() - (0 if abs(ago) <= MINUTE else ago)
+        return replace(event, event_time=self._stamp, received_time=0)
+
+
 def publish(
     files: Sequence[str],
     topic: str,
@@ -61,6 +87,8 @@ def publish(
     rate: float | None = None,
     on_progress: Progress | None = None,
     *,
+    present: Present | None = None,
+    stopped: Callable[[], bool] = lambda: False,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Published:
@@ -73,6 +101,8 @@ def publish(
         encoder: how.
         rate: messages a second, as an average from the beginning; None: as fast as the server takes them.
         on_progress: called after each request.
+        present: gives events the time of publishing; None leaves times as they are.
+        stopped: asked between requests; true ends it early.
         clock: seconds of a monotonic clock.
         sleep: waits so many seconds.
     """
@@ -81,9 +111,9 @@ def publish(
     events = damaged = oversize = 0
     began = clock()
     try:
-        messages = _sendable(ordered, encoder)
+        messages = _sendable(ordered, encoder, present)
         sent, more = 0, True
-        while more:
+        while more and not stopped():
             due = _A_CALL if rate is None else min(_A_CALL, int((clock() - began) * rate) + 1 - sent)
             if due <= 0:
                 sleep(_TICK)
@@ -112,10 +142,15 @@ def publish(
     return Published(events, damaged, oversize, clock() - began)
 
 
-def _sendable(ordered: Ordered, encoder: PayloadEncoder) -> Iterator[tuple[bytes, dict[str, str], bool]]:
+def _sendable(
+    ordered: Ordered, encoder: PayloadEncoder, present: Present | None
+) -> Iterator[tuple[bytes, dict[str, str], bool]]:
     for placed in ordered.units():
-        data, attributes = message_of(placed.received, encoder)
-        yield data, _fitting(attributes), placed.received.event is not None
+        received = placed.received
+        if present is not None and received.event is not None:
+            received = replace(received, event=present(received.event))
+        data, attributes = message_of(received, encoder)
+        yield data, _fitting(attributes), received.event is not None
 
 
 _MOST_ATTRIBUTE = 1_024

@@ -34,7 +34,7 @@ class CountLedger(beam.PTransform):  # type: ignore[misc]  # Beam's base class i
         given = (
             typed(counts | "Pack" >> beam.ParDo(_Pack()), tuple[bytes, bytes])
             | "Batch" >> BatchByShard()
-            | "Count" >> ShardActor("ledger", self._cores, {ROWS: StatedRows}, self._clock)
+            | "Count" >> ShardActor("ledger", self._cores, {ROWS: StatedRows}, self._clock, depth=2)
         )
         return typed(given[ROWS] | "ToWriter" >> beam.ParDo(_ToWriter()), tuple[bytes, StatedRows])
 

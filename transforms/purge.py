@@ -32,8 +32,8 @@ class PurgeStores(beam.PTransform):  # type: ignore[misc]  # Beam's base class i
         super().__init__()
         self._fn = _PurgeFn(stores, rules, shards)
 
-    def expand(self, purges: beam.PCollection[Purge]) -> None:
-        _ = purges | "PurgeStores" >> beam.ParDo(self._fn)
+    def expand(self, purges: beam.PCollection[Purge]) -> beam.PCollection[None]:
+        return purges | "PurgeStores" >> beam.ParDo(self._fn)
 
 
 class _PurgeFn(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped

@@ -51,8 +51,16 @@ class Rejected(beam.PTransform):  # type: ignore[misc]  # Beam's base class is u
         return RejectedOutputs(typed(outputs["letters"], DeadLetter), typed(outputs[LEDGER], LedgerCount))
 
 
-def events_of(element: RejectedElement) -> list[tuple[str, int, bytes]]:
-    """(source, received time, packed event) of the events in what was rejected.
+class _Lost(NamedTuple):
+    source: str
+    received_time: int
+    event: Event
+    is_new: bool
+    """Whether this run has not counted it yet."""
+
+
+def events_of(element: RejectedElement) -> list[_Lost]:
+    """The events in what was rejected.
 
     Raises:
         msgspec.MsgspecError: its bytes are no element of that stage.
@@ -61,10 +69,13 @@ def events_of(element: RejectedElement) -> list[tuple[str, int, bytes]]:
         return []
     if element.stage == STRAND:
         content = wire.unpack_compressed(ShardInput, element.data)
-        return [(event.source, event.received_time, event.event) for event in content.events]
+        return [
+            _Lost(one.source, one.received_time, wire.unpack(Event, one.event), not one.stored)
+            for one in content.events
+        ]
     messages = wire.unpack(StrandMessages, element.data).messages
-    found = ((wire.unpack(Event, packed), packed) for message in messages for packed in message.events)
-    return [(event.source, event.received_time, packed) for event, packed in found]
+    found = (wire.unpack(Event, packed) for message in messages for packed in message.events)
+    return [_Lost(event.source, event.received_time, event, False) for event in found]
 
 
 class _RejectedFn(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
@@ -80,12 +91,12 @@ class _RejectedFn(beam.DoFn):  # type: ignore[misc]  # Beam's base class is unty
         except msgspec.MsgspecError:
             yield self._box.reject(element.stage, REASON, detail, "(unknown)", "", 0, "raw", element.data)
             return
-        for source, received, packed in events:
-            payload = encode_event(wire.unpack(Event, packed))
+        for source, received, event, is_new in events:
+            payload = encode_event(event)
             yield self._box.reject(
                 element.stage, REASON, detail, source, self._schema_id, received, PROTECTED_PAYLOAD, payload
             )
-            counts[source] += 1
-        if element.stage == STRAND:
-            for source, n in sorted(counts.items()):
+            counts[source] += is_new
+        for source, n in sorted(counts.items()):
+            if n:
                 yield pvalue.TaggedOutput(LEDGER, LedgerCount(source, "dead_lettered", n))

@@ -32,7 +32,7 @@ def command(out: Path, customers: int, seed: int) -> None:
     console = Console()
     started = time.monotonic()
     world, results = out / "world", out / "out"
-    _clear(out, world, results)
+    make_room(out, world, results)
     console.rule("[bold]Wayline: from events to decided journeys")
 
     with _step(console, f"1  simulate {customers:,} people for {DAYS} days"):
@@ -71,10 +71,10 @@ def command(out: Path, customers: int, seed: int) -> None:
     console.print(f"\nDone in {time.monotonic() - started:.0f} s. Everything is in [bold]{results}[/bold]:")
     console.print(f"  views          duckdb {results / 'wayline.duckdb'}  (SELECT * FROM journeys)")
     console.print(f"  sent actions   {results / 'actions'}")
-    console.print(f"  one story      wayline explain --out {results} --person {_someone(results)}", soft_wrap=True)
+    console.print(f"  one story      wayline explain --out {results} --person {someone(results)}", soft_wrap=True)
 
 
-def _clear(out: Path, *folders: Path) -> None:
+def make_room(out: Path, *folders: Path) -> None:
     """Remove what an earlier demo left, and nothing else: a folder with other things in it is refused."""
     import shutil
 
@@ -183,8 +183,8 @@ def _query(out: Path, sql: str) -> list[tuple[Any, ...]]:
         connection.close()
 
 
-def _someone(out: Path) -> str:
-    """A person whose story shows much: sent actions, then many moves."""
+def someone(out: Path) -> str | None:
+    """A person whose story shows much: sent actions, then many moves. None: there is nobody."""
     rows = _query(
         out,
         "SELECT j.person_id FROM journeys j LEFT JOIN "
@@ -192,7 +192,7 @@ def _someone(out: Path) -> str:
         "LEFT JOIN (SELECT person_id, count(*) AS moves FROM transitions GROUP BY 1) t USING (person_id) "
         "ORDER BY coalesce(a.sent, 0) + t.moves DESC, person_id LIMIT 1",
     )
-    return str(rows[0][0])
+    return str(rows[0][0]) if rows else None
 
 
 def _show(console: Console, out: Path) -> None:

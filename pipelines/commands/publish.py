@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 @click.option("--days", type=click.IntRange(1), help="With --simulate: days of the world. Default: 30.")
 @click.option("--seed", type=click.IntRange(0), help="With --simulate. Default: 7.")
 @click.option("--rate", type=click.FloatRange(0, min_open=True), help="Messages a second. Default: as fast as it goes.")
+@click.option("--now", is_flag=True, help="Events happen as they are published; see below.")
 @click.option("--create", is_flag=True, help="Make the topic where it is missing, and --subscription.")
 @click.option("--subscription", metavar="NAME", help="With --create: projects/PROJECT/subscriptions/NAME.")
 @click.option(
@@ -40,6 +42,7 @@ def command(
     days: int | None,
     seed: int | None,
     rate: float | None,
+    now: bool,
     create: bool,
     subscription: str | None,
     encoding: str,
@@ -51,6 +54,9 @@ def command(
 
     PUBSUB_EMULATOR_HOST names an emulator (wayline pubsub-emulator); without it the messages go to Google Cloud. Event
     times and received times stay as they are in the files.
+
+    With --now the world happens while it is published: what was received within a minute of its time happens at the
+    moment of publishing, the rest keeps its distance to its reception. Order stays, distances become those of --rate.
     """
     if bool(inputs) == (customers is not None):
         raise click.UsageError("give either --input or --simulate.")
@@ -59,7 +65,7 @@ def command(
     if subscription is not None and not create:
         raise click.UsageError("--subscription goes with --create.")
 
-    from sources.publish import publish
+    from sources.publish import Present, publish
     from sources.pubsub import client
     from transforms.inputs import list_inputs
     from transforms.payloads import PayloadEncoder
@@ -77,12 +83,17 @@ def command(
         if customers is not None:
             files = _simulate(Path(folder), customers, 30 if days is None else days, 7 if seed is None else seed)
         with _progress("publishing") as show:
-            done = publish(files, topic, endpoint, encoder, rate, show)
+            done = publish(files, topic, endpoint, encoder, rate, show, present=Present(wall_clock) if now else None)
     parts = [f"{done.events:,} events"]
     parts += [f"{done.damaged:,} damaged parts of files"] if done.damaged else []
     click.echo(f"published to {topic}: {', '.join(parts)} in {done.seconds:,.1f} s")
     if done.oversize:
         click.echo(f"left out, since no topic takes them: {done.oversize:,} larger than 10 MB", err=True)
+
+
+def wall_clock() -> int:
+    """UTC microseconds."""
+    return time.time_ns() // 1_000
 
 
 def _simulate(folder: Path, customers: int, days: int, seed: int) -> list[str]:

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
+import math
 import os
 import socket
 import sys
 import time
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import DebugOptions, PipelineOptions, PortableOptions, WorkerOptions
 from apache_beam.runners.runner import PipelineState
 
 from contracts.errors import EngineError, WaylineError
 from pipelines.engine import cause
 from pipelines.flink.job_server import JobServer
+from pipelines.flink.workers import WorkerPool, start_worker
 
 _ENDED = (PipelineState.DONE, PipelineState.FAILED, PipelineState.CANCELLED, PipelineState.DRAINED)
+_FLINK_ENDED = ("FINISHED", "FAILED", "CANCELED")
 _LOOK_EVERY = 0.2
 _ANSWERS_WITHIN = 10.0
 _CANCELLED_WITHIN = 30.0
@@ -30,9 +36,10 @@ _SAVED_WITHIN = 60.0
 class FlinkJob:
     """A job that runs. Made by ``submit``."""
 
-    def __init__(self, result: Any, server: JobServer) -> None:
+    def __init__(self, result: Any, server: JobServer, workers: WorkerPool | None = None) -> None:
         self._result = result
         self._server = server
+        self._workers = workers
 
     @property
     def state(self) -> str:
@@ -44,13 +51,19 @@ class FlinkJob:
             self._server.check()
             raise EngineError(f"the Flink job server does not answer: {error}", hint=_see(self._server)) from error
 
-    def wait(self) -> None:
+    def wait(self, finished: Path | None = None) -> None:
         """Wait for its end.
+
+        Args:
+            finished: a file that says that the graph has drained: the job, whose sources have ended, is then ended too.
 
         Raises:
             WaylineError: what a worker raised, if it is one of ours.
             EngineError: the job failed otherwise, was cancelled, or the server died.
         """
+        if finished is not None and self.wait_until(finished.exists):
+            self.cancel()
+            return
         try:
             self._result.wait_until_finish()
         except Exception as error:
@@ -62,7 +75,7 @@ class FlinkJob:
             told = next((line for line in reversed(message) if "Error" in line or "Exception" in line), message[0])
             raise EngineError(f"the job failed on Flink: {told.strip()[:500]}", hint=_see(self._server)) from error
 
-    def wait_until(self, condition: Callable[[], bool], seconds: float) -> bool:
+    def wait_until(self, condition: Callable[[], bool], seconds: float = math.inf) -> bool:
         """Wait until something is so; False when the time runs out or the job ends first."""
         deadline = time.monotonic() + seconds
         while not condition():
@@ -72,15 +85,40 @@ class FlinkJob:
         return True
 
     def cancel(self) -> None:
-        """Tell Flink to end it, and wait until it has: the server keeps running a job whose client is gone."""
+        """End it, and wait until it has ended.
+
+        Flink is asked itself: the job service says that a job on ``[local]`` is cancelled, and it runs on.
+
+        Raises:
+            EngineError: Flink does not answer, or does not end it.
+        """
         try:
-            self._result.cancel()
-            deadline = time.monotonic() + _CANCELLED_WITHIN
-            while str(self._result.state) not in _ENDED and time.monotonic() < deadline:
-                time.sleep(_LOOK_EVERY)
+            self._result.cancel()  # first, so that the service says CANCELLED and not FAILED
         except Exception as error:
             self._server.check()
             raise EngineError(f"the job could not be cancelled: {error}", hint=_see(self._server)) from error
+        finally:
+            if self._workers is not None:
+                self._workers.close()
+        found = self._find()
+        if found is None:
+            return
+        address, job = found
+        # a Flink that runs for this job alone may end before it has answered: what counts is that the job is gone
+        with suppress(EngineError):
+            self._rest(address, f"jobs/{job}?mode=cancel", {}, method="PATCH")
+        deadline = time.monotonic() + _CANCELLED_WITHIN
+        while self._is_there():
+            if time.monotonic() > deadline:
+                raise EngineError(f"Flink does not end job {job}", hint=_see(self._server))
+            time.sleep(_LOOK_EVERY)
+
+    def _is_there(self) -> bool:
+        """Whether some Flink runs it; one that breaks off is going down, and is asked again."""
+        try:
+            return self._find() is not None
+        except EngineError:
+            return True
 
     def save(self, folder: Path) -> Path:
         """A savepoint below a folder, to begin again with; the job goes on. Returns its folder.
@@ -88,11 +126,14 @@ class FlinkJob:
         Raises:
             EngineError: Flink could not make it.
         """
-        port, job = self._find()
-        asked = self._rest(port, f"jobs/{job}/savepoints", {"target-directory": folder.resolve().as_uri()})
+        found = self._find()
+        if found is None:
+            raise EngineError("the job does not run, so it has no savepoint", hint=_see(self._server))
+        address, job = found
+        asked = self._rest(address, f"jobs/{job}/savepoints", {"target-directory": folder.resolve().as_uri()})
         deadline = time.monotonic() + _SAVED_WITHIN
         while time.monotonic() < deadline:
-            answer = self._rest(port, f"jobs/{job}/savepoints/{asked['request-id']}")
+            answer = self._rest(address, f"jobs/{job}/savepoints/{asked['request-id']}")
             if answer["status"]["id"] == "COMPLETED":
                 operation = answer["operation"]
                 if "location" in operation:
@@ -102,24 +143,25 @@ class FlinkJob:
             time.sleep(_LOOK_EVERY)
         raise EngineError(f"Flink made no savepoint within {_SAVED_WITHIN:.0f} seconds", hint=_see(self._server))
 
-    def _find(self) -> tuple[int, str]:
-        """The port of the Flink that runs, and its name of the job."""
-        running: list[tuple[int, str]] = []
-        for port in self._server.rest_ports:
+    def _find(self) -> tuple[str, str] | None:
+        """Where the Flink answers that runs it, and Flink's name of it; None when none does."""
+        name = str(self._result._job_id).rpartition("_")[0]
+        for address in self._server.rest_addresses:
+            host, _, port = address.rpartition(":")
             with socket.socket() as probe:
-                if probe.connect_ex(("localhost", port)) != 0:
+                if probe.connect_ex((host, int(port))) != 0:
                     continue
-            jobs = self._rest(port, "jobs/overview")["jobs"]
-            running += [(port, str(job["jid"])) for job in jobs if job["state"] in ("RUNNING", "RESTARTING", "CREATED")]
-        if len(running) != 1:
-            raise EngineError(f"{len(running)} jobs run on this Flink, so none can be named", hint=_see(self._server))
-        return running[0]
+            for job in self._rest(address, "jobs/overview")["jobs"]:
+                if job["name"] == name and job["state"] not in _FLINK_ENDED:
+                    return address, str(job["jid"])
+        return None
 
-    def _rest(self, port: int, path: str, body: dict[str, Any] | None = None) -> Any:
+    def _rest(self, address: str, path: str, body: dict[str, Any] | None = None, method: str | None = None) -> Any:
         request = urllib.request.Request(
-            f"http://localhost:{port}/{path}",
+            f"http://{address}/{path}",
             data=None if body is None else json.dumps(body).encode(),
             headers={"Content-Type": "application/json"},
+            method=method,
         )
         try:
             with urllib.request.urlopen(request, timeout=_ANSWERS_WITHIN) as answer:
@@ -136,15 +178,29 @@ def submit(build: Callable[[beam.Pipeline], None], options: PipelineOptions, ser
         EngineError: the server does not take it.
     """
     find_python()
+    pool = _own_workers(options)
     pipeline = beam.Pipeline(options=options)
     build(pipeline)
     try:
-        return FlinkJob(pipeline.run(), server)
+        return FlinkJob(pipeline.run(), server, pool)
     except WaylineError:
         raise
     except Exception as error:
         server.check()
         raise EngineError(f"the Flink job server does not take the job: {error}", hint=_see(server)) from error
+
+
+def _own_workers(options: PipelineOptions) -> WorkerPool | None:
+    """Workers on this machine are ours to start, as processes; others have their own environment."""
+    portable = options.view_as(PortableOptions)
+    in_process = not options.view_as(DebugOptions).lookup_experiment("use_loopback_process_worker")
+    if portable.environment_type != "LOOPBACK" or in_process:
+        return None
+    cache = int(options.view_as(WorkerOptions).max_cache_memory_usage_mb or 0) << 20
+    pool = WorkerPool(functools.partial(start_worker, cache_bytes=cache))
+    atexit.register(pool.close)
+    portable.environment_type, portable.environment_config = "EXTERNAL", pool.address
+    return pool
 
 
 def run(build: Callable[[beam.Pipeline], None], options: PipelineOptions, server: JobServer) -> None:

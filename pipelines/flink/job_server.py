@@ -26,7 +26,11 @@ CLASSPATH = Path("build") / "flink" / "lib"
 """Where ``make flink`` puts the job server, below the root of the tree."""
 
 _MAIN = "org.apache.beam.runners.flink.FlinkJobServerDriver"
-_OPENED = ("java.lang", "java.util", "java.nio", "java.util.concurrent", "java.net", "java.time")
+JAVA_OPENED = tuple(
+    f"--add-opens=java.base/{package}=ALL-UNNAMED"
+    for package in ("java.lang", "java.util", "java.nio", "java.util.concurrent", "java.net", "java.time")
+)
+"""What Flink needs of Java 17."""
 _GUARD = """
 exec 3<&0
 "$@" </dev/null 3<&- &
@@ -39,6 +43,8 @@ kill "$watch" 2>/dev/null
 exit "$code"
 """
 """Runs Java until it ends or our end of the pipe is closed: also when we are killed, no server stays behind."""
+RESTARTS = 10
+"""How often a job may fail within five minutes and be restarted; once more and it has failed for good."""
 _REST_PORTS = 40
 _STARTED_WITHIN = 90.0
 _STOPPED_WITHIN = 15.0
@@ -50,8 +56,9 @@ class JobServerSettings:
     """How to start the job server.
 
     ``work`` is its folder: log, configuration, what is staged. ``master`` is ``[local]`` or the address of a cluster.
-    ``port`` is that of the job service; None takes a free one. ``heap`` is Java's limit of memory. ``flink`` are
-    further lines of Flink's own configuration.
+    ``port`` is that of the job service; None takes a free one. ``heap`` is Java's limit of memory. ``restore`` is a
+    checkpoint that jobs on ``[local]`` begin with, since those heed no option of the job. ``flink`` are further lines
+    of Flink's own configuration.
     """
 
     work: Path
@@ -59,6 +66,7 @@ class JobServerSettings:
     port: int | None = None
     heap: str = "1g"
     classpath: Path | None = None
+    restore: Path | None = None
     flink: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -84,9 +92,8 @@ class JobServer:
         rest = min(rest, 65_535 - _REST_PORTS)
         self.rest_ports = range(rest, rest + _REST_PORTS)
         conf = self._configure()
-        opened = [f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in _OPENED]
         command = [
-            "sh", "-c", _GUARD, "job-server", str(java.path), f"-Xmx{settings.heap}", *opened,
+            "sh", "-c", _GUARD, "job-server", str(java.path), f"-Xmx{settings.heap}", *JAVA_OPENED,
             "-Dorg.slf4j.simpleLogger.showDateTime=true", "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=info",
             "-cp", f"{jars}/*", _MAIN,
@@ -113,6 +120,13 @@ class JobServer:
     @property
     def log(self) -> Path:
         return self._settings.log
+
+    @property
+    def rest_addresses(self) -> list[str]:
+        """Where Flink's REST interface may answer: the cluster's own, or that of a job on ``[local]``."""
+        if self._settings.master != LOCAL:
+            return [self._settings.master]
+        return [f"localhost:{port}" for port in self.rest_ports]
 
     def check(self) -> None:
         """Raises EngineError when the server is gone."""
@@ -148,8 +162,15 @@ class JobServer:
         lines = {
             "rest.bind-port": f"{self.rest_ports[0]}-{self.rest_ports[-1]}",
             "io.tmp.dirs": str(settings.work / "tmp"),
+            # a worker that dies now and then is no reason to end a stream; one that always dies is
+            "restart-strategy.type": "failure-rate",
+            "restart-strategy.failure-rate.max-failures-per-interval": str(RESTARTS),
+            "restart-strategy.failure-rate.failure-rate-interval": "5 min",
+            "restart-strategy.failure-rate.delay": "1 s",
             **dict(settings.flink),
         }
+        if settings.restore is not None:
+            lines["execution.savepoint.path"] = checkpoint_uri(settings.restore)
         try:
             for folder in (conf, settings.work / "tmp", settings.work / "staged"):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -175,6 +196,16 @@ class JobServer:
                     hint=f"its log is {self._settings.log}",
                 )
             time.sleep(_LOOK_EVERY)
+
+
+def checkpoint_uri(folder: Path) -> str:
+    """A checkpoint as Flink names it. Raises EngineError when the folder holds no whole one."""
+    if not (folder / "_metadata").is_file():
+        raise EngineError(
+            f"{folder} is no whole checkpoint: it has no _metadata",
+            hint="name the folder of a checkpoint, chk-N, or of a savepoint",
+        )
+    return folder.resolve().as_uri()
 
 
 def class_path(settings: JobServerSettings) -> Path:

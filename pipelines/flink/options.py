@@ -12,6 +12,7 @@ from typing import Any
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from contracts.errors import EngineError, UsageError
+from pipelines.flink.job_server import checkpoint_uri
 
 _MASTER = re.compile(r"^(https?://)?[A-Za-z0-9.\-]+:\d{1,5}$")
 _CHECKPOINT = re.compile(r"^(chk|savepoint)-")
@@ -38,6 +39,7 @@ class JobServerOptions(PipelineOptions):  # type: ignore[misc]
             "externalized_checkpoints_enabled",
             "retain_externalized_checkpoints_on_cancellation",
             "faster_copy",
+            "finish_bundle_before_checkpointing",
             "object_reuse",
         ):
             parser.add_argument(f"--{name}", action="store_true", default=None)
@@ -54,11 +56,11 @@ class FlinkSettings:
         checkpoint_ms: time between two of them; what is put out to the world after one is put out again on a restart.
         bundle_elements: a bundle of so many elements is closed,
         bundle_ms: and one of this age: the latency that batching costs at most, a stage.
-        restarts: how often a job that failed is restarted before it has failed for good.
-        restart_ms: how long a restart waits.
+        restarts: how often a job that failed is restarted before it has failed for good, however long that takes; None:
+            as Flink is configured, which for the server of ``job_server`` is so often within some minutes.
         finite: the source ends by itself, and the job with it.
         worker_process: run workers in a process of their own, not in threads of ours.
-        restore: a checkpoint or savepoint to begin with.
+        restore: a checkpoint or savepoint to begin with, on a cluster; on ``[local]`` the job server is told instead.
         environment: Beam's environment type of workers; ``LOOPBACK`` for workers on this machine.
         environment_config: and its configuration.
     """
@@ -68,8 +70,7 @@ class FlinkSettings:
     checkpoint_ms: int = 1_000
     bundle_elements: int = 1_000
     bundle_ms: int = 50
-    restarts: int = 10
-    restart_ms: int = 1_000
+    restarts: int | None = None
     finite: bool = False
     worker_process: bool = True
     restore: Path | None = None
@@ -130,9 +131,12 @@ def flink_options(endpoint: str, settings: FlinkSettings, given: Sequence[str] =
         f"--checkpointing_interval={settings.checkpoint_ms}",
         f"--max_bundle_size={settings.bundle_elements}",
         f"--max_bundle_time_mills={settings.bundle_ms}",
-        f"--number_of_execution_retries={settings.restarts}",
-        f"--execution_retry_delay={settings.restart_ms}",
+        # without it what a bundle puts out while a checkpoint is made is kept back, and watermarks overtake it: what is
+        # stated at the end of time then comes after the windows have closed, and is dropped
+        "--finish_bundle_before_checkpointing",
     ]
+    if settings.restarts is not None:
+        flags += [f"--number_of_execution_retries={settings.restarts}", "--execution_retry_delay=1000"]
     if settings.environment_config:
         flags.append(f"--environment_config={settings.environment_config}")
     if settings.environment == "LOOPBACK" and settings.worker_process:
@@ -148,10 +152,5 @@ def flink_options(endpoint: str, settings: FlinkSettings, given: Sequence[str] =
             "--retain_externalized_checkpoints_on_cancellation",
         ]
     if settings.restore is not None:
-        if not (settings.restore / "_metadata").is_file():
-            raise EngineError(
-                f"{settings.restore} is no whole checkpoint: it has no _metadata",
-                hint="name the folder of a checkpoint, chk-N, or of a savepoint",
-            )
-        flags.append(f"--savepoint_path={settings.restore.resolve().as_uri()}")
+        flags.append(f"--savepoint_path={checkpoint_uri(settings.restore)}")
     return PipelineOptions([*flags, *given])

@@ -1,4 +1,4 @@
-"""The Pub/Sub server for trials and tests: finding it, and becoming it.
+"""The Pub/Sub server for trials and tests: finding it, becoming it, and having it run beside us.
 
 The server is Google's own ``pstest`` (``infra/pubsub-server``), built by ``make pubsub-server`` beside the programs of
 this environment. It keeps everything in memory, every message until it ends. Errors: ``ServiceError``.
@@ -8,14 +8,30 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
+import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from contracts.errors import ServiceError
 
 SERVER = "wayline-pubsub-server"
 DEFAULT_PORT = 8085
+_ENDS_WITHIN = 10.0
+_GUARD = """
+exec 3<&0
+"$@" </dev/null 3<&- &
+server=$!
+{ read -r _ <&3; kill "$server" 2>/dev/null; } >/dev/null &
+wait "$server"
+code=$?
+kill $! 2>/dev/null
+exit "$code"
+"""
+"""Runs the server until it ends or our end of the pipe is closed: also when we are killed, it does not stay behind."""
 
 
 def find_server() -> Path | None:
@@ -67,3 +83,41 @@ def become_server(program: Path, port: int) -> None:
         raise ServiceError(
             f"{program} cannot be run: {error.strerror or error}", hint="build it anew: make pubsub-server"
         ) from error
+
+
+@contextmanager
+def running_server() -> Iterator[str]:
+    """A server in a process of its own, on a free port, until the context ends. Gives ``host:port``.
+
+    Raises:
+        ServiceError: it is not built, or does not start.
+    """
+    program = need_server()
+    # a session of its own: Ctrl-C is for whoever started it, and it ends last
+    process = subprocess.Popen(
+        ["sh", "-c", _GUARD, "pubsub-server", str(program), "--port", "0"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        if not address:
+            raise ServiceError(
+                f"{program} does not start: it ended with code {process.wait()}",
+                hint="build it anew: make pubsub-server",
+            )
+        yield f"localhost:{address.rpartition(':')[2]}"
+    finally:
+        assert process.stdin is not None
+        process.stdin.close()
+        try:
+            process.wait(_ENDS_WITHIN)
+        except subprocess.TimeoutExpired:
+            # the group that we made: the guard and the server
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        assert process.stdout is not None
+        process.stdout.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from contracts.event_codec import event_to_record
 from contracts.exchange import Message
 from pipelines.commands.publish import command
 from sources import publish as publishing
-from sources.publish import publish
+from sources.publish import Present, publish
 from sources.pubsub import client
 from sources.pubsub.emulator import free_port
 from transforms.decode import DecodeError
@@ -29,10 +30,12 @@ NOON = 1_750_000_000_000_000
 
 
 def event(number: int, at: int, **changes: Any) -> Event:
-    fields: dict[str, Any] = {"traceparent": None, "event_id": f"e{number}", **changes}
+    fields: dict[str, Any] = {
+        "traceparent": None, "event_id": f"e{number}", "received_time": NOON + 10**6, **changes
+    }  # fmt: skip
     identifiers = (Identifier("anonymous_id", "a"),)
     return Event(
-        name="view", event_time=NOON + at, received_time=NOON + 10**6, source="web", channel="web",
+        name="view", event_time=NOON + at, source="web", channel="web",
         identifiers=identifiers, **fields,
     )  # fmt: skip
 
@@ -171,6 +174,46 @@ def test_a_world_can_be_simulated_and_published(names: tuple[str, str]) -> None:
     times = [e.event_time for e in events_in(subscription)]
     assert len(times) > 20
     assert times == sorted(times)
+
+
+def test_now_what_was_received_at_once_happens_as_it_is_published_and_copies_stay_copies() -> None:
+    seconds = iter([100, 101, 102])
+    present = Present(lambda: next(seconds) * 10**6)
+    copy = event(1, 0, received_time=NOON + 3600 * 10**6)
+    given = [event(1, 0), copy, event(2, 5)]
+    first, again, second = [present(one) for one in given]
+    assert first == again
+    assert (first.event_time, first.received_time) == (100 * 10**6, 0)
+    assert second.event_time == 101 * 10**6
+
+
+@pytest.mark.parametrize("ago", [-365 * 86_400 * 10**6, -61 * 10**6, 61 * 10**6, 72 * 3600 * 10**6])
+def test_now_what_came_late_or_has_a_wrong_time_keeps_its_distance(ago: int) -> None:
+    late = Present(lambda: 2 * NOON)(event(1, 0, received_time=NOON + ago))
+    assert late.event_time == 2 * NOON - ago
+
+
+def test_published_now_events_are_received_when_they_happen(names: tuple[str, str], tmp_path: Path) -> None:
+    topic, subscription = names
+    name = write(tmp_path / "a.avro", [event(2, 2), event(1, 1)])
+    before = time.time_ns() // 1_000
+    result = call("--topic", topic, "--create", "--subscription", subscription, "--input", name, "--now")
+    assert result.exit_code == 0, result.output
+    messages = messages_in(subscription)
+    published_at = int(messages[0].publish_time.timestamp() * 10**6)
+    first, second = [decode_message(Message(m.data, {}, published_at), published()) for m in messages]
+    assert [first.event_id, second.event_id] == ["e1", "e2"]
+    assert before <= first.event_time <= second.event_time <= time.time_ns() // 1_000
+    assert first.received_time == published_at
+    assert dict(messages[0].attributes)["event_time"] == str(first.event_time // 1_000)
+
+
+def test_publishing_can_be_stopped(files: list[str], names: tuple[str, str]) -> None:
+    topic, subscription = names
+    client.create(topic, subscription, client.emulator_endpoint())
+    asked = iter([False, True])
+    done = publish(files, topic, client.emulator_endpoint(), PayloadEncoder(), 1e-3, stopped=lambda: next(asked))
+    assert done.events == len(events_in(subscription)) == 1
 
 
 def test_what_is_wrong_is_said_before_anything_is_published(files: list[str], names: tuple[str, str]) -> None:

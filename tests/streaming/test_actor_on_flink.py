@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from counting_job import CountingJob, worker_processes
 from benchmarks.counting import expected_counts
 from contracts.errors import EngineError
 from pipelines.flink.job import run, submit
-from pipelines.flink.job_server import JobServer
+from pipelines.flink.job_server import JobServer, JobServerSettings
 from pipelines.flink.options import FlinkSettings, flink_options, latest_checkpoint
 
 FINITE = FlinkSettings(finite=True)
@@ -57,13 +58,18 @@ def test_a_job_goes_on_from_the_checkpoint_of_one_that_was_cancelled(job_server:
     assert (saved / "_metadata").is_file()
     first.cancel()
     assert first.state == "CANCELLED"
+    seen = job.seen("First")
+    time.sleep(3)
+    assert job.seen("First") == seen, "it was said to be cancelled, and ran on"
     with pytest.raises(EngineError, match="CANCELLED"):
         first.wait()
     assert job.seen("Second") < 8_000, "it was cancelled too late to show anything"
     point = latest_checkpoint(kept)
     assert point is not None
-    again = FlinkSettings(checkpoints=kept, restore=point, finite=True)
-    run(job.build, flink_options(job_server.endpoint, again), job_server)
+    told_before = job.seen("First")
+    with JobServer(JobServerSettings(tmp_path / "server", restore=point)) as server:
+        run(job.build, flink_options(server.endpoint, FINITE), server)
+    assert job.seen("First") < told_before + 8_000, "it began anew"
     expected = expected_counts(8_000, 50)
     assert job.counts("Second") == expected
     assert job.totals("Second") == sorted(expected.items())

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 from transforms.conditions import Condition
 from transforms.journey.behaviours import BehaviourTable, Meaning, Meanings, fold_name
@@ -202,7 +203,9 @@ class Ontology:
         )
 
 
+@cache
 def _rebuilt(source: str, path: str, session_by: str | None, administrative: frozenset[str]) -> Ontology:
+    # a worker unpickles the graph many times, and reads each ontology once
     from transforms.journey.ontology_file import parse_ontology
 
     return parse_ontology(source, path, session_by).with_administrative(administrative)

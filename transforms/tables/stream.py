@@ -73,7 +73,7 @@ class _AppendRows(beam.DoFn):  # type: ignore[misc]
 
 
 class WriteStated(beam.PTransform):  # type: ignore[misc]
-    """(writer shard, ``StatedRows``) to parts in OUT. Output: none.
+    """(writer shard, ``StatedRows``) to parts in OUT. Gives a PCollection in which nothing comes: its watermark does.
 
     It does not make views, nor number the stream: ``transforms.tables.stream_folder``. Errors: a full or read-only disk
     fails the bundle, which the engine tries again.
@@ -94,11 +94,10 @@ class WriteStated(beam.PTransform):  # type: ignore[misc]
         self._fn = (_AppendRows if direct else _WritePane)(out, tables, stream)
         self._direct = direct
 
-    def expand(self, rows: beam.PCollection[tuple[bytes, StatedRows]]) -> None:
+    def expand(self, rows: beam.PCollection[tuple[bytes, StatedRows]]) -> beam.PCollection[None]:
         if self._direct:
-            _ = rows | "AppendRows" >> beam.ParDo(self._fn)
-            return
-        _ = (
+            return rows | "AppendRows" >> beam.ParDo(self._fn)
+        return (
             rows
             | "Panes"
             >> beam.WindowInto(

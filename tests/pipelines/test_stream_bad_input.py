@@ -1,0 +1,123 @@
+"""What cannot be streamed is refused before an engine is started: what is wrong, how to mend it, which exit code."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from run_world import NOON, event, write_events
+
+from contracts.errors import WaylineError
+from pipelines.cli import wayline
+from pipelines.definitions import load_definitions
+from transforms.tables.output import writing
+from transforms.tables.stream_folder import begin_stream
+
+Refused = Callable[..., WaylineError]
+
+
+def invoked(*options: object) -> Result:
+    return CliRunner().invoke(wayline, ["stream", *map(str, options), "--no-view"])
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    write_events(tmp_path / "in" / "events.avro", [event(1, "page_view", NOON, {"anonymous_id": "a1"})])
+    return tmp_path / "in"
+
+
+@pytest.fixture
+def refused(files: Path, tmp_path: Path) -> Refused:
+    def refuse(*options: object, source: tuple[object, ...] = ()) -> WaylineError:
+        read = source or ("--source=files", f"--input={files}")
+        result = invoked(*read, f"--out={tmp_path / 'out'}", *options)
+        assert isinstance(result.exception, WaylineError), result.output
+        return result.exception
+
+    return refuse
+
+
+def a_stream_was_here(out: Path, shards: int) -> None:
+    with writing(out) as folder:
+        begin_stream(folder, load_definitions(None).tables, shards=shards)
+
+
+def test_no_java(refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setenv("PATH", "/nowhere")
+    error = refused()
+    assert (error.exit_code, "Java" in error.message, "openjdk" in error.hint) == (10, True, True)
+
+
+def test_checkpoints_that_cannot_be_written(refused: Refused, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    error = refused(f"--checkpoints={tmp_path / 'file'}")
+    assert (error.exit_code, str(tmp_path / "file") in error.message) == (10, True)
+
+
+def test_nothing_to_resume(refused: Refused) -> None:
+    error = refused("--resume")
+    assert error.exit_code == 10
+    assert "no checkpoint" in error.message
+    assert "without --resume" in error.hint
+
+
+@pytest.mark.parametrize(("before", "now"), [(16, 8), (8, 16), (16, 0), (0, 16)])
+def test_other_shards_than_the_stream_before(refused: Refused, tmp_path: Path, before: int, now: int) -> None:
+    a_stream_was_here(tmp_path / "out", before)
+    error = refused(f"--state-shards={now}")
+    assert error.exit_code == 2
+    assert f"--state-shards {before}" in error.message
+    assert f"--state-shards {before}" in error.hint
+
+
+def test_shards_that_are_no_power_of_two(refused: Refused) -> None:
+    error = refused("--runner=DirectRunner", "--state-shards=12")
+    assert (error.exit_code, "12" in error.message) == (2, True)
+
+
+def test_an_output_folder_that_another_process_writes(refused: Refused, tmp_path: Path) -> None:
+    with writing(tmp_path / "out"):
+        error = refused()
+    assert (error.exit_code, str(tmp_path / "out") in error.message) == (7, True)
+
+
+def test_a_subscription_that_is_not_there(
+    refused: Refused, pubsub_server: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", pubsub_server.endpoint)  # type: ignore[attr-defined]
+    name = "projects/wayline-trial/subscriptions/nobody-made-this"
+    error = refused("--runner=DirectRunner", source=("--source=pubsub", f"--subscription={name}"))
+    assert (error.exit_code, name in error.message) == (4, True)
+
+
+def test_an_emulator_that_is_not_there(refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        monkeypatch.setenv("PUBSUB_EMULATOR_HOST", f"localhost:{probe.getsockname()[1]}")
+        error = refused(
+            "--runner=DirectRunner", source=("--source=pubsub", "--subscription=projects/p-roject/subscriptions/sub")
+        )
+    assert (error.exit_code, "localhost" in error.message) == (7, True)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--source=pubsub",),
+        ("--source=files", "--subscription=projects/p/subscriptions/s"),
+        ("--source=files", "--input=x", "parallelism=2"),
+    ],
+)
+def test_options_that_do_not_fit_together(tmp_path: Path, options: tuple[str, ...]) -> None:
+    result = invoked(*options, f"--out={tmp_path / 'out'}")
+    assert result.exit_code == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_address_that_is_none(refused: Refused) -> None:
+    error = refused("--flink-master=nowhere")
+    assert (error.exit_code, "nowhere" in error.message) == (2, True)

@@ -1,0 +1,61 @@
+"""``wayline stream`` on embedded Flink from a real Pub/Sub server: drained, it loses nothing and leaves nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from shutil import copytree
+from typing import Any
+
+import pytest
+
+from benchmarks.chaos_parts import StreamProcess, wayline
+from pipelines.definitions import load_definitions
+from reports.table_diff import chosen_tables, compare
+from sources.publish import publish
+from sources.pubsub import client
+from transforms.inputs import list_inputs
+from transforms.ledger import total
+from transforms.payloads import PayloadEncoder
+
+PATIENCE = 240.0
+
+
+def unacknowledged(endpoint: str, topic: str, subscription: str) -> int:
+    """Messages that the server still keeps, also held ones: its ack ids are the numbers of its messages."""
+    pulled = client.publisher(endpoint).publish(topic=topic, messages=[{"data": b"last"}])
+    (last,) = pulled.message_ids
+    client.extend(endpoint, subscription, [f"m{number}" for number in range(int(last[1:]) + 1)], 0)
+    asked = {"subscription": subscription, "max_messages": 5_000, "return_immediately": True}
+    kept = client.subscriber(endpoint).pull(request=asked).received_messages
+    client.acknowledge(endpoint, subscription, [item.ack_id for item in kept])
+    return len(kept) - 1
+
+
+@pytest.mark.timeout(900)  # a minute on a machine that has nothing else to do
+@pytest.mark.usefixtures("flink_settings")  # skipped where Flink cannot run
+def test_streams_drained_by_command_and_by_ctrl_c_acknowledge_all_and_equal_the_bounded_run(
+    pubsub_server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint, (topic, subscription) = pubsub_server.endpoint, pubsub_server.names()
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", endpoint)
+    world, bounded, out = tmp_path / "world", tmp_path / "bounded", tmp_path / "out"
+    wayline("simulate", "--customers=6", "--days=6", "--seed=5", "--malformed-share=0.02", f"--out={world}")
+    wayline("run", f"--input={world / 'events'}", f"--out={bounded}")
+    copytree(bounded / "keys", out / "keys")
+    client.create(topic, subscription, endpoint)
+    files = list_inputs([str(world / "events")])
+    half = len(files) // 2
+    ends: list[Callable[[StreamProcess], Any]] = [lambda _: wayline("drain", f"--out={out}"), StreamProcess.interrupt]
+    for number, (part, end) in enumerate(zip((files[:half], files[half:]), ends, strict=True), 1):
+        published = publish(part, topic, endpoint, PayloadEncoder("single-object"), None, lambda *_: None)
+        options = ["--source=pubsub", f"--subscription={subscription}", f"--out={out}", "--no-view"]
+        with StreamProcess(options, out, PATIENCE, number) as stream:
+            stream.await_received(published.events)
+            end(stream)
+            stream.await_end()
+        counted = total(stream.ledger())
+        assert (counted.received, counted.missing) == (published.events, 0)
+        assert unacknowledged(endpoint, topic, subscription) == 0
+    compared = compare(bounded, out, chosen_tables(load_definitions(None).tables, [], False))
+    assert [one.table for one in compared if not one.equal] == []
