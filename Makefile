@@ -13,11 +13,12 @@ STREAM_DEMO_OUT ?= stream-demo-out
 STREAM_DEMO_SECONDS ?= 120
 BENCH_EVENTS ?= 100000,1000000
 ACCURACY_CUSTOMERS ?= 100000
+STREAM_RATES ?= 500,1000,2000
 FLINK := build/flink
 PUBSUB_SERVER := $(BIN)/wayline-pubsub-server
 
-.PHONY: help demo stream-demo services flink pubsub-server test lint types unit schemas bench bench-pipeline bench-identity bench-actor \
-  chaos accuracy lock clean
+.PHONY: help demo stream-demo services flink pubsub-server test lint types unit schemas chaos accuracy lock clean \
+  bench bench-pipeline bench-identity bench-stream bench-actor bench-stages
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -41,7 +42,7 @@ $(VENV)/.dev: $(VENV)/.runtime locks/dev.txt
 demo: $(VENV)/.runtime ## Install, then run the main job on a simulated world and show what came out
 	$(BIN)/wayline demo --out $(DEMO_OUT) --customers $(DEMO_CUSTOMERS)
 
-stream-demo: $(VENV)/.runtime $(FLINK)/.ready $(PUBSUB_SERVER) ## The main job live on embedded Flink, for two minutes, on a simulated world that happens now
+stream-demo: $(VENV)/.runtime $(FLINK)/.ready $(PUBSUB_SERVER) ## The main job live, on embedded Flink: two minutes of a simulated world
 	$(BIN)/wayline stream-demo --out $(STREAM_DEMO_OUT) --seconds $(STREAM_DEMO_SECONDS)
 
 flink: $(FLINK)/.ready ## The embedded Flink job server's class path, by Maven, into build/flink (150 MB)
@@ -108,6 +109,13 @@ bench-identity: $(VENV)/.runtime ## Links a second of resolution and of the iden
 
 bench-actor: $(VENV)/.runtime $(FLINK)/.ready ## Events a second and CPU of the streaming host on embedded Flink
 	$(BIN)/python -m benchmarks.actor
+
+bench-stream: $(VENV)/.runtime $(FLINK)/.ready ## Latency and CPU of the whole stream at STREAM_RATES events a second
+	$(BIN)/python -m benchmarks.stream --rates $(STREAM_RATES)
+
+bench-stages: $(VENV)/.runtime ## What an event costs the stages that remember: in order, late, by persons seen
+	$(BIN)/python -m benchmarks.strand_core
+	$(BIN)/python -m benchmarks.persons
 
 chaos: $(VENV)/.runtime $(FLINK)/.ready ## A stream killed in every way, compared with the undisturbed run: ten minutes
 	$(BIN)/python -m benchmarks.chaos --cluster

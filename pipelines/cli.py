@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "tables": ("pipelines.commands.tables", "List the tables of an output folder; compact their parts."),
     "query": ("pipelines.commands.query", "Ask the tables of an output folder in SQL."),
     "diff": ("pipelines.commands.diff", "Compare the tables of two output folders."),
+    "reconcile": ("pipelines.commands.reconcile", "Fold all persons again from the stored events."),
     "identity": ("pipelines.commands.identity", "Explain persons, ask for merges and unlinks, try other rules."),
     "replay-dead-letters": ("pipelines.commands.dead_letters", "Write dead letters out again, to be run again."),
     "schema": ("pipelines.commands.schema", "Check the Avro schemas against their predecessors."),

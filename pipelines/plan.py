@@ -40,10 +40,10 @@ Mode = Literal["live", "dry-run"]
 class RunOptions:
     """What ``wayline run`` was asked, as typed values.
 
-    ``as_of`` in microseconds. ``workers``: processes of the local runner; None chooses by the size of the input.
-    ``beam`` holds further Beam options as given. ``now``: when the run starts, UTC microseconds; ``run`` reads the
-    clock when it is None. A later event, beyond the bound of clock skew, is a dead letter: one broken clock would
-    otherwise carry the horizon of all persons into the future.
+    ``inputs``: none of them folds again what OUT knows. ``as_of`` in microseconds. ``workers``: processes of the local
+    runner; None chooses by the size of the input. ``beam`` holds further Beam options as given. ``now``: when the run
+    starts, UTC microseconds; ``run`` reads the clock when it is None. A later event, beyond the bound of clock skew, is
+    a dead letter: one broken clock would otherwise carry the horizon of all persons into the future.
     """
 
     inputs: tuple[str, ...]
@@ -164,7 +164,7 @@ def greatest_time(now: int | None, clock_skew: int) -> int:
 
 def find_inputs(options: RunOptions) -> list[str]:
     """The input files. Raises InputError for nothing found, empty or unreadable ones."""
-    return list_inputs(options.inputs)
+    return list_inputs(options.inputs) if options.inputs else []
 
 
 def read_tombstones(folder: OutputFolder) -> dict[Identifier, int]:

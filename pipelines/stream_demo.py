@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from contracts.errors import WaylineError
+from contracts.tables import RUN_LEDGER
 from pipelines.stream import Observe, StreamReport, stream
 from pipelines.stream_plan import StreamOptions, drain_file
 from sources.publish import Present, Published, publish
@@ -23,6 +24,7 @@ from sources.pubsub import client
 from sources.pubsub.emulator import running_server
 from transforms.payloads import PayloadEncoder
 from transforms.tables.output import check_readable
+from transforms.tables.part_names import parts_in
 from transforms.tables.stream_folder import last_stream
 
 TOPIC, SUBSCRIPTION = "projects/wayline-demo/topics/events", "projects/wayline-demo/subscriptions/events"
@@ -45,8 +47,6 @@ def run_demo(demo: LiveDemo, options: StreamOptions, observe: Observe) -> tuple[
     Raises:
         WaylineError: as ``stream`` says, or what the publisher met.
     """
-    from dataclasses import replace
-
     with _emulator() as endpoint:
         client.create(TOPIC, SUBSCRIPTION, endpoint)
         feeder = Feeder(demo, endpoint, options.out)
@@ -83,6 +83,9 @@ def _emulator() -> Iterator[str]:
 class Feeder:
     """Publishes for as long as the demo lasts, then asks the stream for its end, as ``wayline drain`` does.
 
+    One event goes first. The rest, and the time, wait until the tables know of it: an engine takes a while to start,
+    and what waits for it would pass for latency.
+
     Args:
         demo: what to publish.
         endpoint: of the server.
@@ -94,6 +97,7 @@ class Feeder:
         self._endpoint = endpoint
         self._out = out
         self._stop = threading.Event()
+        self._began: float | None = None
         self._done: Published | None = None
         self._failure: WaylineError | None = None
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
@@ -115,20 +119,27 @@ class Feeder:
         return self._done
 
     def _run(self) -> None:
-        until = time.monotonic() + self._demo.seconds
-        files: Sequence[str] = self._demo.files
         try:
             self._done = publish(
-                files,
+                self._demo.files,
                 TOPIC,
                 self._endpoint,
                 PayloadEncoder(),
                 self._demo.rate,
                 present=Present(lambda: time.time_ns() // 1_000),
-                stopped=lambda: self._stop.is_set() or time.monotonic() > until,
+                stopped=lambda: self._stop.is_set() or self._seconds() > self._demo.seconds,
+                clock=self._seconds,
             )
         except WaylineError as error:
             self._failure = error
         if not self._stop.wait(_SETTLE):
             folder = check_readable(self._out)
             drain_file(folder, last_stream(folder)).touch()
+
+    def _seconds(self) -> float:
+        """Since the tables knew of the first event; 0 until then."""
+        if self._began is None:
+            if not parts_in(self._out / "tables" / RUN_LEDGER.name):
+                return 0.0
+            self._began = time.monotonic()
+        return time.monotonic() - self._began

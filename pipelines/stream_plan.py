@@ -146,8 +146,10 @@ def source_of(options: StreamOptions, drain: str) -> FilesSettings | PubSubSetti
         InputError: nothing to read, no such folder, no such subscription or no permission.
     """
     if options.subscription is not None:
-        if options.inputs or options.follow or options.rate is not None:
-            raise UsageError("--input, --follow and --rate are for files", hint="leave them, or leave --subscription")
+        if options.inputs or options.follow or options.live or options.rate is not None:
+            raise UsageError(
+                "--input, --follow, --live and --rate are for files", hint="leave them, or leave --subscription"
+            )
         endpoint = client.emulator_endpoint()
         deadline = client.check_subscription(options.subscription, endpoint)
         return PubSubSettings(options.subscription, endpoint, ack_deadline=deadline, drain=drain)
@@ -156,6 +158,8 @@ def source_of(options: StreamOptions, drain: str) -> FilesSettings | PubSubSetti
     if options.follow:
         if len(options.inputs) > 1:
             raise UsageError("--follow follows one folder", hint="give --input once")
+        if options.live:
+            raise UsageError("--live is for files that are read once", hint="leave --follow, or take --rate")
         folder = options.inputs[0]
         files_in(folder)
         return FilesSettings(follow=str(Path(folder).resolve()), rate=options.rate, drain=drain)

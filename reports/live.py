@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _FATES = ("accepted", "duplicate", "dead_lettered", "expired_late", "erased")
+_CHOSEN = 5
+_BAR = 30
 _NEWEST = 200
 """Latest actions over which latency is told."""
 
@@ -43,14 +45,15 @@ class LiveDecision:
 class Snapshot:
     """One look.
 
-    ``fates`` counts of the ledger of the newest stream; ``received`` counted at the source. ``latency`` seconds at the
-    50th, 95th and 99th hundredth, None without actions.
+    ``fates`` counts of the ledger of the newest stream; ``received`` counted at the source. ``chosen``: the commonest
+    decisions and how often. ``latency`` seconds at the 50th, 95th and 99th hundredth, None without actions.
     """
 
     run_id: str
     received: int
     fates: dict[str, int]
     stages: tuple[tuple[str, int], ...]
+    chosen: tuple[tuple[str, int], ...]
     decisions: tuple[LiveDecision, ...]
     latency: tuple[float, float, float] | None
 
@@ -64,11 +67,11 @@ def look(out: Path, tables: Sequence[Table], stages: Sequence[str]) -> Snapshot:
     """Read the tables of OUT. Raises OutputError when they cannot be read just now."""
     try:
         connection = open_views(out, tables)
-    except duckdb.Error as error:
+    except (duckdb.Error, OSError) as error:
         raise OutputError(f"{out} cannot be looked at: {error}") from error
     try:
         return _look(connection, stages)
-    except duckdb.Error as error:
+    except (duckdb.Error, OSError) as error:
         raise OutputError(f"the tables of {out} cannot be read just now: {str(error).splitlines()[0]}") from error
     finally:
         connection.close()
@@ -79,6 +82,10 @@ def _look(connection: Any, stages: Sequence[str]) -> Snapshot:
     sums = ", ".join(f"coalesce(sum({name}), 0)::BIGINT" for name in ("received", *_FATES))
     received, *fates = connection.execute(f"SELECT {sums} FROM run_ledger WHERE run_id = ?", [run_id]).fetchone()
     counted = dict(connection.execute("SELECT stage, count(*) FROM journeys GROUP BY stage").fetchall())
+    chosen = connection.execute(
+        "SELECT chosen, count(*) AS times FROM decisions WHERE chosen <> 'nothing' GROUP BY chosen "
+        f"ORDER BY times DESC, chosen LIMIT {_CHOSEN}"
+    ).fetchall()
     decisions = connection.execute(
         'SELECT d."at", d.person_id, d.stage, d.chosen, d.reason, a.status FROM decisions d '
         "LEFT JOIN actions a USING (decision_id) WHERE d.chosen <> 'nothing' "
@@ -94,6 +101,7 @@ def _look(connection: Any, stages: Sequence[str]) -> Snapshot:
         received,
         dict(zip(_FATES, fates, strict=True)),
         tuple((stage, counted.get(stage, 0)) for stage in stages),
+        tuple(chosen),
         tuple(LiveDecision(*row) for row in decisions),
         None if latency is None else (latency[0], latency[1], latency[2]),
     )
@@ -110,25 +118,33 @@ def picture(snapshot: Snapshot, rate: float, seconds: float) -> RenderableType:
     from rich.table import Table as Grid
     from rich.text import Text
 
+    if not snapshot.run_id:
+        return Text(f"the engine is starting; {seconds:,.0f} s")
     fates = ", ".join(f"{count:,} {fate.replace('_', ' ')}" for fate, count in snapshot.fates.items() if count)
-    head = Text.assemble(
-        (f"{snapshot.run_id or 'starting'}  ", "bold"),
-        f"{seconds:,.0f} s   {rate:,.0f} events/s   ",
-        f"received {snapshot.received:,}: ",
-        fates or "nothing yet",
-        f"   under way {snapshot.under_way:,}",
-    )
+    head = Text.assemble((snapshot.run_id, "bold"), f"   {seconds:,.0f} s   ", (f"{rate:,.0f} events/s", "bold"))
     if snapshot.latency is not None:
         p50, p95, p99 = snapshot.latency
-        head.append(f"\ndecided after an event: p50 {p50:.2f} s, p95 {p95:.2f} s, p99 {p99:.2f} s")
-    people = sum(count for _, count in snapshot.stages) or 1
-    stages = Grid.grid(padding=(0, 2))
-    for stage, count in snapshot.stages:
-        stages.add_row(stage, f"{count:,}", "█" * round(40 * count / people))
+        head.append(f"   decided after an event: p50 {p50:.2f} s, p95 {p95:.2f} s, p99 {p99:.2f} s")
+    head.append(f"\nreceived {snapshot.received:,}: {fates or 'nothing yet'}; under way {snapshot.under_way:,}")
+    counts = Grid.grid(padding=(0, 6))
+    counts.add_row(_bars("people by stage", snapshot.stages), _bars("decided so far", snapshot.chosen))
     decisions = Grid(title="last decisions", title_justify="left", expand=True)
     for column in ("at", "person", "stage", "decided", "status", "because"):
         decisions.add_column(column, overflow="ellipsis", no_wrap=True, ratio=4 if column == "because" else None)
     for one in snapshot.decisions:
         at = f"{one.at:%m-%d %H:%M:%S}"
         decisions.add_row(at, one.person_id[:10], one.stage, one.chosen, one.status or "", one.reason)
-    return Group(head, Text(), stages, Text(), decisions)
+    return Group(head, Text(), counts, Text(), *([decisions] if snapshot.decisions else []))
+
+
+def _bars(title: str, counted: Sequence[tuple[str, int]]) -> RenderableType:
+    """Names with their numbers, each as a bar beside."""
+    from rich.table import Table as Grid
+    from rich.text import Text
+
+    grid = Grid.grid(padding=(0, 2))
+    grid.add_row(Text(title if counted else "", style="bold"))
+    most = max((count for _, count in counted), default=0) or 1
+    for name, count in counted:
+        grid.add_row(name, f"{count:,}", "█" * round(_BAR * count / most))
+    return grid

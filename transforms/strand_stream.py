@@ -25,7 +25,17 @@ from transforms.actor.turn import REJECTED
 from transforms.dead_letter import DeadLetterBox
 from transforms.identity.ids import person_shard
 from transforms.identity.live_shard import StrandCore
-from transforms.identity.live_step import COUNTS, DEAD_LETTERS, ERASED, LOG, MESSAGES, METRICS, PURGES, Bounds
+from transforms.identity.live_step import (
+    COUNTS,
+    DEAD_LETTERS,
+    ERASED,
+    LOG,
+    MESSAGES,
+    METRICS,
+    PURGES,
+    WITHDRAWN,
+    Bounds,
+)
 from transforms.identity.rules import IdentityRules
 from transforms.read import typed
 from transforms.stores.database import StoreAddress
@@ -111,10 +121,12 @@ class StreamStrands(NamedTuple):
     """What the stage gives.
 
     ``messages`` are (person shard or person, packed ``StrandMessages``); ``log`` is keyed by writer shard.
+    ``withdrawn`` are dead letters of before that no longer hold.
     """
 
     messages: beam.PCollection[tuple[bytes, bytes]]
     dead_letters: beam.PCollection[DeadLetter]
+    withdrawn: beam.PCollection[DeadLetter]
     ledger: beam.PCollection[LedgerCount]
     log: beam.PCollection[tuple[bytes, StatedRows]]
     purges: beam.PCollection[Purge]
@@ -140,6 +152,7 @@ class StreamStrand(beam.PTransform):  # type: ignore[misc]  # Beam's base class 
         outputs = {
             MESSAGES: StrandMessage,
             DEAD_LETTERS: DeadLetter,
+            WITHDRAWN: DeadLetter,
             COUNTS: LedgerCount,
             LOG: ShardInput,
             ERASED: ShardInput,
@@ -158,6 +171,7 @@ class StreamStrand(beam.PTransform):  # type: ignore[misc]  # Beam's base class 
         return StreamStrands(
             typed(messages, tuple[bytes, bytes]),
             given[DEAD_LETTERS],
+            given[WITHDRAWN],
             given[COUNTS],
             log,
             given[PURGES],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,15 +38,8 @@ def command(
     asked = [name.strip() for name in (names or "").split(",") if name.strip()]
     chosen = chosen_tables(known, asked, every)
     found = compare(a, b, chosen, ignore=ignore, examples=examples)
-    width = max(len(difference.table) for difference in found)
     click.echo(f"A {a}\nB {b}\n")
-    click.echo(f"{'table':{width}} {'in A':>11} {'in B':>11} {'only in A':>10} {'only in B':>10} {'differing':>10}")
-    for one in found:
-        counts = f"{one.rows_a:11,} {one.rows_b:11,} {one.only_a:10,} {one.only_b:10,} {one.changed:10,}"
-        click.echo(f"{one.table:{width}} {counts}{'' if one.equal else '  <'}")
-    for one in found:
-        if not one.equal:
-            _tell(one)
+    tell_differences(found)
     if not asked and not every:
         click.echo("\nnot compared (--all compares them too):")
         for name, why in LEFT_OUT.items():
@@ -56,16 +50,31 @@ def command(
     click.echo(f"\n{len(found)} tables are equal")
 
 
-def _tell(one: Difference) -> None:
+def tell_differences(found: Sequence[Difference], a: str = "A", b: str = "B") -> None:
+    """A line a table, then examples of what differs. ``a`` and ``b`` name the two sides."""
+    width = max(len(difference.table) for difference in found)
+    click.echo(
+        f"{'table':{width}} {f'in {a}':>11} {f'in {b}':>11} {f'only in {a}':>14} {f'only in {b}':>14} {'differing':>10}"
+    )
+    for one in found:
+        counts = f"{one.rows_a:11,} {one.rows_b:11,} {one.only_a:14,} {one.only_b:14,} {one.changed:10,}"
+        click.echo(f"{one.table:{width}} {counts}{'' if one.equal else '  <'}")
+    for one in found:
+        if not one.equal:
+            _tell(one, a, b)
+
+
+def _tell(one: Difference, a: str, b: str) -> None:
     click.echo(f"\n{one.table}")
     if one.columns:
         most = sorted(one.columns.items(), key=lambda item: (-item[1], item[0]))
         click.echo("  columns that differ: " + ", ".join(f"{name} ({n:,})" for name, n in most))
     for example in one.examples:
         key = " ".join(f"{name}={_short(value)}" for name, value in example.key.items())
-        click.echo(f"  {example.where}: {key}")
+        where = {"only in A": f"only in {a}", "only in B": f"only in {b}"}.get(example.where, example.where)
+        click.echo(f"  {where}: {key}")
         for name, in_a, in_b in example.columns:
-            click.echo(f"      {name}: A {_short(in_a)} | B {_short(in_b)}")
+            click.echo(f"      {name}: {a} {_short(in_a)} | {b} {_short(in_b)}")
 
 
 def _short(value: Any) -> str:

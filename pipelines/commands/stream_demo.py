@@ -57,6 +57,7 @@ def command(out: Path, seconds: float, rate: float, seed: int, runner: str) -> N
     console.rule("what came of it")
     if published is not None:
         console.print(f"published: {published.events:,} events in {published.seconds:.0f} s")
+        _last_look(console, results, published.events / max(published.seconds, 1.0), report.seconds)
     print_report(console, results, report)
     _show(console, results)
 
@@ -71,6 +72,16 @@ def _simulate(console: Console, world: Path, customers: int, seed: int) -> tuple
         summary = simulate(config, world)
     console.print(f"{customers:,} people, {summary.records:,} records: doubled and malformed ones among them")
     return tuple(map(str, summary.files))
+
+
+def _last_look(console: Console, out: Path, rate: float, seconds: float) -> None:
+    """The live view once more, of what is final."""
+    from pipelines.definitions import load_definitions
+    from reports.live import look, picture
+
+    definitions = load_definitions(None)
+    console.print(picture(look(out, definitions.tables, definitions.ontology.stage_names), rate, seconds))
+    console.print()
 
 
 def _show(console: Console, out: Path) -> None:

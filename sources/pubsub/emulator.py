@@ -21,6 +21,17 @@ from contracts.errors import ServiceError
 SERVER = "wayline-pubsub-server"
 DEFAULT_PORT = 8085
 _ENDS_WITHIN = 10.0
+_GUARD = """
+exec 3<&0
+"$@" </dev/null 3<&- &
+server=$!
+{ read -r _ <&3; kill "$server" 2>/dev/null; } >/dev/null &
+wait "$server"
+code=$?
+kill $! 2>/dev/null
+exit "$code"
+"""
+"""Runs the server until it ends or our end of the pipe is closed: also when we are killed, it does not stay behind."""
 
 
 def find_server() -> Path | None:
@@ -84,8 +95,8 @@ def running_server() -> Iterator[str]:
     program = need_server()
     # a session of its own: Ctrl-C is for whoever started it, and it ends last
     process = subprocess.Popen(
-        [str(program), "--port", "0"],
-        stdin=subprocess.DEVNULL,
+        ["sh", "-c", _GUARD, "pubsub-server", str(program), "--port", "0"],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
@@ -100,9 +111,13 @@ def running_server() -> Iterator[str]:
             )
         yield f"localhost:{address.rpartition(':')[2]}"
     finally:
-        process.send_signal(signal.SIGTERM)
+        assert process.stdin is not None
+        process.stdin.close()
         try:
-            process.communicate(timeout=_ENDS_WITHIN)
+            process.wait(_ENDS_WITHIN)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
+            # the group that we made: the guard and the server
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        assert process.stdout is not None
+        process.stdout.close()

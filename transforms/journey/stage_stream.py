@@ -176,7 +176,8 @@ class JourneyCores:
         return self._progress.value(GREATEST_EVENT_TIME) or 0
 
     def _is_ending(self) -> bool:
-        return self._flag.is_raised(time.monotonic())
+        # the watermark may jump right after the source said so
+        return self._flag.look()
 
 
 class StreamJourneys(NamedTuple):

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -63,3 +64,30 @@ def test_a_server_that_is_not_built_is_named_with_the_command_that_builds_it(
 def test_a_program_that_cannot_be_run_is_named(tmp_path: Path) -> None:
     with pytest.raises(ServiceError, match="cannot be run"):
         emulator.become_server(tmp_path / "absent", 0)
+
+
+def answers(endpoint: str) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("localhost", int(endpoint.rpartition(":")[2]))) == 0
+
+
+def test_a_server_beside_us_ends_with_the_context(pubsub_server: Any) -> None:
+    with emulator.running_server() as endpoint:
+        assert answers(endpoint)
+    assert not answers(endpoint)
+
+
+def test_a_server_beside_us_does_not_outlive_a_process_that_is_killed(pubsub_server: Any) -> None:
+    code = (
+        "import time\nfrom sources.pubsub.emulator import running_server\n"
+        "with running_server() as endpoint:\n    print(endpoint, flush=True)\n    time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        endpoint = process.stdout.readline().strip()
+        assert answers(endpoint)
+        process.kill()
+    deadline = time.monotonic() + 20
+    while answers(endpoint) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not answers(endpoint)

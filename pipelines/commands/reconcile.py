@@ -1,0 +1,53 @@
+"""``wayline reconcile``: all persons folded again from the stored events."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("reconcile")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Output folder of a run or a stream.")
+@click.option("--config", type=click.Path(path_type=Path), help="Project configuration; the shipped one by default.")
+@click.option("--registry", type=click.Path(path_type=Path), help="Model registry. Default: OUT/registry.")
+@click.option("--pseudonym-key", type=click.Path(path_type=Path), help="Key file. Default: OUT/keys.")
+@click.option("--dead-letter-key", type=click.Path(path_type=Path), help="Key file. Default: OUT/keys.")
+@click.option("--session-by", type=click.Choice(["gap", "tracker"]), help="Overrides what the ontology says.")
+def command(
+    out: Path,
+    config: Path | None,
+    registry: Path | None,
+    pseudonym_key: Path | None,
+    dead_letter_key: Path | None,
+    session_by: str | None,
+) -> None:
+    """Fold all persons again from the events that OUT has, and say what that changed.
+
+    For a folder whose stores were lost, or whose stream died without a checkpoint. No stream may be running on it.
+    Sends nothing. A stream that is started afterwards takes over from what was folded.
+    """
+    from rich.console import Console
+
+    from pipelines.commands.diff import tell_differences
+    from pipelines.definitions import load_definitions
+    from pipelines.plan import RunOptions
+    from pipelines.reconcile import reconcile
+
+    console = Console()
+    options = RunOptions(
+        (),
+        out,
+        config=config,
+        registry=registry,
+        pseudonym_key=pseudonym_key,
+        dead_letter_key=dead_letter_key,
+        session_by=session_by,
+    )
+    with console.status("folding all persons again"):
+        done = reconcile(options, load_definitions(config, session_by))
+    if not done.changed:
+        console.print(f"{done.run.run_id}: nothing changed; {done.run.seconds:.1f} s")
+        return
+    console.print(f"{done.run.run_id}: {len(done.changed)} tables changed; {done.run.seconds:.1f} s")
+    tell_differences(done.changed, "before", "now")

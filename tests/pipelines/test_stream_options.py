@@ -1,0 +1,119 @@
+"""What `wayline stream` refuses before anything starts, and what it makes of its options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from run_world import NOON, Runs, event, write_events
+
+from contracts.errors import EngineError, InputError, UsageError
+from pipelines.commands.drain import command as drain
+from pipelines.commands.stream import command
+from pipelines.definitions import load_definitions
+from pipelines.stream_plan import StreamOptions, StreamPlan, drain_file, make_stream_plan, source_of
+from sources.files_stream import FilesSettings
+from transforms.tables.output import writing
+from transforms.tables.stream_folder import begin_stream
+
+SUBSCRIPTION = "projects/acme-inc/subscriptions/events"
+
+
+@pytest.fixture(name="events")
+def events_fixture(tmp_path: Path) -> str:
+    return str(write_events(tmp_path / "in" / "events.avro", [event(1, "home_view", NOON, {"user_id": "u"})]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--source", "pubsub"], "--source pubsub needs --subscription"),
+        (["--source", "files", "--subscription", SUBSCRIPTION], "--subscription goes with --source pubsub"),
+        (["--source", "files", "--input", "x", "oops"], "'oops' is no option"),
+        (["--source", "files", "--input", "x", "--parallel"], "'--parallel' is no option"),
+        (["--source", "kafka"], "'kafka' is not one of"),
+        (["--source", "files", "--input", "x", "--rate", "0"], "0.0 is not in the range"),
+    ],
+)
+def test_a_command_line_that_cannot_be_meant_is_refused(tmp_path: Path, arguments: list[str], message: str) -> None:
+    result = CliRunner().invoke(command, [*arguments, "--out", str(tmp_path / "out")])
+    assert result.exit_code == 2
+    assert message in result.output
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"subscription": SUBSCRIPTION, "inputs": ("x",)}, "are for files"),
+        ({"subscription": SUBSCRIPTION, "rate": 5.0}, "are for files"),
+        ({"subscription": SUBSCRIPTION, "live": True}, "are for files"),
+        ({}, "nothing to stream from"),
+        ({"inputs": ("a", "b"), "follow": True}, "follows one folder"),
+    ],
+)
+def test_sources_that_do_not_go_together_are_refused(tmp_path: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        source_of(StreamOptions(tmp_path, **options), "")
+
+
+def test_a_followed_folder_has_no_times_to_wait_for(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--live is for files that are read once"):
+        source_of(StreamOptions(tmp_path, (str(tmp_path),), follow=True, live=True), "")
+
+
+def test_files_that_are_not_there_are_named(tmp_path: Path) -> None:
+    for follow in (False, True):
+        with pytest.raises(InputError, match="missing"):
+            source_of(StreamOptions(tmp_path, (str(tmp_path / "missing"),), follow=follow), "")
+
+
+def test_what_was_asked_of_files_reaches_the_source(events: str, tmp_path: Path) -> None:
+    assert source_of(StreamOptions(tmp_path, (events,), rate=5.0), "d") == FilesSettings((events,), rate=5.0, drain="d")
+    folder = str(Path(events).parent)
+    assert source_of(StreamOptions(tmp_path, (folder,), follow=True), "d") == FilesSettings(follow=folder, drain="d")
+
+
+def plan(runs: Runs, events: str, **options: Any) -> StreamPlan:
+    asked = StreamOptions(runs.out, (events,), config=runs.config, **options)
+    with writing(runs.out) as folder:
+        return make_stream_plan(asked, load_definitions(runs.config), folder, 3, NOON)
+
+
+@pytest.mark.parametrize("shards", [0, 3, 12, -4])
+def test_shards_are_a_power_of_two(runs: Runs, events: str, shards: int) -> None:
+    with pytest.raises(UsageError, match=f"--state-shards {shards} is no power of two"):
+        plan(runs, events, shards=shards)
+
+
+def test_a_plan_has_the_shards_that_were_asked_for_and_the_number_of_the_stream(runs: Runs, events: str) -> None:
+    made = plan(runs, events, shards=8)
+    assert (made.run.strand_shards, made.run.journey_shards, made.run_id) == (8, 8, "stream-000003")
+
+
+def test_only_the_direct_runner_does_not_try_bundles_again(runs: Runs, events: str) -> None:
+    assert plan(runs, events).retried
+    assert not plan(runs, events, runner="DirectRunner").retried
+
+
+def test_there_is_nothing_to_resume_where_no_stream_was(events: str, tmp_path: Path) -> None:
+    arguments = ["--source", "files", "--input", events, "--out", str(tmp_path / "out"), "--resume", "--no-view"]
+    with pytest.raises(EngineError, match="holds no checkpoint to go on from"):
+        command.main(arguments, standalone_mode=False)
+
+
+def test_drain_asks_the_last_stream_for_its_end_and_says_so(runs: Runs) -> None:
+    with writing(runs.out) as folder:
+        nobody = CliRunner().invoke(drain, ["--out", str(runs.out)])
+        assert nobody.exit_code == 2
+        assert "never had a stream" in nobody.output
+        tables = load_definitions(runs.config).tables
+        begin_stream(folder, tables)
+        number = begin_stream(folder, tables)
+    result = CliRunner().invoke(drain, ["--out", str(runs.out)])
+    assert result.exit_code == 0
+    assert result.output.startswith("asked stream 2 to end")
+    assert drain_file(folder, number).exists()
+    assert not drain_file(folder, number - 1).exists()
