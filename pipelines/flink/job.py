@@ -178,7 +178,7 @@ def submit(build: Callable[[beam.Pipeline], None], options: PipelineOptions, ser
         EngineError: the server does not take it.
     """
     find_python()
-    pool = _own_workers(options)
+    pool = _own_workers(options, server)
     pipeline = beam.Pipeline(options=options)
     build(pipeline)
     try:
@@ -190,14 +190,14 @@ def submit(build: Callable[[beam.Pipeline], None], options: PipelineOptions, ser
         raise EngineError(f"the Flink job server does not take the job: {error}", hint=_see(server)) from error
 
 
-def _own_workers(options: PipelineOptions) -> WorkerPool | None:
+def _own_workers(options: PipelineOptions, server: JobServer) -> WorkerPool | None:
     """Workers on this machine are ours to start, as processes; others have their own environment."""
     portable = options.view_as(PortableOptions)
     in_process = not options.view_as(DebugOptions).lookup_experiment("use_loopback_process_worker")
     if portable.environment_type != "LOOPBACK" or in_process:
         return None
     cache = int(options.view_as(WorkerOptions).max_cache_memory_usage_mb or 0) << 20
-    pool = WorkerPool(functools.partial(start_worker, cache_bytes=cache))
+    pool = WorkerPool(functools.partial(start_worker, log=server.log.with_name("workers.log"), cache_bytes=cache))
     atexit.register(pool.close)
     portable.environment_type, portable.environment_config = "EXTERNAL", pool.address
     return pool

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -66,20 +67,31 @@ class Worker:
                 return
 
 
-def start_worker(endpoint: str, worker_id: str, cache_bytes: int = 0) -> subprocess.Popen[bytes]:
-    """Start Beam's worker for an engine. ``cache_bytes``: of its cache of state."""
+def start_worker(endpoint: str, worker_id: str, log: Path, cache_bytes: int = 0) -> subprocess.Popen[bytes]:
+    """Start Beam's worker for an engine. ``log``: what it prints goes there. ``cache_bytes``: of its cache of state.
+
+    Raises OSError when it does not start, or the log cannot be written.
+    """
     code = (
         "from apache_beam.runners.worker.sdk_worker import SdkHarness; "
         f"SdkHarness({endpoint!r}, worker_id={worker_id!r}, state_cache_size={cache_bytes}, "
         "data_buffer_time_limit_ms=-1).run()"
     )
-    return subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.DEVNULL, start_new_session=True)
+    # a screen that shows a live view is no place for the traceback of a worker whose engine has ended
+    with log.open("ab") as said:
+        return subprocess.Popen(
+            [sys.executable, "-c", code], stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True
+        )
 
 
 class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):  # type: ignore[misc]  # generated code
-    """What the engine asks for workers; a service on a free port of this machine."""
+    """What the engine asks for workers; a service on a free port of this machine.
 
-    def __init__(self, start: Start = start_worker) -> None:
+    Args:
+        start: starts one.
+    """
+
+    def __init__(self, start: Start) -> None:
         self._start = start
         self._workers: dict[str, Worker] = {}
         self._lock = threading.Lock()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -67,5 +68,5 @@ def _inject(folder: Path) -> None:
     _before(SqliteDatabase, "write", store)
 
 
-if where := os.environ.get("WAYLINE_FAULTS"):
+if (where := os.environ.get("WAYLINE_FAULTS")) and any("SdkHarness" in argument for argument in sys.orig_argv):
     _inject(Path(where))
