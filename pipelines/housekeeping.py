@@ -8,11 +8,12 @@ wall clock.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from types import TracebackType
 
-from contracts.errors import LockedError, WaylineError
+from contracts.errors import WaylineError
 from pipelines.definitions import Definitions
 from pipelines.stream_plan import StreamPlan
 from transforms.journey.ontology import SessionRule
@@ -25,6 +26,7 @@ from transforms.tables.finality import Horizon, write_horizon
 from transforms.tables.identity_sync import IdentitySync
 from transforms.tables.output import OutputFolder
 
+_log = logging.getLogger(__name__)
 EVERY = 2.0
 COMPACT_EVERY = 60.0
 """Seconds."""
@@ -46,7 +48,7 @@ class Housekeeper:
         self._lateness = definitions.config.lateness
         self._silence = silence_of(definitions.ontology.sessions)
         self._stop = threading.Event()
-        self._failure: WaylineError | None = None
+        self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
 
     def __enter__(self) -> Housekeeper:
@@ -65,8 +67,10 @@ class Housekeeper:
         self._progress.close()
 
     def finish(self) -> None:
-        """Bring everything to the end of the stream. Raises what the thread met."""
+        """Bring everything to the end of the stream. Raises what is wrong then, or what ended the thread."""
         self._end()
+        if self._failure is not None:
+            raise self._failure
         self._look()
 
     def _end(self) -> None:
@@ -75,16 +79,25 @@ class Housekeeper:
             self._thread.join()
 
     def _run(self) -> None:
-        last = time.monotonic()
+        try:
+            self._keep()
+        except Exception as error:  # noqa: BLE001  # raised by ``finish``: a stream does not end for it
+            self._failure = error
+
+    def _keep(self) -> None:
+        last, told = time.monotonic(), ""
         while not self._stop.wait(EVERY):
             try:
                 self._look()
                 if time.monotonic() - last >= COMPACT_EVERY:
                     last = time.monotonic()
                     compact(self._folder, self._tables, Terms(time.time), wait=False)
-            except LockedError:
-                # a store that is away comes back, or the stream itself says so
-                continue
+                told = ""
+            except (WaylineError, OSError) as error:
+                # a store that is away comes back, and a disk that is full is emptied; all of it is done again then
+                if str(error) != told:
+                    told = str(error)
+                    _log.warning("the tables of identity are not kept up to date for now: %s", told)
 
     def _look(self) -> None:
         self._sync.run()

@@ -113,7 +113,7 @@ class BeamEngine:
             pipeline = beam.Pipeline(runner=BundleBasedDirectRunner(), options=options)
         else:
             pipeline = beam.Pipeline(
-                options=engine_options(self._options.runner, 1, ("--streaming=true", *self._options.beam))
+                options=engine_options(self._options.runner, 1, ("--streaming", *self._options.beam))
             )
         build(pipeline)
         return _BeamJob(pipeline.run())

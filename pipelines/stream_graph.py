@@ -81,6 +81,7 @@ def build(pipeline: beam.Pipeline, plan: StreamPlan) -> None:
         dead
         | "Letters" >> beam.Filter(_is_dead).with_output_types(DeadLetter)
         | "DeadLetterRows" >> StateRows(DEAD_LETTERS, rows.dead_letter_row, clock),
+        strands.withdrawn | "WithdrawnRows" >> StateRows(DEAD_LETTERS, rows.withdrawn_row, clock, deleted=True),
         dead
         | "Late" >> beam.Filter(_is_expired).with_output_types(DeadLetter)
         | "ExpiredRows" >> StateRows(EXPIRED_LATE, rows.dead_letter_row, clock),

@@ -25,6 +25,7 @@ import time
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ import msgspec
 from apache_beam.coders import Coder
 from apache_beam.io.unbounded_source import CheckpointMark, ReadFromUnboundedSource, UnboundedReader, UnboundedSource
 from apache_beam.testing.test_stream import TestStream
+from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import MAX_TIMESTAMP, MIN_TIMESTAMP, Timestamp
 
 from contracts.coders import CODERS
@@ -49,6 +51,9 @@ _NAME_BYTES = 8
 _POLL, _A_BUNDLE, _A_BUNDLE_SECONDS = 0.01, 500, 0.1
 _PATIENCE, _NAP = 0.1, 0.002
 MOST_ON_DIRECT = 100_000
+_A_SCRIPTED_BUNDLE = 100
+"""The direct runner sets up every DoFn for each bundle, which costs more than a hundred events."""
+_EVENTS, _END = "events", "end"
 
 
 @dataclass(frozen=True)
@@ -360,7 +365,9 @@ class ReadFilesStream(beam.PTransform):  # type: ignore[misc]
 
     def expand(self, pbegin: Any) -> ReadOutputs:
         if self._engine == DIRECT:
-            received = pbegin | "Play" >> _script(self._settings.files)
+            played = pbegin | "Play" >> _script(self._settings.files)
+            received = played[_EVENTS]
+            _ = played[_END] | "End" >> beam.ParDo(_SayEnded(self._settings.drain))
         else:
             received = pbegin | "Stream" >> ReadFromUnboundedSource(
                 FilesSource(self._settings, secrets.token_hex(8)),
@@ -372,6 +379,16 @@ class ReadFilesStream(beam.PTransform):  # type: ignore[misc]
         return counted
 
 
+class _SayEnded(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
+    """Says that the stream ends, before the watermark jumps."""
+
+    def __init__(self, drain: str | None) -> None:
+        self._drain = drain
+
+    def process(self, _element: Received) -> None:
+        DrainFlag(self._drain).say_ended()
+
+
 def _script(files: Sequence[str]) -> TestStream:
     ordered = Ordered(files)
     ordered.sort()
@@ -381,13 +398,22 @@ def _script(files: Sequence[str]) -> TestStream:
                 f"{ordered.total:,} events are too many for the direct runner, which takes {MOST_ON_DIRECT:,}",
                 hint="use --runner flink",
             )
-        stream, frontier = TestStream(coder=CODERS[Received]()), None
-        for placed in ordered.units():
-            at = element_time(placed, frontier) // 1_000 * 1_000  # TestStream knows milliseconds
-            stream.add_elements([placed.received], event_timestamp=Timestamp(micros=at))
-            if placed.received.event is not None and (frontier is None or at > frontier):
-                frontier = at
-                stream.advance_watermark_to(Timestamp(micros=at))
-        return stream.advance_watermark_to_infinity()
+        stream, frontier = TestStream(coder=CODERS[Received](), output_tags=[_EVENTS, _END]), None
+        units = ordered.units()
+        last: Placed | None = None
+        while some := list(islice(units, _A_SCRIPTED_BUNDLE)):
+            before, elements = frontier, []
+            for placed in some:
+                at = element_time(placed, frontier) // 1_000 * 1_000  # TestStream knows milliseconds
+                elements.append(TimestampedValue(placed.received, Timestamp(micros=at)))
+                if placed.received.event is not None and (frontier is None or at > frontier):
+                    frontier = at
+            stream.add_elements(elements, tag=_EVENTS)
+            if frontier is not None and frontier != before:
+                stream.advance_watermark_to(Timestamp(micros=frontier), tag=_EVENTS)
+            last = some[-1]
+        if last is not None:
+            stream.add_elements([last.received], tag=_END)
+        return stream.advance_watermark_to_infinity(tag=_EVENTS).advance_watermark_to_infinity(tag=_END)
     finally:
         ordered.close()

@@ -12,7 +12,7 @@ _YOUNG, _MIDDLE, _OLD = 200_000, 20, 100
 
 
 def relax_collector() -> None:
-    """Collect now, and less often from now on. Called in a worker's setup."""
-    gc.collect()
+    """Collect now, and less often from now on. Called in a worker's setup; once in a process is enough."""
     if gc.get_threshold()[0] < _YOUNG:
+        gc.collect()
         gc.set_threshold(_YOUNG, _MIDDLE, _OLD)

@@ -34,7 +34,11 @@ class DrainFlag:
         if self._raised or now < self._next:
             return self._raised
         self._next = now + _LOOK_EVERY
-        self._raised = any(map(os.path.exists, self._looked_for))
+        return self.look()
+
+    def look(self) -> bool:
+        """The same, and looks at the disk at once: for who must not miss the moment, and asks seldom."""
+        self._raised = self._raised or any(map(os.path.exists, self._looked_for))
         return self._raised
 
     def say_ended(self) -> None:

@@ -10,6 +10,7 @@ in processing time.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -24,7 +25,17 @@ from transforms.actor.turn import REJECTED
 from transforms.dead_letter import DeadLetterBox
 from transforms.identity.ids import person_shard
 from transforms.identity.live_shard import StrandCore
-from transforms.identity.live_step import COUNTS, DEAD_LETTERS, ERASED, LOG, MESSAGES, METRICS, PURGES, Bounds
+from transforms.identity.live_step import (
+    COUNTS,
+    DEAD_LETTERS,
+    ERASED,
+    LOG,
+    MESSAGES,
+    METRICS,
+    PURGES,
+    WITHDRAWN,
+    Bounds,
+)
 from transforms.identity.rules import IdentityRules
 from transforms.read import typed
 from transforms.stores.database import StoreAddress
@@ -85,6 +96,14 @@ class StrandCores:
         assert isinstance(core, StrandCore)
         core.adopt(*self._opened())
 
+    def split(self, element: bytes) -> list[bytes]:
+        """Each event by itself, and what comes with them. Raises MsgspecError for what is no ``ShardInput``."""
+        content = wire.unpack_compressed(ShardInput, element)
+        rest = replace(content, events=())
+        parts = [] if rest == ShardInput() else [rest]
+        parts += [ShardInput((event,)) for event in content.events]
+        return [wire.pack_compressed(part) for part in parts]
+
     def teardown(self) -> None:
         """Close both stores."""
         for store in (self._identity, self._records):
@@ -102,10 +121,12 @@ class StreamStrands(NamedTuple):
     """What the stage gives.
 
     ``messages`` are (person shard or person, packed ``StrandMessages``); ``log`` is keyed by writer shard.
+    ``withdrawn`` are dead letters of before that no longer hold.
     """
 
     messages: beam.PCollection[tuple[bytes, bytes]]
     dead_letters: beam.PCollection[DeadLetter]
+    withdrawn: beam.PCollection[DeadLetter]
     ledger: beam.PCollection[LedgerCount]
     log: beam.PCollection[tuple[bytes, StatedRows]]
     purges: beam.PCollection[Purge]
@@ -131,6 +152,7 @@ class StreamStrand(beam.PTransform):  # type: ignore[misc]  # Beam's base class 
         outputs = {
             MESSAGES: StrandMessage,
             DEAD_LETTERS: DeadLetter,
+            WITHDRAWN: DeadLetter,
             COUNTS: LedgerCount,
             LOG: ShardInput,
             ERASED: ShardInput,
@@ -149,6 +171,7 @@ class StreamStrand(beam.PTransform):  # type: ignore[misc]  # Beam's base class 
         return StreamStrands(
             typed(messages, tuple[bytes, bytes]),
             given[DEAD_LETTERS],
+            given[WITHDRAWN],
             given[COUNTS],
             log,
             given[PURGES],

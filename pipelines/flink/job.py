@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import math
 import os
-import signal
 import socket
 import sys
 import time
@@ -16,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import DebugOptions, PipelineOptions, PortableOptions, WorkerOptions
 from apache_beam.runners.runner import PipelineState
 
 from contracts.errors import EngineError, WaylineError
 from pipelines.engine import cause
 from pipelines.flink.job_server import JobServer
+from pipelines.flink.workers import WorkerPool, start_worker
 
 _ENDED = (PipelineState.DONE, PipelineState.FAILED, PipelineState.CANCELLED, PipelineState.DRAINED)
 _FLINK_ENDED = ("FINISHED", "FAILED", "CANCELED")
@@ -34,9 +36,10 @@ _SAVED_WITHIN = 60.0
 class FlinkJob:
     """A job that runs. Made by ``submit``."""
 
-    def __init__(self, result: Any, server: JobServer) -> None:
+    def __init__(self, result: Any, server: JobServer, workers: WorkerPool | None = None) -> None:
         self._result = result
         self._server = server
+        self._workers = workers
 
     @property
     def state(self) -> str:
@@ -94,6 +97,9 @@ class FlinkJob:
         except Exception as error:
             self._server.check()
             raise EngineError(f"the job could not be cancelled: {error}", hint=_see(self._server)) from error
+        finally:
+            if self._workers is not None:
+                self._workers.close()
         found = self._find()
         if found is None:
             return
@@ -172,19 +178,29 @@ def submit(build: Callable[[beam.Pipeline], None], options: PipelineOptions, ser
         EngineError: the server does not take it.
     """
     find_python()
+    pool = _own_workers(options)
     pipeline = beam.Pipeline(options=options)
     build(pipeline)
-    # threads started in here start the workers, which inherit this: Ctrl-C is for us, who then drain through them
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        return FlinkJob(pipeline.run(), server)
+        return FlinkJob(pipeline.run(), server, pool)
     except WaylineError:
         raise
     except Exception as error:
         server.check()
         raise EngineError(f"the Flink job server does not take the job: {error}", hint=_see(server)) from error
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _own_workers(options: PipelineOptions) -> WorkerPool | None:
+    """Workers on this machine are ours to start, as processes; others have their own environment."""
+    portable = options.view_as(PortableOptions)
+    in_process = not options.view_as(DebugOptions).lookup_experiment("use_loopback_process_worker")
+    if portable.environment_type != "LOOPBACK" or in_process:
+        return None
+    cache = int(options.view_as(WorkerOptions).max_cache_memory_usage_mb or 0) << 20
+    pool = WorkerPool(functools.partial(start_worker, cache_bytes=cache))
+    atexit.register(pool.close)
+    portable.environment_type, portable.environment_config = "EXTERNAL", pool.address
+    return pool
 
 
 def run(build: Callable[[beam.Pipeline], None], options: PipelineOptions, server: JobServer) -> None:

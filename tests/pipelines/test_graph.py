@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,7 @@ import apache_beam as beam
 import pytest
 from apache_beam import coders as beam_coders
 from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.pipeline import AppliedPTransform, PipelineVisitor
-from apache_beam.runners import pipeline_context
+from graph_parts import PRIMITIVE, assert_labels, encoded_by, labels_of, pickling
 from run_world import NOON, event, write_events
 
 from contracts import coders, exchange
@@ -23,13 +21,6 @@ from transforms.tables.output import writing
 
 LABELS = Path(__file__).with_name("labels.txt")
 
-PRIMITIVE = (
-    beam_coders.BytesCoder,
-    beam_coders.StrUtf8Coder,
-    beam_coders.VarIntCoder,
-    beam_coders.BooleanCoder,
-    beam_coders.FloatCoder,
-)
 BEAM_OWN = ("Read/Spread/", "Stored/Spread/", "Ledger/", "DecisionLedger/", "Horizon/Latest/")
 """Inside Beam's own Reshuffle, Create and combiners, where a handful of numbers, texts and None travel."""
 
@@ -49,33 +40,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> beam.Pipeline:
 @pytest.fixture(scope="module")
 def encoded(pipeline: beam.Pipeline) -> dict[str, set[type[Any]]]:
     """Each PCollection that some transform takes in, with the classes of its coder's leaves."""
-    components = pipeline.to_runner_api().components
-    context = pipeline_context.PipelineContext(components)
-    consumed = {
-        collection
-        for transform in components.transforms.values()
-        if not transform.subtransforms
-        for collection in transform.inputs.values()
-    }
-    producer = {
-        collection: transform.unique_name
-        for transform in components.transforms.values()
-        if not transform.subtransforms
-        for collection in transform.outputs.values()
-    }
-    return {
-        f"{producer[name]} ({name})": set(_leaves(context.coders.get_by_id(components.pcollections[name].coder_id)))
-        for name in consumed
-    }
-
-
-def _leaves(coder: Any) -> Iterator[type[Any]]:
-    inner = [getattr(coder, name) for name in ("_elem_coder", "_value_coder") if hasattr(coder, name)]
-    inner = inner or list(getattr(coder, "_coders", ()))
-    if not inner:
-        yield type(coder)
-    for part in inner:
-        yield from _leaves(part)
+    return encoded_by(pipeline)
 
 
 def test_every_element_between_two_stages_has_a_stated_coder(encoded: dict[str, set[type[Any]]]) -> None:
@@ -90,13 +55,7 @@ def test_every_element_between_two_stages_has_a_stated_coder(encoded: dict[str, 
 
 
 def test_nothing_is_pickled(encoded: dict[str, set[type[Any]]]) -> None:
-    pickling = {
-        f"{name}: {kind.__name__}"
-        for name, kinds in encoded.items()
-        for kind in kinds
-        if issubclass(kind, beam_coders.PickleCoder | beam_coders.DillCoder | beam_coders.CloudpickleCoder)
-    }
-    assert not pickling
+    assert not pickling(encoded)
 
 
 def test_every_contract_class_of_the_graph_is_seen_with_its_own_coder(encoded: dict[str, set[type[Any]]]) -> None:
@@ -125,44 +84,9 @@ def test_a_contract_class_resolves_to_its_own_coder(kind: type[Any]) -> None:
     assert kind is not Event, "events travel inside their batches, encoded"
 
 
-class _Labels(PipelineVisitor):  # type: ignore[misc]  # Beam's base class is untyped
-    """Full labels of our own transforms and of what we apply, without the insides of Beam's."""
-
-    def __init__(self) -> None:
-        self.found: list[str] = []
-
-    def enter_composite_transform(self, node: AppliedPTransform) -> None:
-        self.visit_transform(node)
-
-    def visit_transform(self, node: AppliedPTransform) -> None:
-        parent = node.parent
-        inside = parent is not None and parent.transform is not None
-        if node.full_label and not (inside and _is_beams(parent)):
-            self.found.append(node.full_label)
-
-
-def _is_beams(node: AppliedPTransform) -> bool:
-    while node is not None and node.transform is not None:
-        if type(node.transform).__module__.startswith("apache_beam"):
-            return True
-        node = node.parent
-    return False
-
-
 def test_labels_are_those_of_the_last_release(pipeline: beam.Pipeline) -> None:
-    visitor = _Labels()
-    pipeline.visit(visitor)
-    found = sorted(set(visitor.found))
-    known = LABELS.read_text(encoding="utf-8").splitlines()
-    assert found == known, (
-        "the labels of transforms changed: a running job is updated (--update) by its labels, and one that is gone or "
-        "renamed loses its state. Give the old name back; or, if the change is meant, write it into CHANGELOG.md as a "
-        f"state break with its --transform_name_mapping, and these into tests/pipelines/labels.txt:\n"
-        f"gone: {sorted(set(known) - set(found))}\nnew: {sorted(set(found) - set(known))}"
-    )
+    assert_labels(pipeline, LABELS)
 
 
 def test_no_label_depends_on_a_lambda_or_a_line(pipeline: beam.Pipeline) -> None:
-    visitor = _Labels()
-    pipeline.visit(visitor)
-    assert not [label for label in visitor.found if "lambda" in label or ".py" in label]
+    assert not [label for label in labels_of(pipeline) if "lambda" in label or ".py" in label]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,14 +15,19 @@ from contracts.event_codec import decode_event
 from contracts.exchange import (
     DeadLetter,
     LedgerCount,
+    Link,
     RejectedElement,
     ShardInput,
     StrandEvent,
     StrandMessage,
     StrandMessages,
 )
+from pipelines.config import SHIPPED
 from transforms.dead_letter import DeadLetterBox
+from transforms.identity.rules_file import load_rules
 from transforms.rejected import REASON, _RejectedFn
+from transforms.stores.database import StoreAddress
+from transforms.strand_stream import StrandCores
 
 BOX = DeadLetterBox(b"k" * 32)
 SCHEMA = "event-1"
@@ -119,3 +125,14 @@ def test_a_batch_with_an_event_that_is_none_is_kept_as_it_is() -> None:
     data = wire.pack_compressed(ShardInput((broken, strand_event(event(2)))))
     (letter,), counts = outputs(RejectedElement("strand", b"\x01", "handle", data, "KeyError", "'x'"))
     assert (BOX.open(letter.dead_letter_id, letter.payload), counts) == (data, [])
+
+
+def test_what_the_keyed_stages_take_has_a_part_an_event_or_message() -> None:
+    rules = load_rules(SHIPPED / "identity.yaml")
+    link = Link(Identifier("anonymous_id", "a1"), None, 1, "e1", 1, "e1", 1)
+    events = (strand_event(event(1)), strand_event(event(2)))
+    strand = StrandCores(StoreAddress(Path("unused")), rules, 16, BOX, SCHEMA)
+    parts = strand.split(wire.pack_compressed(ShardInput(events, sightings=(link,))))
+    contents = [wire.unpack_compressed(ShardInput, part) for part in parts]
+    assert contents == [ShardInput(sightings=(link,)), ShardInput(events[:1]), ShardInput(events[1:])]
+    assert len(strand.split(wire.pack_compressed(ShardInput(events[:1])))) == 1, "what has no parts is rejected"

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from contracts.errors import LockedError
 
@@ -91,6 +91,17 @@ class ActorCore(Protocol):
 
     def live(self, key: bytes) -> bytes | None:
         """The committed record of a key as the data of one whole entry; None when there is none."""
+
+
+@runtime_checkable
+class Splits(Protocol):
+    """A factory whose elements are several things at once, so that a poison one need not take the others with it."""
+
+    def split(self, element: bytes) -> Sequence[bytes]:
+        """The parts of an element that a core could not take, each an element; one or none: it has no parts.
+
+        May raise anything for an element that is none.
+        """
 
 
 class CoreFactory(Protocol):

@@ -15,7 +15,8 @@ Timers. The event-time timer stands at the earliest instant that the core named,
 processing-time timer is set when none is known to be pending or the core is due earlier; it is not put off, so it may
 come early: a timer looks at what is due when it comes.
 
-Errors. An element that the core cannot take goes out under ``REJECTED``, the rest of its batch is taken one by one. An
+Errors. An element that the core cannot take is taken in its parts, if the factory knows any (``Splits``), else it goes
+out under ``REJECTED``; the rest of its batch is taken one by one. An
 ``advance`` or ``poll`` that fails is put out likewise, without data, and tried again after ``retry_after``; a ``drain``
 that fails, fails the bundle. Errors of stores are waited out by ``delays``, then fail the bundle, which the engine
 repeats. State of a newer version fails it too (``StateVersionError``).
@@ -30,7 +31,7 @@ from typing import Any, Protocol
 
 from contracts.errors import StateVersionError
 from contracts.exchange import RejectedElement
-from transforms.actor.core import STORE_ERRORS, CoreFactory, Entry, Step
+from transforms.actor.core import STORE_ERRORS, CoreFactory, Entry, Splits, Step
 from transforms.actor.held import HELD, Held, HeldShards, Place
 from transforms.actor.packing import unpack
 from transforms.actor.segments import SEAL, SegmentLog
@@ -174,6 +175,17 @@ class Actors:
             self._factory.adopt(held.core)
         return _Turn(self, place, held, cells, rebuilt)
 
+    def split(self, element: bytes) -> Sequence[bytes]:
+        """The parts of an element, as its factory knows them; none when it has none, or is none."""
+        if not isinstance(self._factory, Splits):
+            return ()
+        try:
+            return self._factory.split(element)
+        except _FATAL:
+            raise
+        except Exception:  # noqa: BLE001  # bytes that are no element may raise anything; they are rejected whole
+            return ()
+
     def _rebuild(self, shard: bytes, head: bytes | None, cells: Cells) -> Held:
         held = Held(self._factory.core(shard), SegmentLog(seal=self.settings.seal), head or b"")
         entries: list[Entry] = []
@@ -203,10 +215,11 @@ class _Turn:
         error = self._try(lambda: self.held.core.handle(batch, now))
         if error is None:
             return
-        if len(batch) == 1:
+        parts = batch if len(batch) > 1 else self._actors.split(batch[0])
+        if len(parts) < 2:
             self.reject("handle", batch[0], error)
             return
-        for element in batch:
+        for element in parts:
             self.handle((element,), now)
 
     def advance(self, at: int, now: int) -> None:

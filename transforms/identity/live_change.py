@@ -33,7 +33,7 @@ class Change:
 
     ``record`` is the new one; None where ``entry`` is to be added to ``grown``. ``log``, ``erased``, ``purges`` and
     ``marks`` as in ``ShardResult``. ``garbage`` are archives that nothing refers to any more. Without an ``entry`` the
-    log needs the record as such.
+    log needs the record as such. ``withdrawn`` are dead letters of before that no longer hold.
     """
 
     key: str
@@ -46,6 +46,7 @@ class Change:
     last: Order = BEFORE_ALL
     messages: list[StrandMessage] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
+    withdrawn: list[DeadLetter] = field(default_factory=list)
     counts: Counts = field(default_factory=Counter)
     log: list[StrandEvent] = field(default_factory=list)
     erased: list[StrandEvent] = field(default_factory=list)

@@ -5,6 +5,7 @@ Outputs of a step, by tag:
 
 - ``messages``: ``StrandMessage``, in the order of their versions;
 - ``dead_letters``: ``DeadLetter`` of conflicting payloads;
+- ``withdrawn``: those of before that no longer hold;
 - ``log`` and ``erased``: ``ShardInput`` of events to add to the event log, and of those of which every copy must leave;
 - ``purges``: ``Purge`` of erased strands;
 - ``counts``: ``LedgerCount``: by how much the events of a source that met a fate became more, or fewer;
@@ -58,6 +59,7 @@ from transforms.identity.live_step import (
     METRICS,
     PURGES,
     REFOLDED,
+    WITHDRAWN,
     Bounds,
     Work,
     put_assignment,
@@ -78,6 +80,7 @@ __all__ = [
     "METRICS",
     "PURGES",
     "STATE_KEY",
+    "WITHDRAWN",
     "Bounds",
     "StrandCore",
 ]
@@ -379,6 +382,7 @@ class StrandCore:
         out = work.outputs
         out.extend((MESSAGES, message) for message in change.messages)
         out.extend((DEAD_LETTERS, letter) for letter in change.dead_letters)
+        out.extend((WITHDRAWN, letter) for letter in change.withdrawn)
         out.extend((PURGES, purge) for purge in change.purges)
         if change.log:
             out.append((LOG, ShardInput(events=tuple(change.log))))

@@ -12,8 +12,8 @@ from transforms.identity.live_change import Change
 from transforms.identity.live_records import Record, ShardState
 from transforms.identity.live_telling import Logins, Versions
 
-MESSAGES, DEAD_LETTERS, LOG, ERASED, PURGES, COUNTS, METRICS = (
-    "messages", "dead_letters", "log", "erased", "purges", "counts", "metrics",
+MESSAGES, DEAD_LETTERS, WITHDRAWN, LOG, ERASED, PURGES, COUNTS, METRICS = (
+    "messages", "dead_letters", "withdrawn", "log", "erased", "purges", "counts", "metrics",
 )  # fmt: skip
 REFOLDED = "strand_refolded"
 

@@ -5,8 +5,8 @@ was told before; ``live_growth.grow`` spares it the trouble where events come in
 build what ``Change.apply`` swaps in. Times: UTC microseconds of event time. Errors: none; conflicting payloads become
 dead letters.
 
-A copy of what was erased is erased again, where a bounded run would count a duplicate. A dead letter is never taken
-back, and of a payload that was rejected there is one, of the copy that came first.
+A copy of what was erased is erased again, where a bounded run would count a duplicate. The dead letter of a payload
+that is no longer rejected, since it was erased or what it lost to was, is taken back.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from transforms.identity.live_records import (
 )
 from transforms.identity.live_telling import Divided, Logins, Teller, Versions, divide, own_steps
 from transforms.identity.rules import Carry
-from transforms.identity.strands import ACCEPTED, DEAD_LETTERED, Fates, Rejects, fold_shard
+from transforms.identity.strands import ACCEPTED, DEAD_LETTERED, Fates, Rejects, conflict, fold_shard
 
 _CHUNK_EVENTS = 500
 """Events of a chunk that is written anew."""
@@ -110,7 +110,7 @@ def refold(
     teller = Teller(primary, strands, versions, record is not None and record.distrusted)
     change.messages = teller.tell(before, after, {event.event_id for event in change.erased})
 
-    change.dead_letters = [letter for event, letter in fates.rejected if not _is_told(event, fates, by_id, record)]
+    _letters(record, held, fates, how, change)
     _rebuild(record, primary, held, kept, strands, versions, change)
     hand: Identifier | Unknown | None = UNKNOWN
     if _is_carried(strands):
@@ -123,12 +123,19 @@ def refold(
     return change
 
 
-def _is_told(event: StrandEvent, fates: Fates, by_id: Mapping[int, Held], record: Record | None) -> bool:
-    """Whether this payload is a dead letter already: one is enough, whichever of its copies was received first."""
-    if record is None or record.distrusted:
-        return False
-    copies = (by_id.get(id(copy)) for copy in (event, *fates.copies.get(id(event), ())))
-    return any(copy is not None and copy.lost for copy in copies)
+def _letters(record: Record | None, held: Sequence[Held], fates: Fates, how: Folding, change: Change) -> None:
+    """Dead letters that are new, and those of before that no longer hold.
+
+    What was told is made again from the events that lost: a dead letter's id depends on its event alone.
+    """
+    now = {letter.dead_letter_id: letter for _, letter in fates.rejected}
+    lost = [one.event for one in held if one.lost]
+    before = {
+        letter.dead_letter_id: letter for event in lost if (letter := conflict(event, "", how.box, how.schema_id))
+    }
+    is_doubtful = record is not None and record.distrusted
+    change.dead_letters = [letter for name, letter in now.items() if is_doubtful or name not in before]
+    change.withdrawn = [letter for name, letter in before.items() if name not in now]
 
 
 def _kept(fates: Fates, by_id: Mapping[int, Held], added: int) -> list[Held]:

@@ -258,7 +258,7 @@ def _settle(
             winner, fate = best, ACCEPTED
         else:
             fate = DEAD_LETTERED
-            result.dead_letters.append(_conflict(best, winner, box, schema_id))
+            result.dead_letters.append(conflict(best, winner.source, box, schema_id))
             if fates is not None:
                 fates.rejected.append((best, result.dead_letters[-1]))
             if not best.stored:
@@ -269,9 +269,10 @@ def _settle(
     return winner
 
 
-def _conflict(loser: StrandEvent, winner: StrandEvent, box: Rejects, schema_id: str) -> DeadLetter:
+def conflict(loser: StrandEvent, winner: str, box: Rejects, schema_id: str) -> DeadLetter:
+    """The dead letter of an event that lost to another with its id; ``winner`` is the source of that one."""
     # the detail is in clear: an event_id is the sender's own text, so it stands in the encrypted payload only
-    detail = f"its event_id came with another payload, which was kept; the source of that one is {winner.source!r}"
+    detail = f"its event_id came with another payload, which was kept; the source of that one is {winner!r}"
     return box.reject(
         STAGE,
         CONFLICTING_PAYLOAD,

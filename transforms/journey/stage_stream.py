@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import apache_beam as beam
+from apache_beam.utils.shared import Shared
 
+from contracts import wire
 from contracts.errors import ModelError
-from contracts.exchange import Decision, OnlineFeatures, RejectedElement, StatedRows
+from contracts.exchange import Decision, OnlineFeatures, RejectedElement, StatedRows, StrandMessages
 from models.handler import PointBatch, StageModelHandler
 from models.scoring import POINTER
 from transforms.actor.batch import BatchByShard
@@ -45,6 +47,8 @@ ROWS_SHARD = b"journey"
 
 class ActivatedScore:
     """The models of a registry as a port that scores; looks now and then whether others are in force.
+
+    One a process, for all its threads.
 
     A registry that cannot be read, or a model that does not load, leaves the ones in force: whoever promotes is told by
     ``wayline model``, not by a stream that stops.
@@ -127,6 +131,7 @@ class JourneyCores:
         self._by_person = by_person
         self._drain = drain
         self._bounds = bounds or Bounds()
+        self._shared = Shared()
 
     def setup(self) -> None:
         """Open the stores and load the models."""
@@ -134,7 +139,9 @@ class JourneyCores:
         self._records = open_records(self._stores)
         self._progress = open_progress(self._stores)
         self._flag = DrainFlag(self._drain, or_ended=True)
-        self._score = ActivatedScore(self._registry, self._settings.ontology.stage_names)
+        # an engine sets up a new instance for most bundles, and a model is large and slow to load
+        stages = self._settings.ontology.stage_names
+        self._score = self._shared.acquire(lambda: ActivatedScore(self._registry, stages))
 
     def core(self, shard: bytes) -> JourneyCore:
         """The core of a shard, empty."""
@@ -152,6 +159,10 @@ class JourneyCores:
             self._effects, None if self._by_person else self._records, self._score, self._horizon, self._is_ending
         )
 
+    def split(self, element: bytes) -> list[bytes]:
+        """Each message by itself. Raises MsgspecError for what is no ``StrandMessages``."""
+        return [wire.pack(StrandMessages((one,))) for one in wire.unpack(StrandMessages, element).messages]
+
     def teardown(self) -> None:
         """Close the stores."""
         for store in (self._effects, self._records, self._progress):
@@ -165,7 +176,8 @@ class JourneyCores:
         return self._progress.value(GREATEST_EVENT_TIME) or 0
 
     def _is_ending(self) -> bool:
-        return self._flag.is_raised(time.monotonic())
+        # the watermark may jump right after the source said so
+        return self._flag.look()
 
 
 class StreamJourneys(NamedTuple):

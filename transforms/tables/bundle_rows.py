@@ -29,11 +29,14 @@ class StateRows(beam.PTransform):  # type: ignore[misc]  # Beam's base class is 
         table: the table.
         row: of an element, in the order of the table's columns.
         clock: microseconds of processing time.
+        deleted: the elements are no more: their keys vanish.
     """
 
-    def __init__(self, table: Table, row: Callable[[Any], Row], clock: Callable[[], int]) -> None:
+    def __init__(
+        self, table: Table, row: Callable[[Any], Row], clock: Callable[[], int], *, deleted: bool = False
+    ) -> None:
         super().__init__()
-        self._fn = _StateRows(table, row, clock)
+        self._fn = _StateRows(table, row, clock, deleted)
 
     def expand(self, elements: beam.PCollection) -> beam.PCollection:
         rows = elements | "State" >> beam.ParDo(self._fn).with_output_types(tuple[bytes, StatedRows])
@@ -41,7 +44,8 @@ class StateRows(beam.PTransform):  # type: ignore[misc]  # Beam's base class is 
 
 
 class _StateRows(beam.DoFn):  # type: ignore[misc]
-    def __init__(self, table: Table, row: Callable[[Any], Row], clock: Callable[[], int]) -> None:
+    def __init__(self, table: Table, row: Callable[[Any], Row], clock: Callable[[], int], deleted: bool) -> None:
+        self._deleted = deleted
         self._table = table
         self._row = row
         self._clock = clock
@@ -54,5 +58,5 @@ class _StateRows(beam.DoFn):  # type: ignore[misc]
 
     def finish_bundle(self) -> Iterator[Any]:
         if self._rows:
-            one = stated(self._table, self._clock(), self._rows)
+            one = stated(self._table, self._clock(), self._rows, deleted=self._deleted)
             yield GlobalWindows.windowed_value((self._table.name.encode(), one))

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from contracts.exchange import Action, DeadLetter, Decision, Label, Outcome, Session, SignalEvidence, Transition
+from contracts.tables import DEAD_LETTERS
 from transforms.dead_letter import UNDATED
 
 Row = tuple[Any, ...]
@@ -169,6 +170,11 @@ def label_row(label: Label) -> Row:
         label.origin,
         label.decided_at,
     )
+
+
+def withdrawn_row(letter: DeadLetter) -> Row:
+    """``dead_letters``: the key of one that no longer holds. Whatever it said may have to be forgotten."""
+    return (letter.dead_letter_id, *[None] * (len(DEAD_LETTERS.columns) - 1))
 
 
 def dead_letter_row(letter: DeadLetter) -> Row:

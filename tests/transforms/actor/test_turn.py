@@ -182,6 +182,23 @@ def test_a_poison_element_is_put_out_and_the_rest_of_its_batch_is_counted() -> N
     assert world.counted["rejected"] == 1
 
 
+class InParts(CountingFactory):
+    """Its elements may be several in one."""
+
+    def split(self, element: bytes) -> list[bytes]:
+        if element != b"several":
+            raise ValueError("it is no several")
+        return [encode_number(Number(b"a", 0)), POISON, encode_number(Number(b"b", 0))]
+
+
+def test_of_an_element_of_several_things_only_the_poison_one_is_put_out() -> None:
+    world = World(InParts())
+    out = world.batch(b"several")
+    assert [item for item in out if item[0] == COUNTS] == [(COUNTS, (b"a", 1)), (COUNTS, (b"b", 1))]
+    (rejected,) = (item for tag, item in out if tag == REJECTED)
+    assert rejected.data == POISON
+
+
 def test_bytes_that_are_no_batch_are_put_out_whole() -> None:
     world = World()
     ((tag, rejected),) = world.actors.handle(b"s", b"\x01junk", world.cells)
