@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from contracts.event import MINUTE, Event
+from contracts.event import DAY, MINUTE, Event
 from contracts.exchange import Received
 from sources.ordered import Ordered, by_event_time
 from sources.pubsub import client
@@ -26,6 +26,8 @@ _A_CALL_BYTES = 5 << 20
 _MOST_BYTES = 10_000_000
 """A message of Pub/Sub is at most 10 MB; damage may be a little smaller than that, events are far from it."""
 _TICK = 0.02
+_BROKEN = 30 * DAY
+"""An event this far from its reception has a wrong time, not a late one."""
 
 Progress = Callable[[int, int], None]
 """Told (messages published, messages in all)."""
@@ -54,12 +56,19 @@ def message_of(received: Received, encoder: PayloadEncoder) -> tuple[bytes, dict
     return data, attributes
 
 
+def _happened(event: Event) -> int:
+    """When an event takes its turn to happen now: broken clocks would else all be first, or last."""
+    broken = abs(event.received_time - event.event_time) > _BROKEN
+    return event.received_time if broken else event.event_time
+
+
 class Present:
     """Makes events happen as they are published: their distances become those of publishing.
 
     What was received within a minute of its time happens now, and is received when it is published. Anything else keeps
     its distance to its reception: what came late comes late, and a time that cannot be stays one that cannot be. Events
-    of one time get one time, so the copies of an event stay copies. State: the last time met.
+    of one time get one time, so the copies of an event stay copies. State: the last time met. ``publish`` gives events
+    in the order of their times, but for those of broken clocks, which come when they were received.
 
     Args:
         clock: UTC microseconds.
@@ -71,7 +80,7 @@ class Present:
         self._stamp = 0
 
     def __call__(self, event: Event) -> Event:
-        """The event, now. Events are given in the order of their times."""
+        """The event, now."""
         if event.event_time != self._last:
             self._last = event.event_time
             ago = event.received_time - event.event_time
@@ -106,7 +115,7 @@ def publish(
         clock: seconds of a monotonic clock.
         sleep: waits so many seconds.
     """
-    ordered = Ordered(files, by_event_time)
+    ordered = Ordered(files, by_event_time if present is None else _happened)
     ordered.sort()
     events = damaged = oversize = 0
     began = clock()

@@ -14,6 +14,7 @@ import click
 @click.option("--pseudonym-key", type=click.Path(path_type=Path), help="Key file. Default: OUT/keys.")
 @click.option("--dead-letter-key", type=click.Path(path_type=Path), help="Key file. Default: OUT/keys.")
 @click.option("--session-by", type=click.Choice(["gap", "tracker"]), help="Overrides what the ontology says.")
+@click.option("--decide-anew", is_flag=True, help="Although the store of what was sent is lost: tables forget it.")
 def command(
     out: Path,
     config: Path | None,
@@ -21,6 +22,7 @@ def command(
     pseudonym_key: Path | None,
     dead_letter_key: Path | None,
     session_by: str | None,
+    decide_anew: bool,
 ) -> None:
     """Fold all persons again from the events that OUT has, and say what that changed.
 
@@ -45,7 +47,7 @@ def command(
         session_by=session_by,
     )
     with console.status("folding all persons again"):
-        done = reconcile(options, load_definitions(config, session_by))
+        done = reconcile(options, load_definitions(config, session_by), decide_anew=decide_anew)
     if not done.changed:
         console.print(f"{done.run.run_id}: nothing changed; {done.run.seconds:.1f} s")
         return

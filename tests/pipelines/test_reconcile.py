@@ -51,6 +51,25 @@ def test_the_log_gives_everything_again_when_the_stores_are_lost(runs: Runs) -> 
     assert_same(runs.views(), before)
 
 
+def test_what_was_sent_is_not_forgotten_by_the_way(make_runs: Callable[[str], Runs], tmp_path: Path) -> None:
+    runs = make_runs("sent")
+    said_yes = {"consent": {"email": True, "ads": True, "sales": True, "marketing": True}}
+    names = ("home_view", "product_view", "pricing_view", "add_to_cart", "checkout_start")
+    runs.run([event(n, name, NOON + n * MINUTE, BOTH, **said_yes) for n, name in enumerate(names)], actions="live")
+    sent = "SELECT count(*) FROM actions WHERE status = 'sent'"
+    [(before,)] = runs.query(sent)
+    assert before
+    assert "nothing changed" in reconcile(runs)
+    shutil.rmtree(runs.out / "stores")
+    arguments = ["--out", str(runs.out), "--config", str(runs.config)]
+    with pytest.raises(OutputError, match=f"has sent {before} actions, and its store of effects knows of none"):
+        command.main(arguments, standalone_mode=False)
+    assert runs.query(sent) == [(before,)]
+    result = CliRunner().invoke(command, [*arguments, "--decide-anew"])
+    assert result.exit_code == 0, result.output
+    assert "actions" in result.output
+
+
 def test_rows_that_were_never_written_come_from_the_log_and_are_told(runs: Runs) -> None:
     before = runs.views()
     _lose(runs.out / "tables" / "events", "event_id", "e10")

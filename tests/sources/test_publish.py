@@ -208,6 +208,15 @@ def test_published_now_events_are_received_when_they_happen(names: tuple[str, st
     assert dict(messages[0].attributes)["event_time"] == str(first.event_time // 1_000)
 
 
+def test_now_a_broken_clock_takes_its_turn_when_it_was_received(names: tuple[str, str], tmp_path: Path) -> None:
+    topic, subscription = names
+    ancient, future = (event(n, at, received_time=NOON + n) for n, at in ((2, -NOON), (3, 365 * 86_400 * 10**6)))
+    name = write(tmp_path / "a.avro", [future, ancient, event(4, 4, received_time=NOON + 5), event(1, 1)])
+    result = call("--topic", topic, "--create", "--subscription", subscription, "--input", name, "--now")
+    assert result.exit_code == 0, result.output
+    assert [e.event_id for e in events_in(subscription)] == ["e1", "e2", "e3", "e4"]
+
+
 def test_publishing_can_be_stopped(files: list[str], names: tuple[str, str]) -> None:
     topic, subscription = names
     client.create(topic, subscription, client.emulator_endpoint())
