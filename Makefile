@@ -14,7 +14,7 @@ ACCURACY_CUSTOMERS ?= 100000
 FLINK := build/flink
 PUBSUB_SERVER := $(BIN)/wayline-pubsub-server
 
-.PHONY: help demo services flink pubsub-server test lint types unit schemas bench bench-pipeline bench-identity bench-actor \
+.PHONY: help demo services flink pubsub-server test lint types unit schemas bench bench-pipeline bench-identity bench-actor parity \
   accuracy lock clean
 
 help: ## Show this list
@@ -104,6 +104,9 @@ bench-identity: $(VENV)/.runtime ## Links a second of resolution and of the iden
 bench-actor: $(VENV)/.runtime $(FLINK)/.ready ## Events a second and CPU of the streaming host on embedded Flink
 	$(BIN)/python -m benchmarks.actor
 
+parity: $(VENV)/.runtime $(FLINK)/.ready ## Whether every way to the tables gives the same ones, on many worlds: half an hour
+	$(BIN)/python -m benchmarks.parity
+
 accuracy: $(VENV)/.runtime ## How right identity is on ACCURACY_CUSTOMERS simulated people; renews docs/accuracy.md
 	$(BIN)/python -m benchmarks.accuracy --customers $(ACCURACY_CUSTOMERS) --write docs/accuracy.md
 
@@ -115,4 +118,4 @@ lock: $(BIN)/python ## Renew the lock files from pyproject.toml
 	  --output-file locks/dev.txt
 
 clean: ## Remove the environment, the job server, and what demo, bench and accuracy wrote
-	rm -rf $(VENV) $(DEMO_OUT) bench-out accuracy-out $(FLINK)
+	rm -rf $(VENV) $(DEMO_OUT) bench-out accuracy-out parity-out $(FLINK)
