@@ -1,7 +1,8 @@
 """Sessions of the fold against Beam's own ``Sessions`` windows over the same events: an oracle nobody here wrote.
 
-They agree to the microsecond; exactly the gap apart is two sessions for both. Where a rule of ours says otherwise the
-events are left out of what Beam is shown: records of other systems belong to no session. By tracker there is no oracle.
+They agree to the millisecond, which is what Beam keeps of a window; exactly the gap apart is two sessions for both. What
+a rule of ours leaves out, Beam is not shown: records of other systems belong to no session. By tracker there is no
+oracle.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from hypothesis import strategies as st
 
 from contracts.event import DAY, HOUR, MINUTE, SECOND
 
-GAP = 30 * MINUTE
-PAUSES = st.sampled_from([0, 1, SECOND, 10 * MINUTE, GAP - 1, GAP, GAP + 1, HOUR, 3 * DAY])
+GAP, MILLI = 30 * MINUTE, 1_000
+PAUSES = st.sampled_from([0, MILLI, SECOND, 10 * MINUTE, GAP - MILLI, GAP, GAP + MILLI, HOUR, 3 * DAY])
 ACTIVITIES = ("home_view", "search", "product_view", "add_to_cart")
 RECORDS = ("identity_merge", "identity_unlink")
 STEPS = st.lists(st.tuples(PAUSES, st.sampled_from([*ACTIVITIES, *RECORDS])), min_size=3, max_size=15)
-EDGES = [[(0, "search"), (apart, "search")] for apart in (GAP - 1, GAP, GAP + 1)]
+EDGES = [[(0, "search"), (apart, "search")] for apart in (GAP - MILLI, GAP, GAP + MILLI)]
 
 Told = tuple[str, int, int, int]
 """(person, begin, end, events) of a session."""
