@@ -1,7 +1,7 @@
 """Sessions of the fold against Beam's own ``Sessions`` windows over the same events: an oracle nobody here wrote.
 
-They agree to the millisecond, which is what Beam keeps of a window; exactly the gap apart is two sessions for both. What
-a rule of ours leaves out, Beam is not shown: records of other systems belong to no session. By tracker there is no
+They agree to the millisecond, which is what Beam keeps of a window; exactly the gap apart is two sessions for both.
+What a rule of ours leaves out, Beam is not shown: records of other systems belong to no session. By tracker there is no
 oracle.
 """
 
