@@ -17,7 +17,7 @@ STREAM_RATES ?= 500,1000,2000
 FLINK := build/flink
 PUBSUB_SERVER := $(BIN)/wayline-pubsub-server
 
-.PHONY: help demo stream-demo services flink pubsub-server test lint types unit schemas chaos accuracy lock clean \
+.PHONY: help demo stream-demo services flink pubsub-server test lint types unit schemas parity chaos accuracy lock clean \
   bench bench-pipeline bench-identity bench-stream bench-actor bench-stages
 
 help: ## Show this list
@@ -120,6 +120,9 @@ bench-stages: $(VENV)/.runtime ## What an event costs the stages that remember: 
 chaos: $(VENV)/.runtime $(FLINK)/.ready ## A stream killed in every way, compared with the undisturbed run: ten minutes
 	$(BIN)/python -m benchmarks.chaos --cluster
 
+parity: $(VENV)/.runtime $(FLINK)/.ready ## Whether every way to the tables gives the same ones, on many worlds: half an hour
+	$(BIN)/python -m benchmarks.parity
+
 accuracy: $(VENV)/.runtime ## How right identity is on ACCURACY_CUSTOMERS simulated people; renews docs/accuracy.md
 	$(BIN)/python -m benchmarks.accuracy --customers $(ACCURACY_CUSTOMERS) --write docs/accuracy.md
 
@@ -132,3 +135,5 @@ lock: $(BIN)/python ## Renew the lock files from pyproject.toml
 
 clean: ## Remove the environment, the job server, and what demo, bench and accuracy wrote
 	rm -rf $(VENV) $(DEMO_OUT) $(STREAM_DEMO_OUT) bench-out accuracy-out $(FLINK)
+
+	rm -rf $(VENV) $(DEMO_OUT) bench-out accuracy-out parity-out $(FLINK)

@@ -92,7 +92,7 @@ def tangle(seed: int, events: int = 150) -> list[Event]:
         if (kind := chance.random()) < 0.05:
             pair = chance.sample(users + others, 2)
             name, ids, source = chance.choice(("identity_unlink", "identity_merge")), set(pair), "wayline identity"
-        elif kind < 0.07:
+        elif kind < 0.06:
             name, ids = "erasure_requested", {chance.choice(users)}
         late = chance.choice((0, 0, 0, 0, 20 * MINUTE, 5 * HOUR, 47 * HOUR, 3 * DAY))
         properties: dict[str, str] = {"amount": "20.0"} if name == "purchase" else {}

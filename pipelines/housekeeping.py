@@ -29,7 +29,8 @@ from transforms.tables.output import OutputFolder
 _log = logging.getLogger(__name__)
 EVERY = 2.0
 COMPACT_EVERY = 60.0
-"""Seconds."""
+SHORTEN_EVERY = 900.0
+"""Seconds: between two looks, two compactions of tables, and two of the ledger of crowded identifiers."""
 
 
 class Housekeeper:
@@ -86,12 +87,16 @@ class Housekeeper:
 
     def _keep(self) -> None:
         last, told = time.monotonic(), ""
+        shortened = last
         while not self._stop.wait(EVERY):
             try:
                 self._look()
                 if time.monotonic() - last >= COMPACT_EVERY:
                     last = time.monotonic()
                     compact(self._folder, self._tables, Terms(time.time), wait=False)
+                if time.monotonic() - shortened >= SHORTEN_EVERY:
+                    shortened = time.monotonic()
+                    self._identity.compact()
                 told = ""
             except (WaylineError, OSError) as error:
                 # a store that is away comes back, and a disk that is full is emptied; all of it is done again then

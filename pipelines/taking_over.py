@@ -16,6 +16,7 @@ from pipelines.stream_plan import StreamPlan
 from transforms.dead_letter import DeadLetterBox
 from transforms.identity.ids import person_shard
 from transforms.journey.live.stored import store_messages
+from transforms.journey.stage_stream import FOLDED_TO
 from transforms.link_stream import GREATEST_EVENT_TIME
 from transforms.stores.identity import open_identity
 from transforms.stores.progress import open_progress
@@ -44,6 +45,8 @@ def take_over(folder: OutputFolder, plan: StreamPlan, now: int) -> int:
         done = hand_over(how, folder, progress.value(HANDED_OVER), now, persons.give, folder.staging / "handover")
         if done.latest is not None:
             progress.note(GREATEST_EVENT_TIME, done.latest)
+        if (folded := progress.value(GREATEST_EVENT_TIME)) is not None:
+            progress.note(FOLDED_TO, folded)
         progress.note(HANDED_OVER, now)
     finally:
         records.close()

@@ -51,6 +51,7 @@ _NAME_BYTES = 8
 _POLL, _A_BUNDLE, _A_BUNDLE_SECONDS = 0.01, 500, 0.1
 _PATIENCE, _NAP = 0.1, 0.002
 MOST_ON_DIRECT = 100_000
+_KEPT_WITHIN = 120.0
 _A_SCRIPTED_BUNDLE = 100
 """The direct runner sets up every DoFn for each bundle, which costs more than a hundred events."""
 _EVENTS, _END = "events", "end"
@@ -83,22 +84,33 @@ class FilesSettings:
 
 
 class FilesMark(CheckpointMark):  # type: ignore[misc]  # Beam's base class is untyped
-    """How far the files were read: ``done`` files whole, of the ``current`` ones ``position`` units; its number."""
+    """How far the files were read: ``done`` files whole, of the ``current`` ones ``position`` units; its number, and
+    the token of the source, by which the process that reads hears that a checkpoint holds it."""
 
-    def __init__(self, done: bytes, current: bytes, position: int, frontier: int | None, cut: int) -> None:
+    def __init__(
+        self, done: bytes, current: bytes, position: int, frontier: int | None, cut: int, token: str = ""
+    ) -> None:
         self.cut = cut
+        self.token = token
         self.done = done
         self.current = current
         self.position = position
         self.frontier = frontier
 
+    def finalize_checkpoint(self) -> None:
+        """What was handed out before this mark has passed every stage, or is held by the checkpoint."""
+        player = _players.get(self.token)
+        if player is not None:
+            player.kept(self.cut)
+
 
 class _MarkCoder(Coder):  # type: ignore[misc]
     def encode(self, value: FilesMark) -> bytes:
-        return msgspec.msgpack.encode((value.done, value.current, value.position, value.frontier, value.cut))
+        content = (value.done, value.current, value.position, value.frontier, value.cut, value.token)
+        return msgspec.msgpack.encode(content)
 
     def decode(self, encoded: bytes) -> FilesMark:
-        return FilesMark(*msgspec.msgpack.decode(encoded, type=tuple[bytes, bytes, int, int | None, int]))
+        return FilesMark(*msgspec.msgpack.decode(encoded, type=tuple[bytes, bytes, int, int | None, int, str]))
 
     def is_deterministic(self) -> bool:
         return True
@@ -150,8 +162,9 @@ def element_time(placed: Placed, before: int | None) -> int:
 class _Player:
     """Where a process stands in the files, apart from the readers that come and go (``sources.pubsub.puller``)."""
 
-    def __init__(self, settings: FilesSettings, mark: FilesMark | None) -> None:
+    def __init__(self, settings: FilesSettings, mark: FilesMark | None, token: str = "") -> None:
         self._settings = settings
+        self._token = token
         self._done = b"" if mark is None else mark.done
         self._known = _digests(self._done)
         self._resume = b"" if mark is None else mark.current
@@ -164,7 +177,8 @@ class _Player:
         self._paced_from: tuple[float, int] | None = None
         self._emitted = 0
         self._since_cut = 0
-        self.has_ended = False
+        self._full_cut, self._kept_cut = self.cut, self.cut
+        self._exhausted_at: float | None = None
         self._ahead: Placed | None = None
         self._drain = DrainFlag(settings.drain)
 
@@ -186,8 +200,8 @@ class _Player:
         """The next unit and its timestamp, if it is there and due."""
         now = time.monotonic()
         if self._drain.is_raised(now):
-            self.has_ended = True
-        if self.has_ended or (self._batch is None and not self._look(now)):
+            self._exhaust()
+        if self._exhausted_at is not None or (self._batch is None and not self._look(now)):
             return None
         assert self._batch is not None
         if not self._batch.is_ready() or not self._is_due(now):
@@ -210,7 +224,26 @@ class _Player:
 
     def stands_at(self, mark: FilesMark | None) -> bool:
         """Whether a mark was the last one and nothing was handed out since, as it is unless a bundle failed."""
-        return not self._since_cut and not self.has_ended and self.cut == (0 if mark is None else mark.cut)
+        return not self._since_cut and self.cut == (0 if mark is None else mark.cut)
+
+    def kept(self, cut: int) -> None:
+        """A checkpoint that holds this cut is complete."""
+        self._kept_cut = max(self._kept_cut, cut)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether all was handed out, and has been kept: an engine may drop what its own end of time overtakes.
+
+        An engine that makes no checkpoints is waited for ``_KEPT_WITHIN`` seconds.
+        """
+        if self._exhausted_at is None:
+            return False
+        kept = not self._since_cut and self._kept_cut >= self._full_cut
+        return kept or time.monotonic() - self._exhausted_at > _KEPT_WITHIN
+
+    def _exhaust(self) -> None:
+        if self._exhausted_at is None:
+            self._exhausted_at = time.monotonic()
 
     def _digest(self, name: str) -> bytes:
         assert self._settings.follow is not None
@@ -242,7 +275,7 @@ class _Player:
         self._batch.close()
         if self._settings.follow is None:
             self._drain.say_ended()
-            self.has_ended = True
+            self._exhaust()
             return
         new = [self._digest(name) for name in self._batch.files]
         self._known.update(new)
@@ -258,11 +291,13 @@ class _Player:
 
     def mark(self) -> FilesMark:
         self.cut += 1
+        if self._since_cut:
+            self._full_cut = self.cut
         self._since_cut = 0
         current = b""
         if self._batch is not None and self._settings.follow is not None:
             current = b"".join(self._digest(name) for name in self._batch.files)
-        return FilesMark(self._done, current, self._position, self._watermark.frontier, self.cut)
+        return FilesMark(self._done, current, self._position, self._watermark.frontier, self.cut, self._token)
 
     def close(self) -> None:
         if self._batch is not None:
@@ -284,7 +319,7 @@ def _attach(token: str, settings: FilesSettings, mark: FilesMark | None) -> _Pla
         player = _players.get(token)
         if player is not None and player.stands_at(mark):
             return player
-        made = _players[token] = _Player(settings, mark)
+        made = _players[token] = _Player(settings, mark, token)
     if player is not None:
         player.close()
     made.open()

@@ -12,6 +12,7 @@ from identity_cli import LATER, answer, ask, call, parts, run_requests, world
 from run_world import HOUR, NOON, Runs, assert_same, event, read_events
 
 from contracts.event import Identifier
+from features.journey_features import FEATURE_NAMES
 from features.names import VIEW
 from features.online_table import ONLINE_FILE, OnlineTable
 
@@ -47,6 +48,25 @@ def test_no_event_is_lost_and_a_split_is_what_a_run_from_scratch_says(
     split, _, _ = unlinked
     runs.run([*read_events(split.out / "requests"), *reversed(world())])
     assert_same(split.views(), runs.views())
+
+
+def test_both_parts_of_a_split_have_their_own_vector_online(
+    unlinked: tuple[Runs, dict[str, object], str],
+) -> None:
+    runs, _, _ = unlinked
+    persons = [str(runs.person("crm_id", "c9")), str(runs.person("user_id", "ann"))]
+    online = OnlineTable(runs.out / "feast" / ONLINE_FILE, VIEW)
+    try:
+        found = online.read(persons)
+    finally:
+        online.close()
+    newest = runs.query(
+        "SELECT person_id, days_since_first FROM features QUALIFY row_number() OVER (PARTITION BY person_id "
+        'ORDER BY "at" DESC) = 1'
+    )
+    for person, vector in zip(persons, found, strict=True):
+        assert vector is not None
+        assert vector.values[FEATURE_NAMES.index("days_since_first")] == dict(newest)[person]
 
 
 def test_a_request_is_a_record_that_opens_no_session_and_moves_no_stage(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -97,3 +98,22 @@ def test_the_merge_is_the_one_run_over_all_events(merged: tuple[Runs, list[Row],
     runs.run([login, *browsing("b", NOON + DAY, {"crm_id": "crm-1", **USER}), *browsing("a", NOON, DEVICE)])
     for name, rows in runs.views().items():
         assert both.views([name])[name] == rows, name
+
+
+def test_the_most_restrictive_consent_survives_a_merge_whoever_said_it_last(runs: Runs) -> None:
+    def consent_of(namespace: str, value: str) -> dict[str, bool]:
+        person = runs.person(namespace, value)
+        ((said,),) = runs.query(f"SELECT consent FROM journeys WHERE person_id = '{person}'")
+        return dict(json.loads(said))
+
+    refused, granted = {"ads": False, "email": True}, {"ads": True, "email": True}
+    runs.run(
+        [
+            event("r", "home_view", NOON, DEVICE, consent=refused),
+            event("g", "home_view", NOON + MINUTE, USER, consent=granted),
+        ]
+    )
+    assert consent_of("anonymous_id", "kim-cookie") == refused
+    assert consent_of("user_id", "kim-the-user") == granted
+    runs.run([event("login", "login", NOON + DAY, {**DEVICE, **USER}, consent=granted)])
+    assert consent_of("user_id", "kim-the-user") == refused

@@ -41,6 +41,8 @@ from transforms.stores.progress import Progress, open_progress
 from transforms.stores.records import RecordStore, open_records
 
 MODEL_EVERY = 2.0
+FOLDED_TO = "folded_to"
+"""The name under which it is noted how far those folded whom the stream took over from, microseconds of event time."""
 ROWS_SHARD = b"journey"
 """Writer shard of the rows of journeys."""
 
@@ -147,6 +149,9 @@ class JourneyCores:
         """The core of a shard, empty."""
         assert self._effects is not None, "setup() comes first"
         journeys = LiveJourneys(self._settings, self._score, self._effects, self._window)
+        # what they stated of the time up to there is known to be stated, so that it is taken back when it changes
+        folded = self._progress.value(FOLDED_TO) if self._progress is not None else None
+        journeys.watermark = journeys.watermark if folded is None else folded
         records = None if self._by_person else self._records
         number = 0 if self._by_person else int.from_bytes(shard, "big")
         return JourneyCore(journeys, self._horizon, number, records, self._bounds, self._is_ending)

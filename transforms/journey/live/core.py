@@ -134,7 +134,7 @@ class JourneyCore:
             entry = unpack_entry(data)
             person = entry.person_id
             if entry.kind == SERVED:
-                self.journeys.watermark = MIN_TIME if entry.due is None else entry.due
+                self.journeys.watermark = max(self.journeys.watermark, MIN_TIME if entry.due is None else entry.due)
                 self.journeys.revision = entry.stored
                 continue
             if entry.kind == ASLEEP:

@@ -1,0 +1,112 @@
+"""The streaming graph, built and not run: who encodes what crosses it, names that must not change, and Dataflow."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.dataflow.internal.apiclient import dataflow
+from graph_parts import PRIMITIVE, assert_labels, encoded_by, labels_of, pickling
+from run_world import NOON, event, write_events
+
+from contracts import coders, exchange
+from pipelines.definitions import load_definitions
+from pipelines.engine import engine_options
+from pipelines.stream_graph import build
+from pipelines.stream_plan import DATAFLOW, FLINK, StreamOptions, StreamPlan, make_stream_plan
+from sources.pubsub.puller import PubSubSettings
+from transforms.tables.output import writing
+
+SUBSCRIPTION = "projects/wayline-trial/subscriptions/events"
+LABELS = {name: Path(__file__).with_name(f"stream_labels_{name}.txt") for name in ("files", "pubsub", "dataflow")}
+BEAM_OWN = ("/Stream/", "/Pull/", "/Messages/")
+"""Inside Beam's own sources, where what tells apart their parts travels."""
+MAIN_OUTPUT = "/Fold/Actor/ParDo(_ActorFn)"
+"""The actor's main output, by which nothing goes: all of it is tagged."""
+
+
+def made(root: Path, name: str) -> tuple[beam.Pipeline, StreamPlan]:
+    """The graph of a stream from that source."""
+    events = write_events(root / "events.avro", [event(1, "home_view", NOON, {"user_id": "u"})])
+    runner = DATAFLOW if name == "dataflow" else FLINK
+    given = StreamOptions(root / "out", inputs=(str(events),), runner=runner)
+    with writing(root / "out") as folder:
+        plan = make_stream_plan(given, load_definitions(None), folder, 1, NOON)
+    if name != "files":
+        plan = replace(plan, source=PubSubSettings(SUBSCRIPTION, None, drain=plan.drain))
+    if name == "dataflow":
+        cloud = (
+            "--project=wayline-trial",
+            "--region=europe-west1",
+            "--temp_location=gs://wayline-trial/temp",
+            "--no_auth",
+            "--sdk_location=container",
+        )
+        options = engine_options(DATAFLOW, 1, ("--streaming", *cloud, "--dry_run=True"))
+    else:
+        options = PipelineOptions(["--runner=FnApiRunner", "--streaming", "--no_save_main_session"])
+    pipeline = beam.Pipeline(options=options)
+    build(pipeline, plan)
+    return pipeline, plan
+
+
+@pytest.fixture(scope="module", params=sorted(LABELS))
+def graph(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, beam.Pipeline]:
+    """Name of the source, and the graph."""
+    return request.param, made(tmp_path_factory.mktemp("graph"), request.param)[0]
+
+
+@pytest.fixture(scope="module")
+def encoded(graph: tuple[str, beam.Pipeline]) -> dict[str, set[type[Any]]]:
+    """Each PCollection that some transform takes in, with the classes of its coder's leaves."""
+    return encoded_by(graph[1])
+
+
+def test_every_element_between_two_stages_of_a_stream_has_a_stated_coder(encoded: dict[str, set[type[Any]]]) -> None:
+    stated = {*coders.CODERS.values(), *PRIMITIVE}
+    assert len(encoded) > 30
+    assert not {
+        name: sorted(kind.__name__ for kind in kinds - stated)
+        for name, kinds in encoded.items()
+        if kinds - stated and not any(part in name for part in (*BEAM_OWN, MAIN_OUTPUT))
+    }
+
+
+def test_nothing_of_a_stream_is_pickled_between_stages(encoded: dict[str, set[type[Any]]]) -> None:
+    assert not {name for name in pickling(encoded) if not any(part in name for part in BEAM_OWN)}
+
+
+def test_every_contract_class_of_a_stream_is_seen_with_its_own_coder(encoded: dict[str, set[type[Any]]]) -> None:
+    seen = set().union(*encoded.values())
+    for kind in (
+        exchange.Received,
+        exchange.StatedRows,
+        exchange.DeadLetter,
+        exchange.LedgerCount,
+        exchange.Decision,
+        exchange.Action,
+        exchange.OnlineFeatures,
+        exchange.Purge,
+        exchange.ShardInput,
+        exchange.RejectedElement,
+    ):
+        assert coders.CODERS[kind] in seen, kind.__name__
+
+
+def test_labels_of_a_stream_are_those_of_the_last_release(graph: tuple[str, beam.Pipeline]) -> None:
+    name, pipeline = graph
+    assert_labels(pipeline, LABELS[name])
+
+
+def test_no_label_of_a_stream_depends_on_a_lambda_or_a_line(graph: tuple[str, beam.Pipeline]) -> None:
+    assert not [label for label in labels_of(graph[1]) if "lambda" in label or ".py" in label]
+
+
+def test_the_streaming_job_is_built_for_dataflow_without_a_network(tmp_path: Path) -> None:
+    pipeline, _ = made(tmp_path, "dataflow")
+    result = pipeline.run()
+    assert result.job.proto.type == dataflow.JobType.JOB_TYPE_STREAMING
