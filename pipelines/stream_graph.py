@@ -18,7 +18,8 @@ from contracts.exchange import DeadLetter, StatedRows
 from contracts.tables import ACTIONS, DEAD_LETTERS, EXPIRED_LATE
 from features.push import PushFeatures
 from pipelines.stream_plan import StreamPlan
-from sources.files_stream import FilesSettings, ReadFilesStream
+from sources.files_player import FilesSettings
+from sources.files_stream import ReadFilesStream
 from sources.pubsub.read import DATAFLOW, DIRECT, ID_ATTRIBUTE, PORTABLE, TIME_ATTRIBUTE, ReadPubSub
 from transforms.act import Act
 from transforms.dead_letter import DeadLetterBox

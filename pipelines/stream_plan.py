@@ -12,7 +12,7 @@ from contracts.tables import Table
 from pipelines.definitions import Definitions
 from pipelines.graph import RunPlan
 from pipelines.plan import Mode, RunOptions, make_plan
-from sources.files_stream import FilesSettings, files_in
+from sources.files_player import FilesSettings, files_in
 from sources.pubsub import client
 from sources.pubsub.puller import PubSubSettings
 from transforms.inputs import list_inputs

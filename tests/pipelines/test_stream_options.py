@@ -14,7 +14,7 @@ from pipelines.commands.drain import command as drain
 from pipelines.commands.stream import command
 from pipelines.definitions import load_definitions
 from pipelines.stream_plan import StreamOptions, StreamPlan, drain_file, make_stream_plan, source_of
-from sources.files_stream import FilesSettings
+from sources.files_player import FilesSettings
 from transforms.tables.output import writing
 from transforms.tables.stream_folder import begin_stream
 

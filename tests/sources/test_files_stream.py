@@ -29,7 +29,8 @@ from contracts.event import Event, Identifier
 from contracts.event_codec import event_to_record
 from contracts.exchange import LedgerCount
 from sources import files_stream, ordered
-from sources.files_stream import FilesMark, FilesReader, FilesSettings, FilesSource, ReadFilesStream
+from sources.files_player import FilesMark, FilesSettings
+from sources.files_stream import FilesReader, FilesSource, ReadFilesStream
 from sources.ordered import Ordered, by_event_time
 from sources.pubsub.read import DIRECT
 
@@ -55,7 +56,7 @@ def write(path: Path, events: Sequence[Event], interval: int = 300) -> str:
 
 
 def read_all(reader: FilesReader, number: int | None = None, patience: float = 10.0) -> list[str]:
-    """Ids (or reasons) that a reader gives until its end, or so many of them."""
+    """Ids (or reasons) that a reader gives until its end, or so many of them; what comes is kept when nothing does."""
     out: list[str] = []
     deadline = time.monotonic() + patience
     has = number != 0 and reader.start()
@@ -69,6 +70,8 @@ def read_all(reader: FilesReader, number: int | None = None, patience: float = 1
             break
         else:
             assert time.monotonic() < deadline, f"{len(out)} came"
+            if number is None:
+                reader.get_checkpoint_mark().finalize_checkpoint()
             time.sleep(0.002)
         has = reader.advance()
     return out
@@ -154,6 +157,8 @@ def test_no_event_within_the_lateness_is_late(
                 assert before == MIN_TIMESTAMP or unit.event_time >= before.micros - lateness
             assert reader.get_watermark() >= before
             before, seen = reader.get_watermark(), seen + 1
+        else:
+            reader.get_checkpoint_mark().finalize_checkpoint()
         has = reader.advance()
     assert seen == len(events)
     reader.close()
