@@ -58,7 +58,7 @@ def build(pipeline: beam.Pipeline, plan: StreamPlan) -> None:
     journey_cores = JourneyCores(
         run.journey, run.registry, run.stores, run.maturity, by_person=plan.by_person, drain=plan.drain
     )
-    journeys = strands.messages | "Journey" >> StreamJourney(journey_cores, clock)
+    journeys = strands.messages | "Journey" >> StreamJourney(journey_cores, clock, person_shards)
     acted = journeys.decisions | "Act" >> Act(
         run.stores, Path(run.actions), run.channels, run.act, None, run.journey_shards
     )

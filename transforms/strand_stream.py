@@ -22,6 +22,7 @@ from transforms.actor.core import ActorCore
 from transforms.actor.counted import Counted
 from transforms.actor.host import ShardActor
 from transforms.actor.turn import REJECTED
+from transforms.actor.wake import WakeAll
 from transforms.dead_letter import DeadLetterBox
 from transforms.identity.ids import person_shard
 from transforms.identity.live_shard import StrandCore
@@ -74,14 +75,14 @@ class StrandCores:
     ) -> None:
         self._stores = stores
         self._rules = rules
-        self._shards = shards
+        self.shards = shards
         self._box = box
         self._schema_id = schema_id
         self._bounds = bounds
 
     def setup(self) -> None:
         """Open both stores."""
-        self._identity = open_identity(self._stores, self._rules, self._shards)
+        self._identity = open_identity(self._stores, self._rules, self.shards)
         self._records = open_records(self._stores)
 
     def core(self, shard: bytes) -> StrandCore:
@@ -159,7 +160,8 @@ class StreamStrand(beam.PTransform):  # type: ignore[misc]  # Beam's base class 
             PURGES: Purge,
             METRICS: tuple[str, int],
         }
-        given = inputs | "ByShard" >> BatchByShard() | "Fold" >> ShardActor(STAGE, self._cores, outputs, self._clock)
+        batches = inputs | "ByShard" >> BatchByShard() | "Wake" >> WakeAll(self._cores.shards, self._clock)
+        given = batches | "Fold" >> ShardActor(STAGE, self._cores, outputs, self._clock)
         messages = given[MESSAGES] | "ToPersons" >> beam.ParDo(_ToPersons(self._person_shards))
         accepted = given[LOG] | "LogRows" >> beam.ParDo(_LogRows(self._clock))
         erased = given[ERASED] | "ErasedRows" >> beam.ParDo(_ErasedRows(self._clock))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from shutil import copytree
 from typing import Any
@@ -34,8 +33,9 @@ def unacknowledged(endpoint: str, topic: str, subscription: str) -> int:
 
 @pytest.mark.timeout(900)  # a minute on a machine that has nothing else to do
 @pytest.mark.usefixtures("flink_settings")  # skipped where Flink cannot run
-def test_streams_drained_by_command_and_by_ctrl_c_acknowledge_all_and_equal_the_bounded_run(
-    pubsub_server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("by", ["command", "ctrl-c"])
+def test_a_stream_that_is_drained_acknowledges_all_and_equals_the_bounded_run(
+    by: str, pubsub_server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     endpoint, (topic, subscription) = pubsub_server.endpoint, pubsub_server.names()
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", endpoint)
@@ -45,17 +45,17 @@ def test_streams_drained_by_command_and_by_ctrl_c_acknowledge_all_and_equal_the_
     copytree(bounded / "keys", out / "keys")
     client.create(topic, subscription, endpoint)
     files = list_inputs([str(world / "events")])
-    half = len(files) // 2
-    ends: list[Callable[[StreamProcess], Any]] = [lambda _: wayline("drain", f"--out={out}"), StreamProcess.interrupt]
-    for number, (part, end) in enumerate(zip((files[:half], files[half:]), ends, strict=True), 1):
-        published = publish(part, topic, endpoint, PayloadEncoder("single-object"), None, lambda *_: None)
-        options = ["--source=pubsub", f"--subscription={subscription}", f"--out={out}", "--no-view"]
-        with StreamProcess(options, out, PATIENCE, number) as stream:
-            stream.await_received(published.events)
-            end(stream)
-            stream.await_end()
-        counted = total(stream.ledger())
-        assert (counted.received, counted.missing) == (published.events, 0)
-        assert unacknowledged(endpoint, topic, subscription) == 0
+    published = publish(files, topic, endpoint, PayloadEncoder("single-object"), None, lambda *_: None)
+    options = ["--source=pubsub", f"--subscription={subscription}", f"--out={out}", "--no-view"]
+    with StreamProcess(options, out, PATIENCE) as stream:
+        stream.await_received(published.events)
+        if by == "command":
+            wayline("drain", f"--out={out}")
+        else:
+            stream.interrupt()
+        stream.await_end()
+    counted = total(stream.ledger())
+    assert (counted.received, counted.missing) == (published.events, 0)
+    assert unacknowledged(endpoint, topic, subscription) == 0
     compared = compare(bounded, out, chosen_tables(load_definitions(None).tables, [], False))
     assert [one.table for one in compared if not one.equal] == []

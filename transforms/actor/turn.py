@@ -215,6 +215,9 @@ class _Turn:
         error = self._try(lambda: self.held.core.handle(batch, now))
         if error is None:
             return
+        if not batch:
+            # nothing to put aside: the actor itself is at fault
+            raise error
         parts = batch if len(batch) > 1 else self._actors.split(batch[0])
         if len(parts) < 2:
             self.reject("handle", batch[0], error)

@@ -28,6 +28,7 @@ from transforms.actor.core import ActorCore
 from transforms.actor.counted import Counted
 from transforms.actor.host import ShardActor
 from transforms.actor.turn import REJECTED
+from transforms.actor.wake import WakeAll
 from transforms.drain import DrainFlag
 from transforms.journey.live.core import DECISIONS, METRICS, ONLINE, STATED, Bounds, JourneyCore
 from transforms.journey.live.journeys import LiveJourneys
@@ -200,18 +201,21 @@ class StreamJourney(beam.PTransform):  # type: ignore[misc]  # Beam's base class
     Args:
         cores: makes the cores.
         clock: processing time in microseconds.
+        shards: of persons; 0: keyed by person.
     """
 
-    def __init__(self, cores: JourneyCores, clock: Callable[[], int]) -> None:
+    def __init__(self, cores: JourneyCores, clock: Callable[[], int], shards: int = 0) -> None:
         super().__init__()
         self._cores = cores
         self._clock = clock
+        self._shards = shards
 
     def expand(self, messages: beam.PCollection[tuple[bytes, bytes]]) -> StreamJourneys:
         outputs = {STATED: StatedRows, DECISIONS: Decision, ONLINE: OnlineFeatures, METRICS: tuple[str, int]}
         given = (
             messages
             | "ByShard" >> BatchByShard()
+            | "Wake" >> WakeAll(self._shards, self._clock)
             | "Fold" >> ShardActor(STAGE, self._cores, outputs, self._clock, depth=1)
         )
         _ = given[METRICS] | "Metrics" >> beam.ParDo(Counted(STAGE))
