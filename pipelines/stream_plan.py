@@ -19,7 +19,7 @@ from transforms.inputs import list_inputs
 from transforms.tables.output import OutputFolder
 
 DEFAULT_SHARDS = 16
-"""Actors a keyed stage: enough for two cores. A cluster takes a thousand and more; OUT keeps that of its first stream."""
+"""Actors a keyed stage: enough for two cores; a cluster takes 1,000 and more. OUT keeps that of its first stream."""
 
 FLINK, DIRECT, DATAFLOW = "flink", "DirectRunner", "DataflowRunner"
 
