@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from live_world import SETTINGS, Strands, Tables, bounded, model
+from journey_world import SETTINGS, Strands, Tables, bounded, model
 from test_live_journeys import delivered, differences
 
 from contracts import wire

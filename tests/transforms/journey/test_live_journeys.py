@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from live_world import COMPARED, SETTINGS, Strands, Tables, bounded, model
+from journey_world import COMPARED, SETTINGS, Strands, Tables, bounded, model
 
 from contracts.event import DAY
 from transforms.journey.live.journeys import LiveJourneys, Work
