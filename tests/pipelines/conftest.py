@@ -11,23 +11,13 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from run_world import FEW_SHARDS, Record, Runs, read_events
+from run_world import FEW_SHARDS, Runs
+from simulated import World
 
 from pipelines import telemetry
 from sources.simulator.config import WorldConfig
-from sources.simulator.world import SimulationSummary, simulate
 
 telemetry.disable()
-
-
-class World:
-    """A simulated world: its folder, its summary, its records as a run would read them."""
-
-    def __init__(self, folder: Path, config: WorldConfig) -> None:
-        self.folder = folder
-        self.summary: SimulationSummary = simulate(config, folder)
-        self.events = folder / "events"
-        self.records: list[Record] = read_events(self.events)
 
 
 @pytest.fixture(scope="session")

@@ -142,14 +142,14 @@ def test_planned_actions_of_changed_persons_are_counted(now: Runs, folder: Path,
 
 
 def test_the_same_rules_change_nothing(now: Runs, folder: Path, tmp_path: Path) -> None:
-    rules = own_rules(tmp_path, "last_known").with_name("identity.yaml")
+    rules = own_rules(tmp_path, "carry_visit").with_name("identity.yaml")
     found = dry_run(rules, folder, "--out", now.out)
     assert (found["merged"], found["split"], found["moved_events"], found["changed_persons"]) == (0, 0, 0, 0)
     assert found["out"]["changed_journeys"] == 0
 
 
 def test_order_and_copies_of_events_change_no_answer(tmp_path: Path) -> None:
-    rules = own_rules(tmp_path, "carry_forward").with_name("identity.yaml")
+    rules = own_rules(tmp_path, "keep_apart").with_name("identity.yaml")
     key = tmp_path / "key"
     key.write_text("0c" * 32, encoding="ascii")
     records = [*world(), event("l", "login", NOON + HOUR, {"anonymous_id": "a", "user_id": "bob"})]

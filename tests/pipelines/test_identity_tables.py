@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import World
 from identity_cli import ask, run_requests, world
 from run_world import MINUTE, NOON, Runs, definitions, event
+from simulated import World
 from test_identity_requests_run import own_rules
 
 from contracts.event import Identifier

@@ -101,7 +101,15 @@ def test_replaying_dead_letters_twice_changes_nothing(dirty_copy: Runs, tmp_path
     replay(runs.out, tmp_path / "one")
     again = runs.run_files(tmp_path / "one")
     assert again.total.received == again.total.dead_lettered > 0
-    assert_same(runs.views(), before)
+    after = runs.views()
+    # what was erased may have been the first evidence of a device: the next run no longer knows it (docs/identity.md)
+    of_identity = {"persons": 1, "identifiers": 2, "edges": 5}
+    assert_same(
+        {name: rows for name, rows in after.items() if name not in of_identity},
+        {name: rows for name, rows in before.items() if name not in of_identity},
+    )
+    for name, key in of_identity.items():
+        assert {row[:key] for row in after[name]} == {row[:key] for row in before[name]}
     # all that were replayed died of the same again, and are the same letters
     assert {row[0] for row in runs.views(["dead_letters"])["dead_letters"]} == {row[0] for row in letters}
     replay(runs.out, tmp_path / "two")
@@ -110,7 +118,7 @@ def test_replaying_dead_letters_twice_changes_nothing(dirty_copy: Runs, tmp_path
     }
     twice = runs.run_files(tmp_path / "two")
     assert not {name for name, count in twice.gained.items() if count and name != "run_ledger"}, twice.gained
-    assert_same(runs.views(), before)
+    assert_same(runs.views(), after)
 
 
 def test_dead_letters_live_once_what_rejected_them_is_mended(runs: Runs, tmp_path: Path) -> None:
