@@ -33,7 +33,7 @@ class PurgeStores(beam.PTransform):  # type: ignore[misc]  # Beam's base class i
         self._fn = _PurgeFn(stores, rules, shards)
 
     def expand(self, purges: beam.PCollection[Purge]) -> beam.PCollection[None]:
-        return purges | "PurgeStores" >> beam.ParDo(self._fn)
+        return purges | "PurgeStores" >> beam.ParDo(self._fn).with_output_types(bytes)
 
 
 class _PurgeFn(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped

@@ -12,7 +12,6 @@ from identity_cli import LATER, answer, ask, call, parts, run_requests, world
 from run_world import HOUR, NOON, Runs, assert_same, event, read_events
 
 from contracts.event import Identifier
-from features.journey_features import FEATURE_NAMES
 from features.names import VIEW
 from features.online_table import ONLINE_FILE, OnlineTable
 
@@ -66,7 +65,7 @@ def test_both_parts_of_a_split_have_their_own_vector_online(
     )
     for person, vector in zip(persons, found, strict=True):
         assert vector is not None
-        assert vector.values[FEATURE_NAMES.index("days_since_first")] == dict(newest)[person]
+        assert vector.values["days_since_first"] == dict(newest)[person]
 
 
 def test_a_request_is_a_record_that_opens_no_session_and_moves_no_stage(

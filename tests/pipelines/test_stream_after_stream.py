@@ -33,6 +33,5 @@ def test_all_but_the_features_equal_those_of_one_bounded_run(compared: list[Diff
     assert [one.table for one in compared if not one.equal and one.table != "features"] == []
 
 
-@pytest.mark.xfail(strict=True, reason="points that the second stream finds void are not taken back from the first")
 def test_features_equal_those_of_one_bounded_run(compared: list[Difference]) -> None:
     assert [one.table for one in compared if not one.equal] == []

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.chaos import Trial, run
 
 
-@pytest.mark.timeout(900)  # a minute on a machine that has nothing else to do
+@pytest.mark.timeout(420)  # a minute on a machine that has nothing else to do
 @pytest.mark.usefixtures("flink_settings")  # skipped where Flink cannot run
 def test_a_stream_that_is_killed_ends_as_one_that_is_not(tmp_path: Path) -> None:
     result = run(Trial(tmp_path / "chaos", kills=3, restarts=1, outage=2.0, customers=10, days=8))

@@ -32,7 +32,7 @@ def some_events() -> list[Record]:
     ]
 
 
-@pytest.mark.timeout(900)  # a minute on a machine that has nothing else to do
+@pytest.mark.timeout(420)  # a minute on a machine that has nothing else to do
 @pytest.mark.usefixtures("flink_settings")  # skipped where Flink cannot run
 def test_a_poison_event_a_fold_that_fails_a_full_disk_and_a_slow_store_stop_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

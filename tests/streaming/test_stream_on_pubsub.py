@@ -31,7 +31,7 @@ def unacknowledged(endpoint: str, topic: str, subscription: str) -> int:
     return len(kept) - 1
 
 
-@pytest.mark.timeout(900)  # a minute on a machine that has nothing else to do
+@pytest.mark.timeout(420)  # a minute on a machine that has nothing else to do
 @pytest.mark.usefixtures("flink_settings")  # skipped where Flink cannot run
 @pytest.mark.parametrize("by", ["command", "ctrl-c"])
 def test_a_stream_that_is_drained_acknowledges_all_and_equals_the_bounded_run(

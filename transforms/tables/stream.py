@@ -96,7 +96,7 @@ class WriteStated(beam.PTransform):  # type: ignore[misc]
 
     def expand(self, rows: beam.PCollection[tuple[bytes, StatedRows]]) -> beam.PCollection[None]:
         if self._direct:
-            return rows | "AppendRows" >> beam.ParDo(self._fn)
+            return rows | "AppendRows" >> beam.ParDo(self._fn).with_output_types(bytes)
         return (
             rows
             | "Panes"
@@ -106,5 +106,5 @@ class WriteStated(beam.PTransform):  # type: ignore[misc]
                 accumulation_mode=trigger.AccumulationMode.DISCARDING,
             ).with_output_types(tuple[bytes, StatedRows])
             | "GatherPane" >> beam.GroupByKey()
-            | "WritePane" >> beam.ParDo(self._fn)
+            | "WritePane" >> beam.ParDo(self._fn).with_output_types(bytes)
         )

@@ -250,6 +250,9 @@ class Stream:
     def _dead_letters(self, shard: int, letter: DeadLetter) -> None:
         self.letters[letter.dead_letter_id] = letter
 
+    def _withdrawn(self, shard: int, letter: DeadLetter) -> None:
+        self.letters.pop(letter.dead_letter_id, None)
+
     def _log(self, shard: int, content: ShardInput) -> None:
         self.log.extend(content.events)
 
