@@ -35,7 +35,7 @@ from transforms.avro_file import Damage, read_events
 FOLDER = Path("bench-out")
 _EVENTS_A_CUSTOMER = 78
 _DAYS, _SEED = 30, 7
-_LEAD = 40.0
+_LEAD = 20.0
 """Seconds between the writing of the world and its first event: the engine starts meanwhile."""
 _SECOND = 1_000_000
 
