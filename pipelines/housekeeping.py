@@ -18,9 +18,10 @@ from pipelines.definitions import Definitions
 from pipelines.stream_plan import StreamPlan
 from transforms.journey.ontology import SessionRule
 from transforms.link_stream import GREATEST_EVENT_TIME
+from transforms.purge import settle
 from transforms.stores.identity import open_identity
 from transforms.stores.progress import open_progress
-from transforms.tables.compact import Terms
+from transforms.tables.compact import OLDER_THAN, Terms
 from transforms.tables.compaction import compact
 from transforms.tables.finality import Horizon, write_horizon
 from transforms.tables.identity_sync import IdentitySync
@@ -50,6 +51,7 @@ class Housekeeper:
         self._silence = silence_of(definitions.ontology.sessions)
         self._stop = threading.Event()
         self._failure: Exception | None = None
+        self._erased: float | None = None
         self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
 
     def __enter__(self) -> Housekeeper:
@@ -93,7 +95,7 @@ class Housekeeper:
                 self._look()
                 if time.monotonic() - last >= COMPACT_EVERY:
                     last = time.monotonic()
-                    compact(self._folder, self._tables, Terms(time.time), wait=False)
+                    compact(self._folder, self._tables, Terms(time.time, whole=self._is_erasing()), wait=False)
                 if time.monotonic() - shortened >= SHORTEN_EVERY:
                     shortened = time.monotonic()
                     self._identity.compact()
@@ -104,8 +106,13 @@ class Housekeeper:
                     told = str(error)
                     _log.warning("the tables of identity are not kept up to date for now: %s", told)
 
+    def _is_erasing(self) -> bool:
+        """Whether something was erased so lately that parts which hold it may not have been old enough to merge."""
+        return self._erased is not None and time.monotonic() - self._erased < 2 * OLDER_THAN
+
     def _look(self) -> None:
-        self._sync.run()
+        if settle(self._folder.purges, self._identity, self._sync.run):
+            self._erased = time.monotonic()
         horizon = self._progress.value(GREATEST_EVENT_TIME)
         if horizon is not None:
             write_horizon(self._folder.horizon, Horizon(horizon, self._lateness, self._silence))

@@ -92,7 +92,7 @@ def build(pipeline: beam.Pipeline, plan: StreamPlan) -> None:
         plan.out, plan.tables, plan.number, every=plan.pane, direct=not plan.retried
     )
     online = journeys.online | "Online" >> beam.ParDo(PushFeatures(run.feast)).with_output_types(bytes)
-    purged = strands.purges | "Purge" >> PurgeStores(run.stores, run.identity, run.strand_shards)
+    purged = strands.purges | "Purge" >> PurgeStores(run.stores, plan.purges)
     if plan.retried:
         (tables, online, purged) | "Finish" >> Finish(plan.finished)
 

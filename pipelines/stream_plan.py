@@ -84,6 +84,7 @@ class StreamPlan:
     runner: str
     retried: bool
     drain: str
+    purges: str
     finished: str
 
     @property
@@ -131,6 +132,7 @@ def make_stream_plan(
         runner=options.runner,
         retried=options.runner != DIRECT,
         drain=drain,
+        purges=str(folder.purges.resolve()),
         finished=str(finished_file(folder, number)),
     )
 

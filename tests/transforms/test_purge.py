@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import apache_beam as beam
@@ -14,7 +15,7 @@ from contracts.exchange import Outcome, Purge
 from transforms.identity.ids import strand_id
 from transforms.identity.rules import StrandKey
 from transforms.identity.rules_file import load_rules
-from transforms.purge import PurgeStores
+from transforms.purge import PurgeStores, note, settle
 from transforms.stores.database import STORE_FILE, StoreAddress
 from transforms.stores.effects import open_effects
 from transforms.stores.identity import open_identity
@@ -48,7 +49,21 @@ def purge(stores: StoreAddress, *purges: Purge) -> None:
     coders.register()
     with beam.Pipeline(runner=FnApiRunner()) as pipeline:
         given = pipeline | beam.Create(list(purges)).with_output_types(Purge)
-        _ = given | "Purge" >> PurgeStores(stores, RULES, SHARDS)
+        _ = given | "Purge" >> PurgeStores(stores, str(notes_of(stores)))
+    assert settled(stores) == len(set(purges))
+
+
+def notes_of(stores: StoreAddress) -> Path:
+    assert stores.path is not None
+    return stores.path.parent / "purges"
+
+
+def settled(stores: StoreAddress, told: Callable[[], object] = lambda: None) -> int:
+    identity = open_identity(stores, RULES, SHARDS)
+    try:
+        return settle(notes_of(stores), identity, told)
+    finally:
+        identity.close()
 
 
 def known(stores: StoreAddress) -> tuple[list[str], set[StrandKey]]:
@@ -84,3 +99,17 @@ def test_each_strand_is_purged_up_to_its_own_time(stores: StoreAddress) -> None:
 def test_a_strand_that_no_erasure_covers_keeps_its_name(stores: StoreAddress) -> None:
     purge(stores, Purge(strand_id(OTHER, None), OTHER, None, NOON))
     assert StrandKey(OTHER, None) in known(stores)[1]
+
+
+def test_names_are_forgotten_after_the_tables_were_told_and_not_what_is_noted_meanwhile(stores: StoreAddress) -> None:
+    order, late = (Purge(strand_id(device, None), device, None, NOON) for device in (GONE, OTHER))
+    note(notes_of(stores), [order])
+
+    def told() -> None:
+        assert StrandKey(GONE, None) in known(stores)[1]
+        note(notes_of(stores), [late])
+
+    assert settled(stores, told) == 1
+    assert known(stores)[1] == {StrandKey(OTHER, None)}
+    assert settled(stores) == 1
+    assert settled(stores) == 0

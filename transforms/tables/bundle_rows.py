@@ -29,7 +29,8 @@ class StateRows(beam.PTransform):  # type: ignore[misc]  # Beam's base class is 
         table: the table.
         row: of an element, in the order of the table's columns.
         clock: microseconds of processing time.
-        deleted: the elements are no more: their keys vanish.
+        deleted: the elements are no more: their keys vanish, for good. So such a row goes before any that states the
+            key, whichever of the two a bundle happens to finish first.
     """
 
     def __init__(
@@ -58,5 +59,5 @@ class _StateRows(beam.DoFn):  # type: ignore[misc]
 
     def finish_bundle(self) -> Iterator[Any]:
         if self._rows:
-            one = stated(self._table, self._clock(), self._rows, deleted=self._deleted)
+            one = stated(self._table, self._clock(), self._rows, sequence=int(self._deleted), deleted=self._deleted)
             yield GlobalWindows.windowed_value((self._table.name.encode(), one))

@@ -80,6 +80,11 @@ class OutputFolder:
         return self.root / "streams"
 
     @property
+    def purges(self) -> Path:
+        """What a stream erased and the identity store is still to forget (``transforms.purge``)."""
+        return self.streams / "purges"
+
+    @property
     def retired(self) -> Path:
         return self.root / "retired.json"
 
