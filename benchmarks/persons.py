@@ -39,7 +39,6 @@ from transforms.link_stream import LinkStore, StoredLinks
 from transforms.stores.database import STORE_FILE, StoreAddress
 from transforms.stores.effects import open_effects
 from transforms.stores.identity import open_identity
-from transforms.stores.progress import open_progress
 from transforms.stores.records import open_records
 
 _NOON = 1_750_000_000_000_000
@@ -55,7 +54,7 @@ class Stream:
         definitions = load_definitions(None)
         self.rules = load_rules(definitions.config.identity)
         address = StoreAddress(folder / STORE_FILE)
-        self._links = StoredLinks(LinkStore(address, self.rules, 1, open_progress))
+        self._links = StoredLinks(LinkStore(address, self.rules, 1))
         features, scores = feature_tables(feature_columns(), definitions.ontology.stage_names)
         settings = JourneySettings(
             definitions.ontology, definitions.policies, 48 * HOUR, 1, "dry-run", DAY, features, scores

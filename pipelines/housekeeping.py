@@ -14,6 +14,7 @@ import time
 from types import TracebackType
 
 from contracts.errors import WaylineError
+from pipelines.clock import now
 from pipelines.definitions import Definitions
 from pipelines.stream_plan import StreamPlan
 from transforms.journey.ontology import SessionRule
@@ -58,7 +59,7 @@ class Housekeeper:
         run = self._plan.run
         self._progress = open_progress(run.stores)
         self._identity = open_identity(run.stores, run.identity, run.strand_shards)
-        self._sync = IdentitySync(self._folder, self._identity, self._plan.number, _now)
+        self._sync = IdentitySync(self._folder, self._identity, self._plan.number, now)
         self._thread.start()
         return self
 
@@ -121,7 +122,3 @@ class Housekeeper:
 def silence_of(rule: SessionRule) -> int:
     """Microseconds without activity that end a session."""
     return rule.timeout if rule.by == "tracker" else rule.gap
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000

@@ -12,6 +12,7 @@ from typing import Any
 
 from contracts.errors import LedgerError, OutputError
 from contracts.tables import RUN_LEDGER
+from pipelines import clock
 from pipelines.definitions import Definitions, load_definitions
 from pipelines.engine import engine_options, execute
 from pipelines.memory import share_memory
@@ -56,7 +57,7 @@ def run(options: RunOptions, observe: Observe | None = None, definitions: Defini
     """
     started = time.monotonic()
     share_memory()
-    now = time.time_ns() // 1_000 if options.now is None else options.now
+    now = clock.now() if options.now is None else options.now
     options = replace(options, now=now)
     tell = observe or (lambda _what, _share: None)
     tell("checking", None)

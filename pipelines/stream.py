@@ -13,6 +13,7 @@ from typing import Any
 
 from contracts.errors import LedgerError, WaylineError
 from contracts.tables import RUN_LEDGER
+from pipelines.clock import now
 from pipelines.definitions import Definitions, load_definitions
 from pipelines.engine import cause
 from pipelines.housekeeping import Housekeeper
@@ -64,14 +65,14 @@ def stream(
         check_shards(folder, options.state_shards)
         engine = held.enter_context(open_engine(options, folder))
         number = last_stream(folder) + (0 if options.resume else 1)
-        plan = make_stream_plan(options, definitions, folder, number, time.time_ns() // 1_000)
+        plan = make_stream_plan(options, definitions, folder, number, now())
         begin_stream(folder, definitions.tables, resume=options.resume, shards=options.state_shards)
         flag, finished = drain_file(folder, number), Path(plan.finished)
         take_down(flag)
         taken_over = 0
         if not options.resume:
             tell("taking over what was before")
-            taken_over = take_over(folder, plan, time.time_ns() // 1_000)
+            taken_over = take_over(folder, plan, now())
         with Housekeeper(folder, definitions, plan) as house:
             if options.resume and finished.exists():
                 # its launcher died between that and the end: the tables are all that is left to do

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from contracts.errors import WaylineError
 from contracts.tables import RUN_LEDGER
+from pipelines.clock import now
 from pipelines.stream import Observe, StreamReport, stream
 from pipelines.stream_plan import StreamOptions, drain_file
 from sources.publish import Present, Published, publish
@@ -126,7 +127,7 @@ class Feeder:
                 self._endpoint,
                 PayloadEncoder(),
                 self._demo.rate,
-                present=Present(lambda: time.time_ns() // 1_000),
+                present=Present(now),
                 stopped=lambda: self._stop.is_set() or self._seconds() > self._demo.seconds,
                 clock=self._seconds,
             )

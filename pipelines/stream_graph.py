@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from contracts.codec import schema_id
 from contracts.exchange import DeadLetter, StatedRows
 from contracts.tables import ACTIONS, DEAD_LETTERS, EXPIRED_LATE
 from features.push import PushFeatures
+from pipelines.clock import now
 from pipelines.stream_plan import StreamPlan
 from sources.files_player import FilesSettings
 from sources.files_stream import ReadFilesStream
@@ -32,7 +32,6 @@ from transforms.link_stream import LinkStore, ProtectAndLink
 from transforms.purge import PurgeStores
 from transforms.read import ReadOutputs
 from transforms.rejected import Rejected
-from transforms.stores.progress import open_progress
 from transforms.strand_stream import StrandCores, StreamStrand
 from transforms.tables import rows
 from transforms.tables.bundle_rows import StateRows
@@ -47,18 +46,18 @@ def build(pipeline: beam.Pipeline, plan: StreamPlan) -> None:
     event_schema = schema_id("event")
 
     read = pipeline | "Read" >> _Read(plan)
-    validated = read.received | "Validate" >> Validate(run.validation, box, clock)
-    store = LinkStore(run.stores, run.identity, run.strand_shards, open_progress)
+    validated = read.received | "Validate" >> Validate(run.validation, box, now)
+    store = LinkStore(run.stores, run.identity, run.strand_shards)
     linked = validated.valid | "Link" >> ProtectAndLink(store, run.pseudonym_key, box, run.properties)
 
     strand_cores = StrandCores(run.stores, run.identity, run.strand_shards, box, event_schema)
     person_shards = 0 if plan.by_person else run.journey_shards
-    strands = linked.strand_inputs | "Strand" >> StreamStrand(strand_cores, person_shards, clock)
+    strands = linked.strand_inputs | "Strand" >> StreamStrand(strand_cores, person_shards, now)
 
     journey_cores = JourneyCores(
         run.journey, run.registry, run.stores, run.maturity, by_person=plan.by_person, drain=plan.drain
     )
-    journeys = strands.messages | "Journey" >> StreamJourney(journey_cores, clock, person_shards)
+    journeys = strands.messages | "Journey" >> StreamJourney(journey_cores, now, person_shards)
     acted = journeys.decisions | "Act" >> Act(
         run.stores, Path(run.actions), run.channels, run.act, None, run.journey_shards
     )
@@ -72,20 +71,20 @@ def build(pipeline: beam.Pipeline, plan: StreamPlan) -> None:
         poisoned.dead_letters,
     ) | "AllDeadLetters" >> beam.Flatten()
     counts = (read.ledger, validated.ledger, linked.ledger, strands.ledger, poisoned.ledger)
-    ledger = counts | "AllCounts" >> beam.Flatten() | "Ledger" >> CountLedger(LedgerCores(plan.run_id), clock)
+    ledger = counts | "AllCounts" >> beam.Flatten() | "Ledger" >> CountLedger(LedgerCores(plan.run_id), now)
 
     stated = (
         journeys.rows,
         strands.log,
         ledger,
-        acted.actions | "ActionRows" >> StateRows(ACTIONS, rows.action_row, clock),
+        acted.actions | "ActionRows" >> StateRows(ACTIONS, rows.action_row, now),
         dead
         | "Letters" >> beam.Filter(_is_dead).with_output_types(DeadLetter)
-        | "DeadLetterRows" >> StateRows(DEAD_LETTERS, rows.dead_letter_row, clock),
-        strands.withdrawn | "WithdrawnRows" >> StateRows(DEAD_LETTERS, rows.withdrawn_row, clock, deleted=True),
+        | "DeadLetterRows" >> StateRows(DEAD_LETTERS, rows.dead_letter_row, now),
+        strands.withdrawn | "WithdrawnRows" >> StateRows(DEAD_LETTERS, rows.withdrawn_row, now, deleted=True),
         dead
         | "Late" >> beam.Filter(_is_expired).with_output_types(DeadLetter)
-        | "ExpiredRows" >> StateRows(EXPIRED_LATE, rows.dead_letter_row, clock),
+        | "ExpiredRows" >> StateRows(EXPIRED_LATE, rows.dead_letter_row, now),
     )
     together = stated | "AllRows" >> beam.Flatten().with_output_types(tuple[bytes, StatedRows])
     tables = together | "Tables" >> WriteStated(
@@ -95,11 +94,6 @@ def build(pipeline: beam.Pipeline, plan: StreamPlan) -> None:
     purged = strands.purges | "Purge" >> PurgeStores(run.stores, plan.purges)
     if plan.retried:
         (tables, online, purged) | "Finish" >> Finish(plan.finished)
-
-
-def clock() -> int:
-    """Processing time in UTC microseconds: the one clock of a stream's stages."""
-    return time.time_ns() // 1_000
 
 
 class _Read(beam.PTransform):  # type: ignore[misc]  # Beam's base class is untyped

@@ -70,7 +70,8 @@ class StreamOptions:
 class StreamPlan:
     """Everything the streaming graph needs, checked. ``number`` counts the streams on OUT.
 
-    ``retried``: the engine tries bundles again and numbers panes, so parts are named by pane. ``drain``: see
+    ``retried``: the engine tries bundles again and numbers panes, so parts are named by pane. ``purges``: see
+    ``transforms.purge``. ``drain``: see
     ``transforms.drain``. ``finished``: the file that says that all has drained (``transforms.finish``).
     """
 

@@ -21,7 +21,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 from apache_beam import pvalue
@@ -44,6 +44,7 @@ from transforms.protect import Protector, Pseudonymiser
 from transforms.read import LEDGER, typed
 from transforms.stores.database import StoreAddress
 from transforms.stores.identity import IdentityStore, open_identity
+from transforms.stores.progress import Progress, open_progress
 from transforms.validate import without_reserved
 
 GREATEST_EVENT_TIME = "greatest_event_time"
@@ -59,19 +60,6 @@ _ATTEMPT = 5.0
 """Seconds that one attempt waits by itself for another process, or for a server that does not answer."""
 
 
-class NotesProgress(Protocol):
-    """What is needed of ``transforms.stores.progress``."""
-
-    def note(self, name: str, value: int) -> None:
-        """Keep a value unless a greater one is noted under this name."""
-
-    def close(self) -> None:
-        """Give up the connection."""
-
-
-OpenProgress = Callable[[StoreAddress, float], NotesProgress]
-
-
 @dataclass(frozen=True)
 class LinkStore:
     """Where links are stored, and how long to wait for it.
@@ -80,14 +68,12 @@ class LinkStore:
         address: the database of the stores.
         rules: the identity rules in force.
         shards: strand shards.
-        open_progress: opens what notes the greatest event time; picklable.
         patience: seconds for which a store that is away is asked again.
     """
 
     address: StoreAddress
     rules: IdentityRules
     shards: int
-    open_progress: OpenProgress
     patience: float = 60.0
 
 
@@ -119,7 +105,7 @@ class StoredLinks:
         self._mutex = threading.Lock()
         self._turn = threading.Lock()
         self._identity: IdentityStore | None = None
-        self._progress: NotesProgress | None = None
+        self._progress: Progress | None = None
         self._noted: int | None = None
 
     def tell(self, links: Iterable[Link], latest: int) -> tuple[int, list[Link]]:
@@ -175,7 +161,7 @@ class StoredLinks:
                 self._reported.confirm(news)
         if latest is not None:
             if self._progress is None:
-                self._progress = store.open_progress(store.address, attempt)
+                self._progress = open_progress(store.address, attempt)
             self._progress.note(GREATEST_EVENT_TIME, latest)
             self._noted = latest if self._noted is None else max(self._noted, latest)
 

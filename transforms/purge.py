@@ -3,9 +3,9 @@
 Contract: ``Purge`` in, nothing out. The strand stage has erased the strand from its own records by then, and tells the
 journey stage. Here it leaves the effect store, and is noted in a folder of OUT. The identity store forgets its names
 later (``settle``): the tables of identity are brought up to date from that store, and a row can only be taken back
-while its name is known. Only keyed tombstones stay. State: the purges of a bundle. Time: event time in microseconds. Errors:
-``LockedError`` and ``OutputError`` of a store, and OSError of the disk, fail the bundle, which the engine tries again;
-purging again changes nothing.
+while its name is known. Only keyed tombstones stay. State: the purges of a bundle. Time: event time in microseconds.
+Errors: ``LockedError`` and ``OutputError`` of a store, and OSError of the disk, fail the bundle, which the engine tries
+again; purging again changes nothing.
 """
 
 from __future__ import annotations

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipelines.clock import now
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -152,7 +154,7 @@ def _train(out: Path) -> tuple[float, float, str]:
             stages=definitions.stages,
             active_from=manifest.horizon + 1,
             reason="demo",
-            now=time.time_ns() // 1_000,
+            now=now(),
             certain=definitions.certain,
         )
     except ModelError as error:  # on few people the gates may well refuse; the round trip does not end with that

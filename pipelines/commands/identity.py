@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipelines import clock
 from pipelines.commands.times import instant
 
 if TYPE_CHECKING:
@@ -224,13 +225,12 @@ class _Asked:
 
 def _request(kind: str, one: str, other: str, out: Path, asked: _Asked) -> None:
     import shlex
-    import time
 
     from reports.identity_request import foresee, foreseen_values, make_request, write_request
     from reports.tell_request import tell_request
     from transforms.validate import YEAR_2000
 
-    now = time.time_ns() // 1_000
+    now = clock.now()
     at = now if asked.at is None else asked.at
     if not YEAR_2000 <= at <= now:
         raise click.UsageError("--at must be a time from 2000 on that is not in the future")
@@ -296,7 +296,6 @@ def dry_run(
     which planned actions that concerns. Without a key the ids of persons mean something within this answer alone.
     """
     import secrets
-    import time
 
     from pipelines.definitions import load_definitions
     from pipelines.plan import read_tombstones, validation_rules
@@ -319,7 +318,7 @@ def dry_run(
         if folder is None and key is None
         else load_key(PSEUDONYM_KEY_VARIABLE, given=key, default=default)
     )
-    validation = validation_rules(definitions, time.time_ns() // 1_000)
+    validation = validation_rules(definitions, clock.now())
     tombstones = {} if folder is None else read_tombstones(folder)
     trial = try_rules(list_inputs(inputs), old, new, pseudonym_key, Validator(validation), tombstones)
     effects = None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from pipelines.clock import now
 from pipelines.commands.times import instant, shown
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def promote(version: str | None, out: Path, config: Path | None, activate_at: in
         certain=definitions.certain,
         active_from=active_from,
         reason=reason or "promoted by hand",
-        now=time.time_ns() // 1_000,
+        now=now(),
         compare=lambda candidate, champion: compare_on(out, definitions, TrainingSettings(), candidate, champion),
     )
     click.echo(f"{chosen} is champion for events from {shown(active_from)} on")
@@ -137,7 +137,5 @@ def rollback(out: Path, activate_at: int | None, reason: str) -> None:
 
     registry = ModelRegistry(check_readable(out).registry)
     active_from = read_horizon(out) + 1 if activate_at is None else activate_at
-    activations = registry.rollback(
-        active_from=active_from, reason=reason or "rolled back by hand", now=time.time_ns() // 1_000
-    )
+    activations = registry.rollback(active_from=active_from, reason=reason or "rolled back by hand", now=now())
     click.echo(f"{activations.champion or 'rules alone'}: in force for events from {shown(active_from)} on")

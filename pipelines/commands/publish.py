@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from pipelines import clock
 
 if TYPE_CHECKING:
     from sources.publish import Progress
@@ -83,17 +84,12 @@ def command(
         if customers is not None:
             files = _simulate(Path(folder), customers, 30 if days is None else days, 7 if seed is None else seed)
         with _progress("publishing") as show:
-            done = publish(files, topic, endpoint, encoder, rate, show, present=Present(wall_clock) if now else None)
+            done = publish(files, topic, endpoint, encoder, rate, show, present=Present(clock.now) if now else None)
     parts = [f"{done.events:,} events"]
     parts += [f"{done.damaged:,} damaged parts of files"] if done.damaged else []
     click.echo(f"published to {topic}: {', '.join(parts)} in {done.seconds:,.1f} s")
     if done.oversize:
         click.echo(f"left out, since no topic takes them: {done.oversize:,} larger than 10 MB", err=True)
-
-
-def wall_clock() -> int:
-    """UTC microseconds."""
-    return time.time_ns() // 1_000
 
 
 def _simulate(folder: Path, customers: int, days: int, seed: int) -> list[str]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from pipelines.clock import now
 from pipelines.commands.times import instant, shown
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def command(
         stages=definitions.stages,
         active_from=active_from,
         reason="trained",
-        now=time.time_ns() // 1_000,
+        now=now(),
         certain=definitions.certain,
         compare=lambda candidate, champion: compare_on(out, definitions, settings, candidate, champion),
     )

@@ -61,7 +61,7 @@ def an_event(number: int, **changes: Any) -> Event:
 
 
 def store(address: StoreAddress, patience: float = 30.0, rules: IdentityRules = RULES) -> LinkStore:
-    return LinkStore(address, rules, SHARDS, open_progress, patience)
+    return LinkStore(address, rules, SHARDS, patience)
 
 
 @pytest.fixture
