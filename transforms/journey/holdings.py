@@ -32,6 +32,11 @@ class Holdings:
         """The strands whose next event would be the person's."""
         return tuple(sorted(s for s in self.strands if s not in self.partial or self.partial[s][-1][1] == MAX_TIME))
 
+    @property
+    def since(self) -> dict[str, int]:
+        """From when on the person has those of ``current`` that were others' before."""
+        return {s: self.partial[s][-1][0] for s in self.current if s in self.partial}
+
     def own(self, history: History) -> History:
         """The part of a history of these strands that lies in the person's stretches."""
         if not self.partial:

@@ -189,7 +189,8 @@ class JourneyWorker:
     def _decide(self, folded: list[_Folded], horizon: int, result: ShardResult) -> dict[str, History]:
         settings = self._settings
         self._store.note_persons(
-            Standing(f.trace.person_id, f.holdings.current, horizon, f.trace.points[-1].consent) for f in folded
+            Standing(f.trace.person_id, f.holdings.current, horizon, f.trace.points[-1].consent, f.holdings.since)
+            for f in folded
         )
         self._store.put_outcomes([outcome for f in folded for outcome in f.trace.outcomes])
         histories: dict[str, History] = {}

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from contracts.errors import OutputError
-from contracts.exchange import Action, Decision, History, Outcome
+from contracts.exchange import MIN_TIME, Action, Decision, History, Outcome
 from transforms.stores.database import Database, Migration, Schema, Transaction
 from transforms.stores.decision_code import DecisionCode, Word
 from transforms.stores.effects import (
@@ -64,6 +64,10 @@ SCHEMA = Schema(
         Migration(
             "words of decisions",
             ("CREATE TABLE words (word BLOB NOT NULL PRIMARY KEY, content BLOB NOT NULL) WITHOUT ROWID",),
+        ),
+        Migration(
+            "since when a strand that is carried is its person's",
+            (f"ALTER TABLE strands ADD COLUMN since INTEGER NOT NULL DEFAULT {MIN_TIME}",),
         ),
     ),
 )
@@ -145,13 +149,18 @@ class StoredEffects:
 
     def note_persons(self, standings: Iterable[Standing]) -> None:
         noted = list(standings)
-        strands = sorted((strand, standing.person_id, standing.at) for standing in noted for strand in standing.strands)
+        strands = sorted(
+            (strand, standing.person_id, standing.at, standing.since.get(strand, MIN_TIME))
+            for standing in noted
+            for strand in standing.strands
+        )
         persons = sorted((standing.person_id, standing.at, json.dumps(standing.consent)) for standing in noted)
 
         def note(tx: Transaction) -> None:
             tx.execute_many(
-                "INSERT INTO strands VALUES (?, ?, ?) ON CONFLICT (strand_id) DO UPDATE"
-                " SET person_id = excluded.person_id, at = excluded.at WHERE excluded.at >= strands.at",
+                "INSERT INTO strands VALUES (?, ?, ?, ?) ON CONFLICT (strand_id) DO UPDATE"
+                " SET person_id = excluded.person_id, at = excluded.at, since = excluded.since"
+                " WHERE excluded.at >= strands.at",
                 strands,
             )
             tx.execute_many(
@@ -334,13 +343,13 @@ _PUT_OUTCOME = (
 
 
 def _of_current_persons(tx: Transaction, planned: Sequence[PlannedAction]) -> Iterator[PlannedAction]:
-    """The plans under whom their strands belong to now."""
+    """The plans under whom their strands belong to now; of a strand that was another's, only what was decided since."""
     strands = [plan.action.anchor_strand for plan in planned]
-    found = tx.all("SELECT strand_id, person_id FROM strands WHERE strand_id IN ??", (strands,))
-    persons: dict[str, str] = dict(found)
+    found = tx.all("SELECT strand_id, person_id, since FROM strands WHERE strand_id IN ??", (strands,))
+    persons: dict[str, tuple[str, int]] = {strand: (person, since) for strand, person, since in found}
     for plan in planned:
-        person = persons.get(plan.action.anchor_strand, plan.action.person_id)
-        same = person == plan.action.person_id
+        person, since = persons.get(plan.action.anchor_strand, (plan.action.person_id, MIN_TIME))
+        same = person == plan.action.person_id or plan.decided_at < since
         yield plan if same else replace(plan, action=replace(plan.action, person_id=person))
 
 

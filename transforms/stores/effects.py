@@ -79,12 +79,17 @@ class Claimed(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A person as of ``at``: the strands held, the consent given. Actions are checked against it when sent."""
+    """A person as of ``at``: the strands held, the consent given. Actions are checked against it when sent.
+
+    ``since`` has the strands that were others' before, and until when: what was decided under them earlier stays with
+    whom it was decided about.
+    """
 
     person_id: str
     strands: tuple[str, ...]
     at: int
     consent: dict[str, bool] = field(default_factory=dict)
+    since: Mapping[str, int] = field(default_factory=dict)
 
 
 class EffectStore(Protocol):

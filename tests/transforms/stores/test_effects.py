@@ -229,6 +229,18 @@ def test_a_cap_counts_what_was_sent_under_every_strand_of_the_person(store: Effe
     assert claimed[3].action.person_id == "p1", "the action belongs to who the person is now"
 
 
+def test_what_was_decided_while_a_strand_was_anothers_stays_with_whom_it_was_decided_about(store: EffectStore) -> None:
+    # the device was p1's, then p2's: in whatever order both are noted and acted on
+    store.note_persons([Standing("p2", ("s1",), NOW, since={"s1": NOW + HOUR})])
+    store.note_persons([Standing("p1", (), NOW)])
+    before, after = a_plan(1, person_id="p1"), a_plan(2, person_id="p1", decided_at=NOW + HOUR)
+    claimed = store.claim_actions([before, after], Guards())
+    assert [c.action.person_id for c in claimed] == ["p1", "p2"]
+    store.note_persons([Standing("p2", ("s1",), NOW)])
+    (again,) = store.claim_actions([a_plan(3, person_id="p1")], Guards())
+    assert again.action.person_id == "p2", "all of it is p2's now"
+
+
 def test_what_was_suppressed_uses_up_no_cap(store: EffectStore) -> None:
     guards = Guards(caps=(SendCap(DAY, 1),), duplicate_window=0)
     store.claim_actions([a_plan(1, status="suppressed", reason=DRY_RUN)], guards)

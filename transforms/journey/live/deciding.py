@@ -43,7 +43,7 @@ class LivePerson:
         open: own decisions whose action may not be settled.
         maturing: (when, decision id, decision) of decisions without a label so far; a heap.
         matured: the last instant at which one got its label; what comes next must come later.
-        noted: strands and consent as last told to the store.
+        noted: strands, since when those that were others' before, and consent, as last told to the store.
     """
 
     machine: Machine
@@ -52,7 +52,7 @@ class LivePerson:
     open: list[LoggedDecision] = field(default_factory=list)
     maturing: list[tuple[int, str, LoggedDecision]] = field(default_factory=list)
     matured: int = -(2**62)
-    noted: tuple[tuple[str, ...], dict[str, bool]] | None = None
+    noted: tuple[tuple[str, ...], dict[str, int], dict[str, bool]] | None = None
 
     def next_instant(self) -> int | None:
         """When time alone does something next, or earlier."""
@@ -157,10 +157,14 @@ class Deciding:
         standings = []
         for live, record in persons:
             consent = live.machine.fold.points[-1].consent
-            noted = (record.holdings().current, consent) if live.noted is None else (live.noted[0], consent)
+            if live.noted is None:
+                holdings = record.holdings()
+                noted = (holdings.current, holdings.since, consent)
+            else:
+                noted = (*live.noted[:2], consent)
             if noted != live.noted:
                 live.noted = noted
-                standings.append(Standing(live.machine.person_id, noted[0], record.version, consent))
+                standings.append(Standing(live.machine.person_id, noted[0], record.version, consent, noted[1]))
         if standings:
             self._store.note_persons(standings)
         outcomes = [outcome for live, _ in persons for outcome in live.machine.part.outcomes]
