@@ -26,7 +26,8 @@ from pipelines.definitions import load_definitions
 from transforms.actions import ActRules, plan_action
 from transforms.collector import relax_collector
 from transforms.identity.ids import canonical_id, strand_id
-from transforms.journey.live.journeys import LiveJourneys, Work
+from transforms.journey.live.journeys import LiveJourneys
+from transforms.journey.live.work import Work
 from transforms.journey.ontology import Ontology
 from transforms.journey.worker import JourneySettings, Score
 from transforms.stores.database import STORE_FILE, StoreAddress

@@ -121,6 +121,11 @@ def make_stream_plan(
         now=now,
     )
     run = make_plan(bounded, replace(definitions, config=config), folder, [])
+    if options.by_person and run.log_parts and not options.resume:
+        raise UsageError(
+            f"{options.out} has a history, and a journey stage keyed by person takes over none",
+            hint="leave --state-shards, or stream to another folder",
+        )
     drain = str(drain_file(folder, number))
     return StreamPlan(
         run=run,

@@ -155,7 +155,7 @@ class JourneyCores:
         journeys.watermark = journeys.watermark if folded is None else folded
         records = None if self._by_person else self._records
         number = 0 if self._by_person else int.from_bytes(shard, "big")
-        return JourneyCore(journeys, self._horizon, number, records, self._bounds, self._is_ending)
+        return JourneyCore(journeys, self._horizon, number, records, self._bounds, self._is_ending, folded)
 
     def adopt(self, core: ActorCore) -> None:
         """Give a core what this instance opened."""

@@ -17,7 +17,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from journey_world import COMPARED, SETTINGS, Strands, Tables, bounded, model
 
 from contracts.event import DAY
-from transforms.journey.live.journeys import LiveJourneys, Work
+from transforms.journey.live.journeys import LiveJourneys
+from transforms.journey.live.work import Work
 from transforms.stores.database import STORE_FILE, StoreAddress
 from transforms.stores.effects import open_effects
 

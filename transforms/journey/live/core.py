@@ -49,10 +49,11 @@ from transforms.journey.live.entries import (
     pack_entry,
     unpack_entry,
 )
-from transforms.journey.live.journeys import LiveJourneys, Work
+from transforms.journey.live.journeys import LiveJourneys
 from transforms.journey.live.keeping import Bounds, Keeping
 from transforms.journey.live.messages import PersonRecord, as_messages, take
 from transforms.journey.live.stored import STAGE, record_of, stored_record
+from transforms.journey.live.work import Work
 from transforms.journey.worker import Score
 from transforms.stores.effects import EffectStore
 from transforms.stores.records import RecordKey, RecordStore, StoredRecord
@@ -89,6 +90,7 @@ class JourneyCore:
         records: the record store; None: nothing leaves memory and log.
         bounds: see there.
         is_ending: whether the stream comes to its end, so that the watermark jumps to the end of time.
+        handed_to: up to which event time the rows of whom this stream took over were stated; None: it took nobody over.
     """
 
     def __init__(
@@ -99,10 +101,12 @@ class JourneyCore:
         records: RecordStore | None = None,
         bounds: Bounds = Bounds(),  # noqa: B008  # it is frozen
         is_ending: Callable[[], bool] = lambda: False,
+        handed_to: int | None = None,
     ) -> None:
         self.journeys = journeys
         self._horizon = horizon
         self._is_ending = is_ending
+        self._handed_to = handed_to
         self._shard = shard
         self._records = records
         self._bounds = bounds
@@ -272,13 +276,18 @@ class JourneyCore:
         doubtful = set()
         found = self._records.get([RecordKey(STAGE, self._shard, person) for person in absent])
         for key, stored in found.items():
-            self.journeys.hold(record_of(stored))
+            self._hold(stored)
             woken.add(key.key)
             if self._asleep.get(key.key) != stored.version:
                 doubtful.add(key.key)
         counts[READ_BACK] += len(found)
         counts[STATED_AGAIN] += len(doubtful)
         return doubtful
+
+    def _hold(self, stored: StoredRecord) -> None:
+        # whom the log does not name, whoever handed over has stated, up to there and no further
+        known = stored.key.key in self._asleep
+        self.journeys.hold(record_of(stored), None if known else self._handed_to)
 
     def _drain_stored(
         self, page: Sequence[StoredRecord], horizon: int, now: int, pending: _Pending, counts: Counter[str]
@@ -287,7 +296,7 @@ class JourneyCore:
         if not page:
             return
         for stored in page:
-            self.journeys.hold(record_of(stored))
+            self._hold(stored)
         try:
             work = self.journeys.drain([stored.key.key for stored in page], horizon, now)
         finally:

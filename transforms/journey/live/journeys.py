@@ -15,16 +15,14 @@ and the horizon before.
 from __future__ import annotations
 
 import heapq
-from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from contracts import wire
 from contracts.event import Event
-from contracts.exchange import MAX_TIME, MIN_TIME, Decision, OnlineFeatures, StatedRows, StrandMessage
+from contracts.exchange import MAX_TIME, MIN_TIME, OnlineFeatures, StrandMessage
 from contracts.tables import EVENTS
 from features.journey_features import FEATURE_NAMES, vector
 from features.state import FeatureState
@@ -33,6 +31,7 @@ from transforms.journey.live.deciding import Deciding, LivePerson
 from transforms.journey.live.machine import Machine
 from transforms.journey.live.messages import PersonRecord, by_person, expired, take
 from transforms.journey.live.stating import UNSURE, Sheet, Stating, decisions_sheet
+from transforms.journey.live.work import Job, Work
 from transforms.journey.path import StagePaths
 from transforms.journey.worker import JourneySettings, Score
 from transforms.labels import MATURITY
@@ -40,46 +39,6 @@ from transforms.stores.effects import EffectStore
 
 _AT_ONCE = 500
 """Persons that are folded together when many are due at once."""
-
-
-@dataclass(slots=True)
-class Work:
-    """What a batch made.
-
-    Attributes:
-        records: new records by person; None where nothing is left to remember.
-        taken: the messages that changed or wait in a record, by person: what a log must keep.
-        stated: rows by table.
-        decisions: to carry out, also those that were claimed before and did not leave.
-        online: newest vectors, and persons without events.
-        touched: persons whose journeys went on.
-        counts: how often what happened, see ``LiveJourneys``.
-        live: machines by person; None where there is none any more.
-        due: when time alone does something next, of the same.
-    """
-
-    records: dict[str, PersonRecord | None] = field(default_factory=dict)
-    taken: dict[str, list[StrandMessage]] = field(default_factory=dict)
-    stated: list[StatedRows] = field(default_factory=list)
-    decisions: list[Decision] = field(default_factory=list)
-    online: OnlineFeatures | None = None
-    touched: tuple[str, ...] = ()
-    counts: Counter[str] = field(default_factory=Counter)
-    live: dict[str, LivePerson | None] = field(default_factory=dict)
-    due: dict[str, int | None] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class _Job:
-    """One journey to go on: with which events, to where. ``whole``: it is folded anew, ``old`` is what it was."""
-
-    live: LivePerson
-    record: PersonRecord
-    events: list[tuple[Event, str]]
-    horizon: int
-    whole: bool = False
-    old: Machine | None = None
-    erased: Sequence[tuple[str, str]] = ()
 
 
 class LiveJourneys:
@@ -109,6 +68,7 @@ class LiveJourneys:
         self._due: dict[str, int] = {}
         self._heap: list[tuple[int, str]] = []
         self._waiting: set[str] = set()
+        self._stated_to: dict[str, int] = {}
         self.records: dict[str, PersonRecord] = {}
         self.live: dict[str, LivePerson] = {}
         self.watermark = MIN_TIME
@@ -129,7 +89,7 @@ class LiveJourneys:
         again.
         """
         work = Work()
-        jobs: list[_Job] = []
+        jobs: list[Job] = []
         grouped = by_person(messages)
         found = {person: take(self._record(person), sent) for person, sent in grouped.items()}
         changed = [person for person, taken in found.items() if taken.changed or person in unknown]
@@ -182,10 +142,12 @@ class LiveJourneys:
         return self._finished(work, sheet, now, jobs, [])
 
     def drain(self, persons: Iterable[str], horizon: int, now: int) -> Work:
-        """Fold persons up to the final horizon and state where they stand there."""
+        """Fold persons up to the final horizon and state where they stand there.
+
+        The watermark stays: it says up to where everybody was stated before, those too who are drained after these.
+        """
         work, sheet = Work(), Sheet()
         jobs = self._by_time([p for p in persons if self._record(p).has_events], horizon, work)
-        self.watermark = max(self.watermark, horizon)
         self._work_on(jobs, work, sheet)
         return self._finished(work, sheet, now, jobs, [])
 
@@ -258,9 +220,11 @@ class LiveJourneys:
             heapq.heappush(self._heap, entry)
         return list(dict.fromkeys(person for _, person in found))
 
-    def hold(self, record: PersonRecord) -> None:
-        """Take in a record that was held elsewhere."""
+    def hold(self, record: PersonRecord, stated_to: int | None = None) -> None:
+        """Take in a record that was held elsewhere; ``stated_to``: up to when, where that is not the watermark."""
         self.records[record.person_id] = record
+        if stated_to is not None:
+            self._stated_to[record.person_id] = stated_to
         if record.early or not record.has_events:
             self._waiting.add(record.person_id)
 
@@ -271,6 +235,7 @@ class LiveJourneys:
     def release(self, person: str) -> None:
         """Give up record and machine of a person; when it is due stays known."""
         self._waiting.discard(person)
+        self._stated_to.pop(person, None)
         self.records.pop(person, None)
         self.live.pop(person, None)
 
@@ -300,7 +265,7 @@ class LiveJourneys:
         new: list[tuple[bytes, str]],
         replaced: bool,
         erased: Sequence[tuple[str, str]],
-    ) -> _Job:
+    ) -> Job:
         """Going on, where the machine can; else folding again."""
         if live is not None and not replaced:
             events = _events(new)
@@ -311,14 +276,14 @@ class LiveJourneys:
                 not twice and events[0][0].event_time > live.matured and live.machine.comes_next(*events[0])
             ):
                 horizon = max(self.watermark, live.machine.horizon, *(event.event_time for event, _ in events[-1:]))
-                return _Job(live, record, events, horizon)
+                return Job(live, record, events, horizon)
         events = _events(record.events())
         again = self._new(person)
         horizon = max(self.watermark, events[-1][0].event_time)
         if live is not None:
             again.stated, again.going = live.stated, live.going
             horizon = max(horizon, live.machine.horizon)
-        return _Job(again, record, events, horizon, True, None if live is None else live.machine, erased)
+        return Job(again, record, events, horizon, True, None if live is None else live.machine, erased)
 
     def _bring_back(self, persons: Iterable[str], work: Work) -> None:
         """Make the machines of persons that have none, as far as they were: up to the watermark, if nothing is due."""
@@ -328,23 +293,24 @@ class LiveJourneys:
             if person not in self.live and person not in work.live and record.has_events:
                 events = _events(record.events())
                 due = self._due.get(person, MAX_TIME)
-                served = max(events[-1][0].event_time, min(self.watermark, due - 1))
-                jobs.append(_Job(self._new(person), record, events, served))
+                stated_to = self._stated_to.get(person, self.watermark)
+                served = max(events[-1][0].event_time, min(stated_to, due - 1))
+                jobs.append(Job(self._new(person), record, events, served))
         self._work_on(jobs, work, None)
         work.counts["brought_back"] += len(jobs)
         for job in jobs:
             work.live[job.live.machine.person_id] = job.live
 
-    def _by_time(self, persons: Sequence[str], horizon: int, work: Work) -> list[_Job]:
+    def _by_time(self, persons: Sequence[str], horizon: int, work: Work) -> list[Job]:
         self._bring_back(persons, work)
         jobs = []
         for person in persons:
             live = self._take_out(person, work)
             if live is not None:
-                jobs.append(_Job(live, self._record(person), [], max(horizon, live.machine.horizon)))
+                jobs.append(Job(live, self._record(person), [], max(horizon, live.machine.horizon)))
         return jobs
 
-    def _work_on(self, jobs: Sequence[_Job], work: Work, sheet: Sheet | None) -> None:
+    def _work_on(self, jobs: Sequence[Job], work: Work, sheet: Sheet | None) -> None:
         """Fold, score, stage, decide and state some persons together; without a sheet they state nothing."""
         if not jobs:
             return
@@ -377,7 +343,7 @@ class LiveJourneys:
                 self._stating.state(sheet, live.machine, job.record, live.stated, labels)
                 work.counts["went_on"] += sheet is not None
 
-    def _finished(self, work: Work, sheet: Sheet, now: int, jobs: Sequence[_Job], retired: Sequence[str]) -> Work:
+    def _finished(self, work: Work, sheet: Sheet, now: int, jobs: Sequence[Job], retired: Sequence[str]) -> Work:
         self.revision = max(now, self.revision + 1)
         decisions_sheet(sheet, work.decisions)
         work.stated = sheet.stated(self.revision)
