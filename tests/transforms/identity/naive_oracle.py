@@ -154,6 +154,7 @@ class Naive:
                 against = self._taken(login, device, bars)
                 if against is None and len(self._set(device)) > self._room_of(login, given):
                     self._say(word, "component_size")
+                    self.holds.discard((min(self._set(login)), min(self._set(device))))  # a refused merge holds nothing
                     continue
                 if against is None:
                     given.update((member, login) for member in self._set(device))

@@ -84,6 +84,19 @@ def test_a_merge_never_passes_the_size_of_a_person() -> None:
     assert statuses(resolution)["user:2 email:b seen"] == ("refused", "component_size")
 
 
+def test_a_merge_refused_for_size_keeps_no_other_device_away() -> None:
+    """``cookie:b`` is refused for want of room as well, not because ``cookie:a`` were the person's."""
+    events = [
+        Seen(1, "user:1 user:2"),
+        Seen(2, "user:1 cookie:a", name="merge"),
+        Seen(3, "user:1 cookie:b"),
+        Seen(4, "cookie:a cookie:b", name="unlink"),
+    ]
+    resolution = resolved(*events, rules=world.rules(unique=False, size=2))
+    assert statuses(resolution)["user:1 cookie:a merge"] == ("refused", "component_size")
+    assert statuses(resolution)["user:1 cookie:b seen"] == ("refused", "component_size")
+
+
 def test_unlink_of_what_was_never_linked_bars_it_for_the_future() -> None:
     resolution = resolved(Seen(1, "user:1 email:e", name="unlink"), Seen(2, "user:1 email:e", "later"))
     assert person(resolution, "email:e") == of("email:e")
