@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -53,6 +54,13 @@ from transforms.read import typed
 
 METRICS = "wayline.actor"
 """Namespace of the counters, followed by a dot and the stage; their names are ``turn.COUNTERS``."""
+
+SWITCH = 0.000_5
+"""Seconds after which a thread lets another have the interpreter, a tenth of Python's own.
+
+A worker works on a bundle a stage at once, each in a thread, and a turn waits for the engine's state some times: after
+each answer it would wait again for threads that compute, 5 ms for each of them.
+"""
 
 Clock = Callable[[], int]
 _TOKEN_BYTES = 16
@@ -127,6 +135,7 @@ class _ActorFn(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
 
     def setup(self) -> None:
         relax_collector()
+        sys.setswitchinterval(SWITCH)
         self._factory.setup()
         namespace = f"{METRICS}.{self._settings.stage}"
         counters = {name: Metrics.counter(namespace, name) for name in COUNTERS}

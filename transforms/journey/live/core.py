@@ -37,7 +37,6 @@ from itertools import islice
 from typing import Any
 
 from contracts import wire
-from contracts.event import Event
 from contracts.exchange import MAX_TIME, MIN_TIME, StrandMessage, StrandMessages
 from transforms.actor.core import Entry, Step
 from transforms.journey.live.entries import (
@@ -51,7 +50,7 @@ from transforms.journey.live.entries import (
 )
 from transforms.journey.live.journeys import LiveJourneys
 from transforms.journey.live.keeping import Bounds, Keeping
-from transforms.journey.live.messages import PersonRecord, as_messages, take
+from transforms.journey.live.messages import PersonRecord, as_messages, event_of, take
 from transforms.journey.live.stored import STAGE, record_of, stored_record
 from transforms.journey.live.work import Work
 from transforms.journey.worker import Score
@@ -174,7 +173,7 @@ class JourneyCore:
         for message in messages:
             for event in message.events:
                 # found out before anything is built, so that the poison element alone is put aside
-                wire.unpack(Event, event)
+                event_of(event)
         return self._woken(
             {message.person_id for message in messages},
             lambda doubtful: self.journeys.apply(messages, now, doubtful),

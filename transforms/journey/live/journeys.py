@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 
-from contracts import wire
 from contracts.event import Event
 from contracts.exchange import MAX_TIME, MIN_TIME, OnlineFeatures, StrandMessage
 from contracts.tables import EVENTS
@@ -29,7 +28,7 @@ from features.state import FeatureState
 from transforms.journey.fold import FeatureFunctions, JourneyFold, event_order
 from transforms.journey.live.deciding import Deciding, LivePerson
 from transforms.journey.live.machine import Machine
-from transforms.journey.live.messages import PersonRecord, by_person, expired, take
+from transforms.journey.live.messages import PersonRecord, by_person, event_of, expired, take
 from transforms.journey.live.stating import UNSURE, Sheet, Stating, decisions_sheet
 from transforms.journey.live.work import Job, Work
 from transforms.journey.path import StagePaths
@@ -113,7 +112,7 @@ class LiveJourneys:
             if taken.missed or person in unknown:
                 taken.replaced = True
                 _doubt(live)
-            erased = [(wire.unpack(Event, event).event_id, strand) for event, strand in taken.erased]
+            erased = [(event_of(event).event_id, strand) for event, strand in taken.erased]
             if record.has_events:
                 jobs.append(self._job(person, record, live, taken.new, taken.replaced, erased))
                 if taken.moved:
@@ -381,6 +380,6 @@ def _doubt(live: LivePerson | None) -> None:
 
 def _events(packed: Iterable[tuple[bytes, str]]) -> list[tuple[Event, str]]:
     """Unpacked and in order."""
-    found = [(wire.unpack(Event, event), strand) for event, strand in packed]
+    found = [(event_of(event), strand) for event, strand in packed]
     found.sort(key=event_order)
     return found

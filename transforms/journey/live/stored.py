@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from contracts import wire
-from contracts.event import Event
 from contracts.exchange import StrandMessage
 from transforms.journey.live.entries import body_version, pack_messages, unpack_messages
-from transforms.journey.live.messages import PersonRecord, as_messages, take
+from transforms.journey.live.messages import PersonRecord, as_messages, event_of, take
 from transforms.stores.records import RecordKey, RecordStore, StoredRecord
 
 STAGE = "journey"
@@ -22,7 +20,7 @@ STAGE = "journey"
 def stored_record(record: PersonRecord, shard: int, version: int) -> StoredRecord:
     """A person's record, which has events, as it goes to the record store."""
     times = [
-        wire.unpack(Event, event).event_time
+        event_of(event).event_time
         for held in record.strands.values()
         if held.events
         for event in (held.events[0], held.events[-1])
