@@ -4,7 +4,8 @@
 keep their order and come at the rate, each handed out when the clock reaches its time (``wayline stream --live``), so
 event time is the time of publishing, and an action's revision less its decision's time is the latency from event to
 action: identity, journey, features to the online store, scoring by a trained model, decisions, claims and tables.
-Each rate has an output folder and a process tree of its own. CPU is that of the tree (launcher, Java, worker).
+Each rate has an output folder and a process tree of its own. CPU is that of the tree (launcher, Java, workers). What is
+measured begins after a warm-up at the same rate: a stream runs for days, and Java compiles for the first half minute.
 """
 
 from __future__ import annotations
@@ -98,20 +99,21 @@ def cpu_of(pid: int) -> float:
 @click.command()
 @click.option("--rates", default="500,1000,2000", show_default=True, help="Events a second, one run each.")
 @click.option("--seconds", default=60, show_default=True, help="How long events come.")
+@click.option("--warm-up", default=30, show_default=True, help="Seconds of events before, which are not measured.")
 @click.option("--shards", default=16, show_default=True, help="Actors a keyed stage.")
 @click.option("--model/--no-model", default=True, show_default=True, help="Train one, and score with it.")
-def main(rates: str, seconds: int, shards: int, model: bool) -> None:
+def main(rates: str, seconds: int, warm_up: int, shards: int, model: bool) -> None:
     """Measure."""
     telemetry.disable()
     console = Console()
     FOLDER.mkdir(exist_ok=True)
     asked = [int(rate) for rate in rates.split(",")]
-    world = _world(max(asked) * seconds, console)
+    world = _world(max(asked) * (warm_up + seconds), console)
     registry = _registry(console) if model else None
     results = []
     for rate in asked:
         console.print(f"{rate:,} events/s for {seconds} s", highlight=False)
-        results.append(_measure(world, rate, seconds, shards, registry))
+        results.append(_measure(world, rate, seconds, warm_up, shards, registry))
         console.print(_table([results[-1]]))
     console.print(_table(results))
     print(json.dumps([vars(result) for result in results]))
@@ -167,11 +169,12 @@ def _in_the_present(world: Path, target: Path, rate: int, count: int, begin: flo
     return len(events)
 
 
-def _measure(world: Path, rate: int, seconds: int, shards: int, registry: Path | None) -> Result:
+def _measure(world: Path, rate: int, seconds: int, warm_up: int, shards: int, registry: Path | None) -> Result:
     out = FOLDER / f"stream-{rate}"
     shutil.rmtree(out, ignore_errors=True)
-    begin = time.time() + _LEAD + rate * seconds / 20_000
-    count = _in_the_present(world, out / "input", rate, rate * seconds, begin)
+    whole = warm_up + seconds
+    begin = time.time() + _LEAD + rate * whole / 20_000
+    count = _in_the_present(world, out / "input", rate, rate * whole, begin)
     results = out / "out"
     command = [
         str(Path(sys.executable).with_name("wayline")), "stream", "--source", "files", "--live", "--no-view",
@@ -187,11 +190,10 @@ def _measure(world: Path, rate: int, seconds: int, shards: int, registry: Path |
     if code != 0:
         raise click.ClickException(f"wayline stream ended with {code}; see {results}/engine/job-server.log")
     last = begin + count / rate
-    cpu, peak = watch.between(begin + 5, last)
-    actions, p50, p95, p99 = _latency(results, begin + 5)
-    return Result(
-        rate, count, actions, p50, p95, p99, ended - last, cpu / (count * (last - begin - 5) / (last - begin)), peak
-    )
+    since = begin + warm_up
+    cpu, peak = watch.between(since, last)
+    actions, p50, p95, p99 = _latency(results, since)
+    return Result(rate, count, actions, p50, p95, p99, ended - last, cpu / (rate * (last - since)), peak)
 
 
 def _latency(out: Path, since: float) -> tuple[int, float, float, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import http.client
 import json
 import math
 import os
@@ -151,7 +152,13 @@ class FlinkJob:
             with socket.socket() as probe:
                 if probe.connect_ex((host, int(port))) != 0:
                     continue
-            for job in self._rest(address, "jobs/overview")["jobs"]:
+            try:
+                found = self._rest(address, "jobs/overview")["jobs"]
+            except EngineError as error:
+                if _speaks_no_http(error.__cause__):
+                    continue  # another program has taken a port of the range
+                raise
+            for job in found:
                 if job["name"] == name and job["state"] not in _FLINK_ENDED:
                     return address, str(job["jid"])
         return None
@@ -166,7 +173,7 @@ class FlinkJob:
         try:
             with urllib.request.urlopen(request, timeout=_ANSWERS_WITHIN) as answer:
                 return json.load(answer)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             self._server.check()
             raise EngineError(f"Flink's REST interface does not answer: {error}", hint=_see(self._server)) from error
 
@@ -223,6 +230,11 @@ def find_python() -> None:
     path = os.environ.get("PATH", "").split(os.pathsep)
     if path[:1] != [here]:
         os.environ["PATH"] = os.pathsep.join([here, *path])
+
+
+def _speaks_no_http(error: BaseException | None) -> bool:
+    """Whether what answered is no HTTP; a connection that broke off is none of it."""
+    return isinstance(error, http.client.BadStatusLine) and not isinstance(error, OSError)
 
 
 def _see(server: JobServer) -> str:

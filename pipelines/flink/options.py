@@ -60,6 +60,8 @@ class FlinkSettings:
             as Flink is configured, which for the server of ``job_server`` is so often within some minutes.
         finite: the source ends by itself, and the job with it.
         worker_process: run workers in a process of their own, not in threads of ours.
+        workers: worker processes a task manager; each takes some of the stages, so that two stages compute at once.
+        cache_mb: megabytes a worker remembers of the engine's state: a shard's head, not its log, which is never read.
         restore: a checkpoint or savepoint to begin with, on a cluster; on ``[local]`` the job server is told instead.
         environment: Beam's environment type of workers; ``LOOPBACK`` for workers on this machine.
         environment_config: and its configuration.
@@ -73,6 +75,8 @@ class FlinkSettings:
     restarts: int | None = None
     finite: bool = False
     worker_process: bool = True
+    workers: int = 1
+    cache_mb: int = 16
     restore: Path | None = None
     environment: str = "LOOPBACK"
     environment_config: str = ""
@@ -131,6 +135,8 @@ def flink_options(endpoint: str, settings: FlinkSettings, given: Sequence[str] =
         f"--checkpointing_interval={settings.checkpoint_ms}",
         f"--max_bundle_size={settings.bundle_elements}",
         f"--max_bundle_time_mills={settings.bundle_ms}",
+        f"--sdk_worker_parallelism={settings.workers}",
+        f"--max_cache_memory_usage_mb={settings.cache_mb}",
         # without it what a bundle puts out while a checkpoint is made is kept back, and watermarks overtake it: what is
         # stated at the end of time then comes after the windows have closed, and is dropped
         "--finish_bundle_before_checkpointing",
