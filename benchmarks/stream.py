@@ -113,7 +113,7 @@ def main(rates: str, seconds: int, warm_up: int, shards: int, model: bool) -> No
     results = []
     for rate in asked:
         console.print(f"{rate:,} events/s for {seconds} s", highlight=False)
-        results.append(_measure(world, rate, seconds, warm_up, shards, registry))
+        results.append(_measure(world, rate, seconds, warm_up, shards, registry, console))
         console.print(_table([results[-1]]))
     console.print(_table(results))
     print(json.dumps([vars(result) for result in results]))
@@ -169,7 +169,9 @@ def _in_the_present(world: Path, target: Path, rate: int, count: int, begin: flo
     return len(events)
 
 
-def _measure(world: Path, rate: int, seconds: int, warm_up: int, shards: int, registry: Path | None) -> Result:
+def _measure(
+    world: Path, rate: int, seconds: int, warm_up: int, shards: int, registry: Path | None, console: Console
+) -> Result:
     out = FOLDER / f"stream-{rate}"
     shutil.rmtree(out, ignore_errors=True)
     whole = warm_up + seconds
@@ -193,6 +195,7 @@ def _measure(world: Path, rate: int, seconds: int, warm_up: int, shards: int, re
     since = begin + warm_up
     cpu, peak = watch.between(since, last)
     actions, p50, p95, p99 = _latency(results, since)
+    console.print(_where(results, since))
     return Result(rate, count, actions, p50, p95, p99, ended - last, cpu / (rate * (last - since)), peak)
 
 
@@ -212,6 +215,37 @@ def _latency(out: Path, since: float) -> tuple[int, float, float, float]:
         connection.close()
     assert row is not None
     return int(row[0]), float(row[1] or 0), float(row[2] or 0), float(row[3] or 0)
+
+
+def _where(out: Path, since: float) -> Table:
+    """Where the time goes, in seconds: of events first stated after an instant, by what stands in their rows.
+
+    An event's ``sequence`` is the clock of the strand stage, ``revision`` that of the journey stage; the part that has
+    the row was written when its file says.
+    """
+    import duckdb
+
+    connection = duckdb.connect()
+    parts = sorted((out / "tables" / "events").glob("*.parquet"))
+    written = [(str(part), part.stat().st_mtime) for part in parts]
+    connection.execute("CREATE TABLE parts (filename VARCHAR, written DOUBLE)")
+    connection.executemany("INSERT INTO parts VALUES (?, ?)", written)
+    rows = connection.execute(
+        "WITH first AS (SELECT event_id, min_by(epoch_us(event_time), revision) AS happened, min_by(sequence, revision)"
+        " AS strand, min(revision) AS journey, min_by(filename, revision) AS filename"
+        " FROM read_parquet(?, filename = true) WHERE NOT is_deleted GROUP BY event_id),"
+        " spent AS (SELECT unnest([{'stage': 'source, link, strand', 's': (strand - happened) / 1e6},"
+        " {'stage': 'journey', 's': (journey - strand) / 1e6},"
+        " {'stage': 'tables', 's': written - journey / 1e6}], recursive := true)"
+        " FROM first JOIN parts USING (filename) WHERE happened >= ?)"
+        " SELECT stage, quantile_cont(s, 0.5), quantile_cont(s, 0.95), quantile_cont(s, 0.99) FROM spent"
+        " GROUP BY stage ORDER BY list_position(['source, link, strand', 'journey', 'tables'], stage)",
+        [[str(part) for part in parts], round(since * _SECOND)],
+    ).fetchall()
+    table = Table("until after", "p50 s", "p95 s", "p99 s")
+    for stage, *quantiles in rows:
+        table.add_row(stage, *(f"{value:.2f}" for value in quantiles))
+    return table
 
 
 def _table(results: list[Result]) -> Table:

@@ -55,7 +55,7 @@ def build(pipeline: beam.Pipeline, plan: StreamPlan) -> None:
     strands = linked.strand_inputs | "Strand" >> StreamStrand(strand_cores, person_shards, now)
 
     journey_cores = JourneyCores(
-        run.journey, run.registry, run.stores, run.maturity, by_person=plan.by_person, drain=plan.drain
+        run.journey, run.registry, run.stores, run.maturity, shards=person_shards, drain=plan.drain
     )
     journeys = strands.messages | "Journey" >> StreamJourney(journey_cores, now, person_shards)
     acted = journeys.decisions | "Act" >> Act(

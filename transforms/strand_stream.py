@@ -58,7 +58,7 @@ class StrandCores:
         shards: strand shards.
         box: makes dead letters.
         schema_id: of the event schema, for dead letters.
-        bounds: what a shard holds at most.
+        bounds: what a shard holds at most; by default its share of what all may.
     """
 
     _identity: IdentityStore | None = None
@@ -78,7 +78,7 @@ class StrandCores:
         self.shards = shards
         self._box = box
         self._schema_id = schema_id
-        self._bounds = bounds
+        self._bounds = bounds or Bounds.of_one_of(shards)
 
     def setup(self) -> None:
         """Open both stores."""

@@ -38,6 +38,13 @@ and acknowledges Pub/Sub messages before they are processed. Other Beam runners 
 )
 @click.option("--state-shards", type=click.IntRange(0), default=16, show_default=True, help="0: journeys by person.")
 @click.option("--checkpoints", type=click.Path(path_type=Path), help="Folder of checkpoints. Default: OUT/checkpoints.")
+@click.option(
+    "--checkpoint-every",
+    type=click.FloatRange(0.1),
+    default=5.0,
+    show_default=True,
+    help="Seconds between two checkpoints: messages are acknowledged, and files end, at one.",
+)
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint of a stream that was killed.")
 @click.option("--config", type=click.Path(path_type=Path), help="Project configuration; the shipped one by default.")
 @click.option("--registry", type=click.Path(path_type=Path), help="Model registry. Default: OUT/registry.")
@@ -60,6 +67,7 @@ def command(
     actions: str,
     state_shards: int,
     checkpoints: Path | None,
+    checkpoint_every: float,
     resume: bool,
     config: Path | None,
     registry: Path | None,
@@ -106,6 +114,7 @@ def command(
         shards=state_shards or 16,
         by_person=state_shards == 0,
         checkpoints=checkpoints,
+        checkpoint_every=checkpoint_every,
         resume=resume,
         beam=beam,
     )

@@ -64,7 +64,7 @@ class JobServerSettings:
     work: Path
     master: str = LOCAL
     port: int | None = None
-    heap: str = "1g"
+    heap: str = "2g"
     classpath: Path | None = None
     restore: Path | None = None
     flink: tuple[tuple[str, str], ...] = ()

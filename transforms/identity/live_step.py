@@ -16,6 +16,8 @@ MESSAGES, DEAD_LETTERS, WITHDRAWN, LOG, ERASED, PURGES, COUNTS, METRICS = (
     "messages", "dead_letters", "withdrawn", "log", "erased", "purges", "counts", "metrics",
 )  # fmt: skip
 REFOLDED = "strand_refolded"
+RECORD_BYTES = 128 * 1024 * 1024
+"""What all shards together hold at most: the engine writes it down whole with each checkpoint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +28,14 @@ class Bounds:
     lateness: int = 48 * HOUR
     idle: int = 48 * HOUR + 30 * MINUTE
     tail_bytes: int = 512 * 1024
-    shard_bytes: int = 256 * 1024 * 1024
+    shard_bytes: int = RECORD_BYTES
     look_every: int = 10 * MINUTE
     poll_every: int = SECOND
+
+    @classmethod
+    def of_one_of(cls, shards: int) -> Bounds:
+        """The share of one shard."""
+        return cls(shard_bytes=RECORD_BYTES // max(shards, 1))
 
 
 @dataclass(slots=True)

@@ -106,9 +106,9 @@ class JourneyCores:
         registry: folder of the model registry.
         stores: the database of effects, records and progress.
         window: maturity of labels, microseconds of event time.
-        by_person: a core holds one person; nothing leaves it.
+        shards: of persons; 0: a core holds one person, and nothing leaves it.
         drain: the file that says that the stream comes to its end (``transforms.drain``).
-        bounds: what a shard holds at most.
+        bounds: what a shard holds at most; by default its share of what all may.
     """
 
     _effects: EffectStore | None = None
@@ -123,7 +123,7 @@ class JourneyCores:
         stores: StoreAddress,
         window: int,
         *,
-        by_person: bool = False,
+        shards: int,
         drain: str | None = None,
         bounds: Bounds | None = None,
     ) -> None:
@@ -131,9 +131,9 @@ class JourneyCores:
         self._registry = registry
         self._stores = stores
         self._window = window
-        self._by_person = by_person
+        self._by_person = shards == 0
         self._drain = drain
-        self._bounds = bounds or Bounds()
+        self._bounds = bounds or Bounds.of_one_of(shards)
         self._shared = Shared()
 
     def setup(self) -> None:

@@ -241,3 +241,10 @@ def test_an_entry_of_a_later_version_is_refused_by_name() -> None:
     assert unpack_entry(data) == entry
     with pytest.raises(OutputError, match="version 999"):
         unpack_entry(data[:1] + (999).to_bytes(2) + data[3:])
+
+
+def test_all_shards_together_hold_what_one_alone_would() -> None:
+    alone, shared = Bounds.of_one_of(1), Bounds.of_one_of(16)
+    assert alone == Bounds()
+    assert (16 * shared.shard_bytes, 16 * shared.machine_bytes) == (alone.shard_bytes, alone.machine_bytes)
+    assert Bounds.of_one_of(0) == alone

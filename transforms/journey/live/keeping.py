@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from contracts.event import HOUR, MINUTE
 from transforms.journey.live.journeys import LiveJourneys
 
+RECORD_BYTES, MACHINE_BYTES = 128 * 1024 * 1024, 512 * 1024 * 1024
+"""What all shards together hold of each at most: the engine writes the records down whole with each checkpoint."""
 _NOT_YET = -1
 """When a record is back since, before the clock was read."""
 
@@ -19,11 +21,16 @@ _NOT_YET = -1
 class Bounds:
     """What a shard holds at most. ``idle``, ``settled``, ``look_every`` in microseconds of processing time."""
 
-    shard_bytes: int = 64 * 1024 * 1024
-    machine_bytes: int = 128 * 1024 * 1024
+    shard_bytes: int = RECORD_BYTES
+    machine_bytes: int = MACHINE_BYTES
     idle: int = HOUR
     settled: int = 30 * MINUTE
     look_every: int = MINUTE
+
+    @classmethod
+    def of_one_of(cls, shards: int) -> Bounds:
+        """The share of one shard; 0 shards: there is one a person, whose bound is never reached."""
+        return cls(shard_bytes=RECORD_BYTES // max(shards, 1), machine_bytes=MACHINE_BYTES // max(shards, 1))
 
 
 class Keeping:
