@@ -6,13 +6,16 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
+import apache_beam as beam
 import pytest
 from click.testing import CliRunner, Result
 from run_world import NOON, event, write_events
 
-from contracts.errors import WaylineError
+from contracts.errors import EngineError, WaylineError
+from contracts.exchange import StatedRows
 from pipelines.cli import wayline
 from pipelines.definitions import load_definitions
+from transforms.tables.bigquery import WriteStatedToBigQuery
 from transforms.tables.output import writing
 from transforms.tables.stream_folder import begin_stream
 
@@ -121,3 +124,36 @@ def test_options_that_do_not_fit_together(tmp_path: Path, options: tuple[str, ..
 def test_an_address_that_is_none(refused: Refused) -> None:
     error = refused("--flink-master=nowhere")
     assert (error.exit_code, "nowhere" in error.message) == (2, True)
+
+
+BIGQUERY = ("--tables=bigquery", "--bigquery-dataset=acme-prod.wayline")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--bigquery-dataset=acme-prod.wayline",), "are for --tables bigquery"),
+        (("--tables=bigquery",), "needs a dataset"),
+        (("--tables=bigquery", "--bigquery-dataset=wayline"), "wayline is no PROJECT.DATASET"),
+        ((*BIGQUERY, "--bigquery-connector=here"), "here is no HOST:PORT"),
+        ((*BIGQUERY, "--runner=DirectRunner"), "the direct runner cannot run Beam's BigQuery connector"),
+        (("--runner=DataflowRunner", "--dry_run=True"), "--tables files cannot be written"),
+        ((*BIGQUERY, "--runner=DataflowRunner", "--dry_run=True"), "stores cannot be a file in OUT"),
+        ((*BIGQUERY, "--runner=DataflowRunner"), "built and checked for Dataflow, and not run there"),
+    ],
+)
+def test_tables_that_the_engine_cannot_write(refused: Refused, options: tuple[str, ...], said: str) -> None:
+    error = refused("--runner=DirectRunner", *options)
+    assert (error.exit_code, said in error.message, bool(error.hint)) == (2, True, True), error.message
+
+
+def test_a_bigquery_connector_that_does_not_answer() -> None:
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    rows = WriteStatedToBigQuery("acme-prod", "wayline", (), expansion_service=f"localhost:{port}")
+    pipeline = beam.Pipeline()
+    stated = pipeline | beam.Create([]).with_output_types(tuple[bytes, StatedRows])
+    with pytest.raises(EngineError, match=f"connector cannot be had from localhost:{port}") as caught:
+        _ = stated | rows
+    assert (caught.value.exit_code, "--bigquery-connector" in caught.value.hint) == (10, True)
