@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.parity_model import a_third_in, registry_of_a_model
-from benchmarks.parity_worlds import SCORED, WORLDS, read_arrivals, write_arrivals
+from benchmarks.parity_worlds import KEYS, SCORED, WORLDS, read_arrivals, write_arrivals
 from contracts.event import Event
 from pipelines import telemetry
 from pipelines.definitions import load_definitions
@@ -29,9 +29,6 @@ from pipelines.stream_plan import DIRECT, StreamOptions
 from reports.record_replays import RecordReplays, replay_records
 from reports.table_diff import Difference, chosen_tables, compare
 from transforms.ledger import LedgerRow
-
-KEYS = {"pseudonym.key": "0b" * 32, "dead_letter.key": "b0" * 32}
-"""The same for all, so that the same person has the same pseudonym."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.parity_worlds import KEYS
 from contracts.event import DAY, Event
 from models.evaluation import Gates
 from models.registry import ModelRegistry
@@ -25,8 +26,12 @@ def registry_of_a_model(work: Path, active_from: int, config: Path | None = None
     Raises:
         ModelError: it could not be trained, or promoted.
     """
-    simulate(WorldConfig(customers=60, days=20, seed=77), work / "world")
+    simulate(WorldConfig(customers=100, days=20, seed=77), work / "world")
     out = work / "trained"
+    # the same persons in every training, so that training and test are split in the same way
+    (out / "keys").mkdir(parents=True)
+    for name, key in KEYS.items():
+        (out / "keys" / name).write_text(key, encoding="ascii")
     run(RunOptions((str(work / "world" / "events"),), out, workers=1, config=config))
     definitions = stage_definitions(config)
     trained = train(out, definitions, TrainingSettings(window=DAY // 2))

@@ -29,6 +29,9 @@ from transforms.inputs import list_inputs
 START = 1_736_164_800_000_000
 """2025-01-06T12:00Z."""
 
+KEYS = {"pseudonym.key": "0b" * 32, "dead_letter.key": "b0" * 32}
+"""The same for all, so that the same person has the same pseudonym."""
+
 CLEAN = {
     "late_share": 0.0, "expired_share": 0.0, "offline_share": 0.0, "duplicate_share": 0.0, "conflict_share": 0.0,
     "malformed_share": 0.0, "skew_share": 0.0, "dirty_share": 0.0, "kiosk_share": 0.0, "erasure_share": 0.0,
