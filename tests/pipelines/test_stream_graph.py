@@ -12,9 +12,9 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.dataflow.internal.apiclient import dataflow
 from graph_parts import PRIMITIVE, assert_labels, encoded_by, labels_of, pickling
-from postgres_server import PostgresServer
 from run_world import NOON, event, write_events
 
+from benchmarks.postgres_server import PostgresServer
 from contracts import coders, exchange
 from pipelines.definitions import load_definitions
 from pipelines.engine import engine_options
