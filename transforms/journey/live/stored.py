@@ -1,7 +1,7 @@
 """Persons in the record store: how a record of the journey stage is put away, read back, and made for a new stream.
 
 Pure but for the store that is given. Times: event time in microseconds; versions are processing time. Errors: those of
-the store, and OutputError for a record of a later version.
+the store, and StateVersionError for a record of a later version.
 """
 
 from __future__ import annotations
