@@ -118,7 +118,7 @@ bench-stages: $(VENV)/.runtime ## What an event costs the stages that remember: 
 	$(BIN)/python -m benchmarks.persons
 
 chaos: $(VENV)/.runtime $(FLINK)/.ready ## A stream killed in every way, compared with the undisturbed run: ten minutes
-	$(BIN)/python -m benchmarks.chaos --cluster
+	$(BIN)/python -m benchmarks.chaos --cluster --postgres
 
 parity: $(VENV)/.runtime $(FLINK)/.ready ## Whether every way to the tables gives the same ones, on many worlds: half an hour
 	$(BIN)/python -m benchmarks.parity

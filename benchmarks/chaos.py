@@ -2,10 +2,11 @@
 
 A simulated world is run bounded, undisturbed. Then the same events are streamed on Flink, live actions into files,
 while things die: worker processes by ``kill -9`` at random moments, the launcher and its job server together (and the
-stream goes on by ``--resume``), the stores, held by another process, and, with ``--cluster``, a TaskManager of a real
-cluster of two. Events come in as files, one more after each blow, so that there is always something under way; the last
-blow comes while the stream drains. Afterwards the ledger has to balance, the tables to equal those of the bounded run,
-and no action to have two effects. Exit code 1 when anything of that is not so.
+stream goes on by ``--resume``), the stores, held by another process, with ``--postgres`` the database server of the
+stores, which is gone for a while, and, with ``--cluster``, a TaskManager of a real cluster of two. Events come in as
+files, one more after each blow, so that there is always something under way; the last blow comes while the stream
+drains. Afterwards the ledger has to balance, the tables to equal those of the bounded run, and no action to have two
+effects. Exit code 1 when anything of that is not so.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from __future__ import annotations
 import argparse
 import random
 import shutil
+import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +27,7 @@ import fastavro
 import msgspec
 
 from benchmarks.chaos_parts import Cluster, StreamProcess, StuckStore, wayline
+from benchmarks.postgres_server import PostgresServer, binaries
 from contracts.errors import CheckFailedError
 from pipelines import telemetry
 from pipelines.definitions import load_definitions
@@ -43,6 +47,7 @@ class Trial:
     restarts: int = 3
     outage: float = 10.0
     cluster: bool = False
+    postgres: bool = False
     customers: int = 40
     days: int = 20
     seed: int = 7
@@ -104,7 +109,9 @@ def run(trial: Trial, tell: Callable[[str], None] = print) -> Result:
         path, _ = chunks.pop(0)
         path.rename(feed / path.name)
 
-    with Cluster(trial.work / "cluster", trial.patience) if trial.cluster else _Nothing() as cluster:
+    with ExitStack() as held:
+        cluster = held.enter_context(Cluster(trial.work / "cluster", trial.patience)) if trial.cluster else None
+        server = held.enter_context(_server()) if trial.postgres else None
         options = [
             "--source=files",
             f"--input={feed}",
@@ -114,7 +121,9 @@ def run(trial: Trial, tell: Callable[[str], None] = print) -> Result:
             "--no-view",
             RETRIES,
         ]
-        if isinstance(cluster, Cluster):
+        if server is not None:
+            options += [f"--config={_config(trial.work, server)}"]
+        if cluster is not None:
             options += [f"--flink-master={cluster.address}", "--parallelism=2"]
         with StreamProcess(options, out, trial.patience) as stream:
             feed_one()
@@ -126,8 +135,9 @@ def run(trial: Trial, tell: Callable[[str], None] = print) -> Result:
                 blow(f"kill -9 of the worker, process {stream.kill_worker()}")
                 feed_one()
                 if trial.outage and n == stuck_at:
-                    blow(f"the stores and the online features are locked for {trial.outage:g} s")
-                    with StuckStore(out / "stores" / "wayline.sqlite"), StuckStore(out / "feast" / "online.db"):
+                    what = "the stores" if server is None else "PostgreSQL is stopped, and the stores with it,"
+                    blow(f"{what} and the online features are locked for {trial.outage:g} s")
+                    with _away(server, out), StuckStore(out / "feast" / "online.db"):
                         time.sleep(trial.outage)
                 stream.await_work()
                 if n + 1 in restart_at:
@@ -136,7 +146,7 @@ def run(trial: Trial, tell: Callable[[str], None] = print) -> Result:
                     feed_one()
                     stream.resume()
                     stream.await_work()
-            if isinstance(cluster, Cluster):
+            if cluster is not None:
                 blow(f"kill -9 of a TaskManager, process {cluster.kill_task_manager()}")
                 stream.await_work()
             while chunks:
@@ -173,12 +183,40 @@ def report(result: Result) -> str:
     return "\n".join(lines)
 
 
-class _Nothing:
-    def __enter__(self) -> None:
-        return None
+@contextmanager
+def _server() -> Iterator[PostgresServer]:
+    """A PostgreSQL server. Raises CheckFailedError where there are no programs of one."""
+    programs = binaries()
+    if programs is None:
+        raise CheckFailedError("no PostgreSQL on this machine (initdb, postgres)", hint="install it: make services")
+    server = PostgresServer(programs)
+    try:
+        yield server
+    finally:
+        server.remove()
 
-    def __exit__(self, *_: object) -> None:
-        return None
+
+def _config(work: Path, server: PostgresServer) -> Path:
+    """A configuration whose stores are on the server."""
+    secret = work / "store_url"
+    secret.write_text(server.make_schema(), encoding="utf-8")
+    path = work / "wayline.yaml"
+    path.write_text(f"store: {{postgres: {{file: {secret.resolve()}}}}}\n", encoding="utf-8")
+    return path
+
+
+@contextmanager
+def _away(server: PostgresServer | None, out: Path) -> Iterator[None]:
+    """The stores out of reach: their server gone as in a crash, or their file held by another process."""
+    if server is None:
+        with StuckStore(out / "stores" / "wayline.sqlite"):
+            yield
+        return
+    server.stop(signal.SIGQUIT)
+    try:
+        yield
+    finally:
+        server.start()
 
 
 def _chunks(events: Path, folder: Path, number: int) -> list[tuple[Path, int]]:
@@ -208,6 +246,10 @@ def _effects(folder: Path) -> list[str]:
     return [msgspec.json.decode(line)["action_id"] for line in lines]
 
 
+_SHORT = {"kills": 3, "restarts": 1, "customers": 15, "days": 10}
+"""For what embedded Flink has gone through at length before."""
+
+
 def main() -> int:
     """Run it from the command line."""
     telemetry.disable()
@@ -221,10 +263,16 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--patience", type=float, default=240.0)
     parser.add_argument("--cluster", action="store_true", help="also a cluster of two, one of which is killed")
+    parser.add_argument("--postgres", action="store_true", help="also stores in PostgreSQL, which is stopped")
     given = vars(parser.parse_args())
-    trials = [("embedded Flink", Trial(**{**given, "cluster": False, "work": given["work"] / "embedded"}))]
+    plain = {**given, "cluster": False, "postgres": False, "work": given["work"] / "embedded"}
+    trials = [("embedded Flink", Trial(**plain))]
+    if given["postgres"]:
+        trials.append(
+            ("stores in PostgreSQL", Trial(**{**plain, **_SHORT, "postgres": True, "work": given["work"] / "postgres"}))
+        )
     if given["cluster"]:
-        small = {**given, "kills": 2, "restarts": 0, "outage": 0.0, "work": given["work"] / "cluster"}
+        small = {**plain, "cluster": True, "kills": 2, "restarts": 0, "outage": 0.0, "work": given["work"] / "cluster"}
         trials.append(("a Flink cluster of two", Trial(**small)))
     well = True
     for name, trial in trials:

@@ -2,7 +2,8 @@
 
 ``python -m benchmarks.parity [--worlds NAMES] [--ways NAMES] [--events DIR] [--out DIR]``. Each world goes through
 ``wayline run``, which is the measure, and through each way; tables are compared row by row, as ``wayline diff`` does,
-and the ledger's totals with them. The exit code is 9 if anything differs.
+and the ledger's totals with them. Decisions, actions and labels depend on what was known when: those of each way are
+made again from their records. The exit code is 9 if anything differs.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.parity_worlds import WORLDS, read_arrivals, write_arrivals
+from benchmarks.parity_model import a_third_in, registry_of_a_model
+from benchmarks.parity_worlds import KEYS, SCORED, WORLDS, read_arrivals, write_arrivals
 from contracts.event import Event
 from pipelines import telemetry
 from pipelines.definitions import load_definitions
@@ -24,11 +26,9 @@ from pipelines.plan import RunOptions
 from pipelines.run import run
 from pipelines.stream import stream
 from pipelines.stream_plan import DIRECT, StreamOptions
+from reports.record_replays import RecordReplays, replay_records
 from reports.table_diff import Difference, chosen_tables, compare
 from transforms.ledger import LedgerRow
-
-KEYS = {"pseudonym.key": "0b" * 32, "dead_letter.key": "b0" * 32}
-"""The same for all, so that the same person has the same pseudonym."""
 
 
 @dataclass(frozen=True)
@@ -131,16 +131,18 @@ WAYS: dict[str, Way] = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of one world on one way: what differs, the ledger of the measure and of each job."""
+    """What became of one world on one way: what differs, the ledger of the measure and of each job, what was decided
+    and follows from its records."""
 
     differences: tuple[Difference, ...]
     measure: LedgerRow
     totals: tuple[LedgerRow, ...]
+    replays: RecordReplays
 
     @property
     def is_equal(self) -> bool:
-        """Tables and, of a way with one job, the ledger."""
-        return not self.differences and not self.ledger_differs
+        """Tables and, of a way with one job, the ledger; and every decision, made again, is the same."""
+        return not (self.differences or self.ledger_differs or self.replays.wrong or self.replays.impossible)
 
     @property
     def ledger_differs(self) -> bool:
@@ -162,9 +164,10 @@ def go(measured: Walk, name: str, events: Sequence[Event]) -> Verdict:
     walk = Walk(setting, name, [])
     walk.prepare()
     WAYS[name](walk, events)
-    tables = chosen_tables(load_definitions(setting.config, None).tables, (), False)
-    found = compare(measured.out, walk.out, tables, examples=3)
-    return Verdict(tuple(one for one in found if not one.equal), measured.totals[0], tuple(walk.totals))
+    definitions = load_definitions(setting.config, None)
+    found = compare(measured.out, walk.out, chosen_tables(definitions.tables, (), False), examples=3)
+    replays = replay_records(walk.out, definitions.tables, definitions.policies)
+    return Verdict(tuple(one for one in found if not one.equal), measured.totals[0], tuple(walk.totals), replays)
 
 
 def told(verdict: Verdict) -> str:
@@ -176,6 +179,9 @@ def told(verdict: Verdict) -> str:
         lines += [f"  {example.where} {example.key} {example.columns}" for example in one.examples]
     if verdict.ledger_differs:
         lines.append(f"ledger: {verdict.measure} is not {verdict.totals[0]}")
+    lines += verdict.replays.wrong[:10]
+    if verdict.replays.impossible:
+        lines.append(f"{verdict.replays.impossible} decisions cannot be made again")
     return "\n".join(lines)
 
 
@@ -196,7 +202,14 @@ def main() -> int:
     unequal = 0
     for name, make in worlds.items():
         events = make()
-        setting = Setting(asked.out / name, asked.config, asked.registry)
+        if not events:
+            print(f"{name}: skipped, its data is not here", flush=True)
+            continue
+        registry = asked.registry
+        if registry is None and name == SCORED:
+            shutil.rmtree(asked.out / "model", ignore_errors=True)
+            registry = registry_of_a_model(asked.out / "model", a_third_in(events), asked.config)
+        setting = Setting(asked.out / name, asked.config, registry)
         measured = measure(setting, events)
         print(f"{name}: {len(events)} events, {measured.totals[0]}", flush=True)
         for way in asked.ways.split(","):
@@ -204,7 +217,12 @@ def main() -> int:
             verdict = go(measured, way, events)
             unequal += not verdict.is_equal
             word = "equal" if verdict.is_equal else "DIFFERS"
-            print(f"  {way:14} {word:8} {time.monotonic() - started:6.1f} s", flush=True)
+            made = verdict.replays
+            print(
+                f"  {way:14} {word:8} {time.monotonic() - started:6.1f} s   made again: {made.decisions} decisions, "
+                f"{made.actions} actions, {made.labels} labels",
+                flush=True,
+            )
             if not verdict.is_equal:
                 print(told(verdict), flush=True)
     return 9 if unequal else 0

@@ -12,17 +12,25 @@ from pathlib import Path
 
 import fastavro
 
+from benchmarks.golden_journeys import golden
 from contracts import codec
 from contracts.errors import InputError
 from contracts.event import DAY, HOUR, MINUTE, SECOND, Event, Identifier
 from contracts.event_codec import event_to_record
+from pipelines.config import SHIPPED
+from sources.importer.convert import import_files
+from sources.importer.mapping import load_mapping
 from sources.ordered import Ordered
 from sources.simulator.config import WorldConfig
 from sources.simulator.world import simulate
+from transforms.dead_letter import DeadLetterBox
 from transforms.inputs import list_inputs
 
 START = 1_736_164_800_000_000
 """2025-01-06T12:00Z."""
+
+KEYS = {"pseudonym.key": "0b" * 32, "dead_letter.key": "b0" * 32}
+"""The same for all, so that the same person has the same pseudonym."""
 
 CLEAN = {
     "late_share": 0.0, "expired_share": 0.0, "offline_share": 0.0, "duplicate_share": 0.0, "conflict_share": 0.0,
@@ -115,6 +123,24 @@ def _copy(event: Event, received: int, properties: Mapping[str, str]) -> Event:
     )  # fmt: skip
 
 
+ECOM = Path(__file__).resolve().parents[2] / "shared" / "data" / "retentioneering_ecom" / "ecom.csv.gz"
+"""An electronics store's log, 31,106 events; it lies beside the repository, if at all."""
+
+
+def ecom(most: int | None = None) -> list[Event]:
+    """The store's log, or its first events; nothing where it is not there."""
+    if not ECOM.exists():
+        return []
+    with tempfile.TemporaryDirectory(prefix="wayline-ecom-") as folder:
+        mapping = load_mapping("retentioneering", SHIPPED / "mappings")
+        box = DeadLetterBox(bytes(32))
+        import_files([ECOM], mapping, Path(folder), box, lambda _: None)
+        return read_arrivals([str(Path(folder) / "events")])[:most]
+
+
+SCORED = "scored"
+"""The world in which a model is in force from a third of it on."""
+
 WORLDS: dict[str, Callable[[], list[Event]]] = {
     "clean": lambda: simulated(30, 8, 21, CLEAN),
     "dirty-1": lambda: simulated(40, 8, 31, DIRTY),
@@ -124,6 +150,9 @@ WORLDS: dict[str, Callable[[], list[Event]]] = {
     "tangle-2": lambda: tangle(2),
     "tangle-3": lambda: tangle(3),
     "tangle-4": lambda: tangle(4),
+    SCORED: lambda: simulated(40, 8, 34, DIRTY),
+    "golden": lambda: golden(START),
+    "ecom": ecom,
     "tiny": lambda: tangle(5, 12),
 }
-"""Name to the events, in the order of their arrival."""
+"""Name to the events, in the order of their arrival; no events: what they come from is not here."""

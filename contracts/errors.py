@@ -34,6 +34,8 @@ class WaylineError(Exception):
     """
 
     exit_code = 1
+    standing_hint = ""
+    """What mends any error of this kind, where only its message came back from another process."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -132,11 +134,11 @@ class StateVersionError(WaylineError):
     """
 
     exit_code = 11
+    standing_hint = "go on with the release that wrote it, or start without its checkpoint"
 
     def __init__(self, what: str, found: int, known: int) -> None:
         super().__init__(
-            f"{what} has version {found}, and this release reads up to version {known}",
-            hint="go on with the release that wrote it, or start without its checkpoint",
+            f"{what} has version {found}, and this release reads up to version {known}", hint=self.standing_hint
         )
         self.found = found
         self.known = known

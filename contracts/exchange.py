@@ -254,12 +254,16 @@ class IdentityRows:
 @fast_init
 @dataclass(frozen=True, slots=True)
 class Purge:
-    """Events of a strand at or before ``until`` are erased: every store forgets them."""
+    """Events of a strand at or before ``until`` are erased: every store forgets them.
+
+    ``persons`` are all who were ever told of the strand's events in a stream: whose records may hold some.
+    """
 
     strand_id: str
     primary: Identifier
     login: Identifier | None
     until: int
+    persons: tuple[str, ...] = ()
 
 
 @fast_init

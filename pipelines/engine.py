@@ -116,7 +116,7 @@ def cause(error: BaseException) -> WaylineError | None:
         name, message = named[-1]
         kind = getattr(errors, name, WaylineError)
         found: WaylineError = kind.__new__(kind)
-        WaylineError.__init__(found, message)
+        WaylineError.__init__(found, message, hint=kind.standing_hint)
         return found
     if disk := _DISK.findall(text):
         return OutputError(f"a worker could not write: {disk[-1]}")

@@ -9,6 +9,7 @@ wall clock.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from types import TracebackType
@@ -17,11 +18,13 @@ from contracts.errors import WaylineError
 from pipelines.clock import now
 from pipelines.definitions import Definitions
 from pipelines.stream_plan import StreamPlan
+from transforms.journey.live.keeping import Bounds
 from transforms.journey.ontology import SessionRule
 from transforms.link_stream import GREATEST_EVENT_TIME
-from transforms.purge import settle
+from transforms.purge import forget_copies, settle
 from transforms.stores.identity import open_identity
 from transforms.stores.progress import open_progress
+from transforms.stores.records import open_records
 from transforms.tables.compact import OLDER_THAN, Terms
 from transforms.tables.compaction import compact
 from transforms.tables.finality import Horizon, write_horizon
@@ -33,6 +36,8 @@ EVERY = 2.0
 COMPACT_EVERY = 60.0
 SHORTEN_EVERY = 900.0
 """Seconds: between two looks, two compactions of tables, and two of the ledger of crowded identifiers."""
+SETTLED = Bounds().settled / 1_000_000
+"""Seconds after which no engine goes back behind what was done."""
 
 
 class Housekeeper:
@@ -59,6 +64,7 @@ class Housekeeper:
         run = self._plan.run
         self._progress = open_progress(run.stores)
         self._identity = open_identity(run.stores, run.identity, run.strand_shards)
+        self._records = open_records(run.stores)
         self._sync = IdentitySync(self._folder, self._identity, self._plan.number, now)
         self._thread.start()
         return self
@@ -67,6 +73,7 @@ class Housekeeper:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._end()
+        self._records.close()
         self._identity.close()
         self._progress.close()
 
@@ -76,6 +83,8 @@ class Housekeeper:
         if self._failure is not None:
             raise self._failure
         self._look()
+        # the job has ended, and nothing goes back any more
+        self._forget_copies(math.inf)
 
     def _end(self) -> None:
         self._stop.set()
@@ -111,9 +120,13 @@ class Housekeeper:
         """Whether something was erased so lately that parts which hold it may not have been old enough to merge."""
         return self._erased is not None and time.monotonic() - self._erased < 2 * OLDER_THAN
 
+    def _forget_copies(self, before: float) -> None:
+        forget_copies(self._folder.purges, self._records, self._plan.run.journey_shards, before)
+
     def _look(self) -> None:
         if settle(self._folder.purges, self._identity, self._sync.run):
             self._erased = time.monotonic()
+        self._forget_copies(time.time() - SETTLED)
         horizon = self._progress.value(GREATEST_EVENT_TIME)
         if horizon is not None:
             write_horizon(self._folder.horizon, Horizon(horizon, self._lateness, self._silence))

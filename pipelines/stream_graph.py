@@ -18,9 +18,11 @@ from contracts.tables import ACTIONS, DEAD_LETTERS, EXPIRED_LATE
 from features.push import PushFeatures
 from pipelines.clock import now
 from pipelines.stream_plan import StreamPlan
+from pipelines.table_sink import DATAFLOW, BigQueryTables
 from sources.files_player import FilesSettings
 from sources.files_stream import ReadFilesStream
-from sources.pubsub.read import DATAFLOW, DIRECT, ID_ATTRIBUTE, PORTABLE, TIME_ATTRIBUTE, ReadPubSub
+from sources.pubsub import read as source
+from sources.pubsub.read import DIRECT, ID_ATTRIBUTE, PORTABLE, TIME_ATTRIBUTE, ReadPubSub
 from transforms.act import Act
 from transforms.dead_letter import DeadLetterBox
 from transforms.finish import Finish
@@ -87,13 +89,16 @@ def build(pipeline: beam.Pipeline, plan: StreamPlan) -> None:
         | "ExpiredRows" >> StateRows(EXPIRED_LATE, rows.dead_letter_row, now),
     )
     together = stated | "AllRows" >> beam.Flatten().with_output_types(tuple[bytes, StatedRows])
-    tables = together | "Tables" >> WriteStated(
-        plan.out, plan.tables, plan.number, every=plan.pane, direct=not plan.retried
-    )
+    written: list[beam.PCollection] = []
+    if plan.runner != DATAFLOW:  # its workers have no OUT
+        parts = WriteStated(plan.out, plan.tables, plan.number, every=plan.pane, direct=not plan.retried)
+        written.append(together | "Tables" >> parts)
+    if plan.bigquery is not None:
+        written.append(together | "BigQuery" >> _ToBigQuery(plan.bigquery, plan))
     online = journeys.online | "Online" >> beam.ParDo(PushFeatures(run.feast)).with_output_types(bytes)
     purged = strands.purges | "Purge" >> PurgeStores(run.stores, plan.purges)
     if plan.retried:
-        (tables, online, purged) | "Finish" >> Finish(plan.finished)
+        (*written, online, purged) | "Finish" >> Finish(plan.finished)
 
 
 class _Read(beam.PTransform):  # type: ignore[misc]  # Beam's base class is untyped
@@ -104,13 +109,32 @@ class _Read(beam.PTransform):  # type: ignore[misc]  # Beam's base class is unty
         self._plan = plan
 
     def expand(self, begin: beam.pvalue.PBegin) -> ReadOutputs:
-        source = self._plan.source
+        asked = self._plan.source
         engine = PORTABLE if self._plan.retried else DIRECT
-        if isinstance(source, FilesSettings):
-            return _read_outputs(begin | "Files" >> ReadFilesStream(source, engine))
-        engine = DATAFLOW if self._plan.runner == "DataflowRunner" else engine
-        own = ReadPubSub(source, engine, id_attribute=ID_ATTRIBUTE, timestamp_attribute=TIME_ATTRIBUTE)
+        if isinstance(asked, FilesSettings):
+            return _read_outputs(begin | "Files" >> ReadFilesStream(asked, engine))
+        engine = source.DATAFLOW if self._plan.runner == DATAFLOW else engine
+        own = ReadPubSub(asked, engine, id_attribute=ID_ATTRIBUTE, timestamp_attribute=TIME_ATTRIBUTE)
         return _read_outputs(begin | "PubSub" >> own)
+
+
+class _ToBigQuery(beam.PTransform):  # type: ignore[misc]
+    """Stated rows as upserts. Gives a PCollection in which nothing comes: its watermark does."""
+
+    def __init__(self, to: BigQueryTables, plan: StreamPlan) -> None:
+        super().__init__()
+        self._to = to
+        self._plan = plan
+
+    def expand(self, stated: beam.PCollection[tuple[bytes, StatedRows]]) -> beam.PCollection[bytes]:
+        # Beam's connector takes seconds to load, so whoever does without it does not wait for it
+        from transforms.tables.bigquery import CountRefused, WriteStatedToBigQuery
+
+        to = self._to
+        refused = stated | "Upserts" >> WriteStatedToBigQuery(
+            to.project, to.dataset, self._plan.tables, every=self._plan.pane, expansion_service=to.connector
+        )
+        return refused | "Refused" >> CountRefused()
 
 
 def _read_outputs(outputs: Any) -> ReadOutputs:

@@ -12,6 +12,9 @@ from contracts.tables import Table
 from pipelines.definitions import Definitions
 from pipelines.graph import RunPlan
 from pipelines.plan import Mode, RunOptions, make_plan
+from pipelines.table_sink import DATAFLOW as DATAFLOW
+from pipelines.table_sink import DIRECT as DIRECT
+from pipelines.table_sink import FILES, BigQueryTables, bigquery_tables, check_dataflow
 from sources.files_player import FilesSettings, files_in
 from sources.pubsub import client
 from sources.pubsub.puller import PubSubSettings
@@ -21,7 +24,7 @@ from transforms.tables.output import OutputFolder
 DEFAULT_SHARDS = 16
 """Actors a keyed stage: enough for two cores. A cluster takes a thousand; OUT keeps that of its first stream."""
 
-FLINK, DIRECT, DATAFLOW = "flink", "DirectRunner", "DataflowRunner"
+FLINK = "flink"
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,8 @@ class StreamOptions:
     ``shards``: actors a keyed stage. ``by_person``: the journey stage has one a person instead. ``pane``: seconds
     between two parts of a table. ``flink_master``: a cluster, ``host:port``; None: Flink inside this machine.
     ``checkpoints``: their folder, None: in OUT; every ``checkpoint_every`` seconds. ``resume``: go on from the last of
-    them. ``beam`` holds further Beam options as given.
+    them. ``tables``, ``bigquery_dataset``, ``bigquery_connector``: see ``pipelines.table_sink``. ``beam`` holds further
+    Beam options as given.
     """
 
     out: Path
@@ -58,6 +62,9 @@ class StreamOptions:
     checkpoints: Path | None = None
     checkpoint_every: float = 1.0
     resume: bool = False
+    tables: str = FILES
+    bigquery_dataset: str | None = None
+    bigquery_connector: str | None = None
     beam: tuple[str, ...] = field(default=())
 
     @property
@@ -72,7 +79,8 @@ class StreamPlan:
 
     ``retried``: the engine tries bundles again and numbers panes, so parts are named by pane. ``purges``: see
     ``transforms.purge``. ``drain``: see
-    ``transforms.drain``. ``finished``: the file that says that all has drained (``transforms.finish``).
+    ``transforms.drain``. ``finished``: the file that says that all has drained (``transforms.finish``). ``bigquery``:
+    where the tables go besides; on Dataflow, instead.
     """
 
     run: RunPlan
@@ -87,6 +95,7 @@ class StreamPlan:
     drain: str
     purges: str
     finished: str
+    bigquery: BigQueryTables | None = None
 
     @property
     def run_id(self) -> str:
@@ -108,6 +117,7 @@ def make_stream_plan(
     """
     if options.shards < 1 or options.shards & (options.shards - 1):
         raise UsageError(f"--state-shards {options.shards} is no power of two", hint="try 16; 0 only keys by person")
+    check_dataflow(options.runner, options.beam)
     config = replace(definitions.config, strand_shards=options.shards, journey_shards=options.shards)
     bounded = RunOptions(
         (),
@@ -121,6 +131,9 @@ def make_stream_plan(
         now=now,
     )
     run = make_plan(bounded, replace(definitions, config=config), folder, [])
+    bigquery = bigquery_tables(
+        options.tables, options.bigquery_dataset, options.bigquery_connector, options.runner, run.stores
+    )
     if options.by_person and run.log_parts and not options.resume:
         raise UsageError(
             f"{options.out} has a history, and a journey stage keyed by person takes over none",
@@ -140,6 +153,7 @@ def make_stream_plan(
         drain=drain,
         purges=str(folder.purges.resolve()),
         finished=str(finished_file(folder, number)),
+        bigquery=bigquery,
     )
 
 

@@ -32,7 +32,7 @@ class Replayed:
 
 def replayed(row: Row, policies: PolicySet) -> Replayed:
     """Decide again from a row of ``decisions``, and compare the answers."""
-    record = _record(row)
+    record = record_of(row)
     try:
         record = replace(record, slot=_slot_of(record, policies))
         again = replay(record, policies)
@@ -54,7 +54,8 @@ def replayed(row: Row, policies: PolicySet) -> Replayed:
     return Replayed(SAME, f"{again.chosen} is chosen again, and every candidate fares as recorded")
 
 
-def _record(row: Row) -> Decision:
+def record_of(row: Row) -> Decision:
+    """The decision that a row of ``decisions`` records; the slot is not filled in."""
     candidates = tuple(Candidate(**candidate) for candidate in row["candidates"])
     chosen = next((candidate for candidate in candidates if candidate.dropped_by is None), None)
     return Decision(

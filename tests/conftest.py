@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent / "services"))
 
-from postgres_server import PostgresServer, binaries
 from pubsub_server import PubSubServer
 
+from benchmarks.postgres_server import PostgresServer, binaries
 from sources.pubsub.emulator import find_server
 
 # how long an example takes says how busy the machine is, not whether a rule holds

@@ -3,7 +3,9 @@
 Contract: ``Purge`` in, nothing out. The strand stage has erased the strand from its own records by then, and tells the
 journey stage. Here it leaves the effect store, and is noted in a folder of OUT. The identity store forgets its names
 later (``settle``): the tables of identity are brought up to date from that store, and a row can only be taken back
-while its name is known. Only keyed tombstones stay. State: the purges of a bundle. Time: event time in microseconds.
+while its name is known. Nor do the copies of persons' records leave the record store at once (``forget_copies``): an
+engine that goes back to a checkpoint of before reads them, to take the erased events out of the tables again. Only
+keyed tombstones stay. State: the purges of a bundle. Time: event time in microseconds.
 Errors: ``LockedError`` and ``OutputError`` of a store, and OSError of the disk, fail the bundle, which the engine tries
 again; purging again changes nothing.
 """
@@ -20,11 +22,20 @@ import apache_beam as beam
 
 from contracts.event import Identifier
 from contracts.exchange import Purge
+from transforms.identity.ids import person_shard
 from transforms.identity.rules import StrandKey
+from transforms.journey.live.stored import STAGE, without
 from transforms.stores.database import StoreAddress
 from transforms.stores.effects import open_effects
 from transforms.stores.identity import IdentityStore
+from transforms.stores.records import RecordKey, RecordStore, StoredRecord
 from transforms.tables.output import write_durably
+
+COPIES = "copies"
+"""Beside the notes for the identity store, those of copies in the record store."""
+
+_PAGE = 200
+"""Records that are cut in one transaction."""
 
 
 class PurgeStores(beam.PTransform):  # type: ignore[misc]  # Beam's base class is untyped
@@ -70,11 +81,49 @@ class _PurgeFn(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
 
 
 def note(folder: Path, purges: Iterable[Purge]) -> None:
-    """Note purges in a file of their own; again it is the same file. Raises OSError when the disk refuses."""
-    rows = sorted({(purge.until, *purge.primary, *(purge.login or ())) for purge in purges})
-    content = json.dumps(rows)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_durably(folder / f"{hashlib.blake2b(content.encode(), digest_size=8).hexdigest()}.json", content)
+    """Note purges in files of their own; again they are the same. Raises OSError when the disk refuses."""
+    purges = list(purges)
+    _note(folder, [[purge.until, *purge.primary, *(purge.login or ())] for purge in purges])
+    _note(folder / COPIES, [[purge.until, purge.strand_id, *purge.persons] for purge in purges if purge.persons])
+
+
+def _note(folder: Path, rows: Iterable[list[object]]) -> None:
+    different = {json.dumps(row) for row in rows}
+    content = f"[{', '.join(sorted(different))}]"
+    if different:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_durably(folder / f"{hashlib.blake2b(content.encode(), digest_size=8).hexdigest()}.json", content)
+
+
+def forget_copies(folder: Path, records: RecordStore, shards: int, before: float) -> int:
+    """Take what was noted out of the copies of persons' records; returns how many copies were cut or removed.
+
+    A person who was read back leaves a copy in the record store, and it holds the erased events until the person is put
+    away again, which may be never.
+
+    Args:
+        folder: the folder of the notes; whoever calls is alone.
+        records: the record store.
+        shards: of the journey stage.
+        before: only notes made before this, seconds of the clock: the engine must not go back behind them any more.
+    """
+    count = 0
+    for path in sorted((folder / COPIES).glob("*.json")):
+        if path.stat().st_mtime >= before:
+            continue
+        erased: defaultdict[str, dict[str, int]] = defaultdict(dict)
+        for until, strand, *persons in json.loads(path.read_text(encoding="utf-8")):
+            for person in persons:
+                erased[person][strand] = max(until, erased[person].get(strand, until))
+
+        def cut(stored: StoredRecord, erased: dict[str, dict[str, int]] = erased) -> StoredRecord | None:
+            return without(stored, erased[stored.key.key])
+
+        keys = [RecordKey(STAGE, int.from_bytes(person_shard(p, shards), "big"), p) for p in sorted(erased)]
+        for start in range(0, len(keys), _PAGE):
+            count += records.cut(keys[start : start + _PAGE], cut)
+        path.unlink()
+    return count
 
 
 def settle(folder: Path, identity: IdentityStore, told: Callable[[], object]) -> int:

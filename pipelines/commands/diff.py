@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from reports.record_replays import RecordReplays
     from reports.table_diff import Difference
 
 _WIDEST = 60
@@ -28,13 +29,16 @@ def command(
 ) -> None:
     """Compare the tables of two output folders by key: what views show, without the number of the revision.
 
-    Exit code 0: they are equal; 9: they differ.
+    Decisions, actions and labels depend on what was known when: each folder's are made again from their own records.
+    Exit code 0: tables are equal and records come out the same; 9: they do not.
     """
     from contracts.errors import CheckFailedError
     from pipelines.definitions import load_definitions
+    from reports.record_replays import replay_records
     from reports.table_diff import LEFT_OUT, chosen_tables, compare
 
-    known = load_definitions(config).tables
+    definitions = load_definitions(config)
+    known = definitions.tables
     asked = [name.strip() for name in (names or "").split(",") if name.strip()]
     chosen = chosen_tables(known, asked, every)
     found = compare(a, b, chosen, ignore=ignore, examples=examples)
@@ -44,10 +48,30 @@ def command(
         click.echo("\nnot compared (--all compares them too):")
         for name, why in LEFT_OUT.items():
             click.echo(f"  {name}: {why}")
+    wrong = 0
+    if not asked:
+        click.echo("\nmade again from their records:")
+        for name, out in (("A", a), ("B", b)):
+            replays = replay_records(out, known, definitions.policies)
+            tell_replays(name, replays, examples)
+            wrong += len(replays.wrong)
     different = [one.table for one in found if not one.equal]
     if different:
         raise CheckFailedError(f"{len(different)} of {len(found)} tables differ: {', '.join(different)}")
+    if wrong:
+        raise CheckFailedError(f"{wrong} decisions, actions or labels do not follow from their records")
     click.echo(f"\n{len(found)} tables are equal")
+
+
+def tell_replays(name: str, replays: RecordReplays, examples: int) -> None:
+    """A line a folder, then examples of what is wrong."""
+    other = f"; {replays.impossible:,} cannot be made again, by the policies in force" if replays.impossible else ""
+    click.echo(
+        f"  {name}: {replays.decisions:,} decisions the same, {replays.actions:,} actions and {replays.labels:,} "
+        f"labels as decided; {len(replays.wrong):,} wrong{other}"
+    )
+    for told in replays.wrong[:examples]:
+        click.echo(f"      {told}")
 
 
 def tell_differences(found: Sequence[Difference], a: str = "A", b: str = "B") -> None:

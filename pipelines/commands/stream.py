@@ -37,6 +37,15 @@ and acknowledges Pub/Sub messages before they are processed. Other Beam runners 
     help="Send what is decided, or only record it.",
 )
 @click.option("--state-shards", type=click.IntRange(0), default=16, show_default=True, help="0: journeys by person.")
+@click.option(
+    "--tables",
+    type=click.Choice(["files", "bigquery"]),
+    default="files",
+    show_default=True,
+    help="Where tables go besides OUT.",
+)
+@click.option("--bigquery-dataset", metavar="PROJECT.DATASET", help="With bigquery: made by infra/bigquery.")
+@click.option("--bigquery-connector", metavar="HOST:PORT", help="A running one. Default: Beam's own, by Java.")
 @click.option("--checkpoints", type=click.Path(path_type=Path), help="Folder of checkpoints. Default: OUT/checkpoints.")
 @click.option(
     "--checkpoint-every",
@@ -66,6 +75,9 @@ def command(
     parallelism: int,
     actions: str,
     state_shards: int,
+    tables: str,
+    bigquery_dataset: str | None,
+    bigquery_connector: str | None,
     checkpoints: Path | None,
     checkpoint_every: float,
     resume: bool,
@@ -94,6 +106,7 @@ def command(
     from rich.console import Console
 
     from pipelines.stream_plan import StreamOptions
+    from pipelines.table_sink import DATAFLOW, is_dry_run
 
     options = StreamOptions(
         out=out,
@@ -116,9 +129,18 @@ def command(
         checkpoints=checkpoints,
         checkpoint_every=checkpoint_every,
         resume=resume,
+        tables=tables,
+        bigquery_dataset=bigquery_dataset,
+        bigquery_connector=bigquery_connector,
         beam=beam,
     )
     console = Console()
+    if runner == DATAFLOW and is_dry_run(beam):
+        from pipelines.stream_check import check_stream
+
+        check_stream(options)
+        console.print(f"the job was built for {runner}, and not run")
+        return
     print_report(console, out, run_with_view(console, options, console.is_terminal if view is None else view))
 
 

@@ -21,7 +21,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import DebugOptions, PipelineOptions, PortableOptions, WorkerOptions
 from apache_beam.runners.runner import PipelineState
 
-from contracts.errors import EngineError, WaylineError
+from contracts.errors import EngineError, StateVersionError, WaylineError
 from pipelines.engine import cause
 from pipelines.flink.job_server import JobServer
 from pipelines.flink.workers import WorkerPool, start_worker
@@ -32,6 +32,8 @@ _LOOK_EVERY = 0.2
 _ANSWERS_WITHIN = 10.0
 _CANCELLED_WITHIN = 30.0
 _SAVED_WITHIN = 60.0
+_ASK_EVERY = 5.0
+"""Seconds between two looks for a failure that no other attempt mends."""
 
 
 class FlinkJob:
@@ -41,6 +43,7 @@ class FlinkJob:
         self._result = result
         self._server = server
         self._workers = workers
+        self._asked = time.monotonic()
 
     @property
     def state(self) -> str:
@@ -59,11 +62,15 @@ class FlinkJob:
             finished: a file that says that the graph has drained: the job, whose sources have ended, is then ended too.
 
         Raises:
-            WaylineError: what a worker raised, if it is one of ours.
+            WaylineError: what a worker raised, if it is one of ours. State of a newer release ends the job at once,
+                which Flink would else try again and again.
             EngineError: the job failed otherwise, was cancelled, or the server died.
         """
-        if finished is not None and self.wait_until(finished.exists):
+        if finished is not None and self.wait_until(lambda: finished.exists() or self._refused() is not None):
+            refused = None if finished.exists() else self._refused(now=True)
             self.cancel()
+            if refused is not None:
+                raise refused
             return
         try:
             self._result.wait_until_finish()
@@ -113,6 +120,20 @@ class FlinkJob:
             if time.monotonic() > deadline:
                 raise EngineError(f"Flink does not end job {job}", hint=_see(self._server))
             time.sleep(_LOOK_EVERY)
+
+    def _refused(self, *, now: bool = False) -> StateVersionError | None:
+        """What Flink says of the last failure, if the state is the reason; it is asked now and then, or ``now``."""
+        if not now and time.monotonic() - self._asked < _ASK_EVERY:
+            return None
+        self._asked = time.monotonic()
+        with suppress(EngineError):
+            # one that breaks off is going down, or coming up again: what ends the job is told otherwise
+            if (found := self._find()) is not None:
+                address, job = found
+                told = self._rest(address, f"jobs/{job}/exceptions").get("root-exception")
+                error = cause(RuntimeError(told)) if told else None
+                return error if isinstance(error, StateVersionError) else None
+        return None
 
     def _is_there(self) -> bool:
         """Whether some Flink runs it; one that breaks off is going down, and is asked again."""

@@ -8,9 +8,9 @@ from typing import Any
 
 import psycopg
 import pytest
-from postgres_server import PASSWORD, PostgresServer
 from run_world import FEW_SHARDS, Runs, assert_same, definitions, text_of
 
+from benchmarks.postgres_server import PASSWORD, PostgresServer
 from contracts.errors import ConfigurationError
 
 STORE = "store: {postgres: {env: TEST_STORE_URL}}\n"

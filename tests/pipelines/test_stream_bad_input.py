@@ -6,15 +6,23 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
+import apache_beam as beam
 import pytest
 from click.testing import CliRunner, Result
-from run_world import NOON, event, write_events
+from pubsub_server import PubSubServer
+from run_world import DAY, MINUTE, NOON, event, write_events
 
-from contracts.errors import WaylineError
+from contracts.errors import EngineError, WaylineError
+from contracts.exchange import StatedRows
 from pipelines.cli import wayline
 from pipelines.definitions import load_definitions
+from sources.pubsub.emulator import find_server
+from transforms.tables.bigquery import WriteStatedToBigQuery
 from transforms.tables.output import writing
 from transforms.tables.stream_folder import begin_stream
+from transforms.tables.views import open_views
+
+YEAR = 365 * DAY
 
 Refused = Callable[..., WaylineError]
 
@@ -104,6 +112,55 @@ def test_an_emulator_that_is_not_there(refused: Refused, monkeypatch: pytest.Mon
     assert (error.exit_code, "localhost" in error.message) == (7, True)
 
 
+def test_a_subscription_that_may_not_be_read(
+    refused: Refused, pubsub_server: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = find_server()
+    assert program is not None
+    server = PubSubServer(program, "-fail", "GetSubscription=PERMISSION_DENIED")
+    try:
+        monkeypatch.setenv("PUBSUB_EMULATOR_HOST", server.endpoint)
+        name = "projects/wayline-trial/subscriptions/not-yours"
+        error = refused("--runner=DirectRunner", source=("--source=pubsub", f"--subscription={name}"))
+    finally:
+        server.stop()
+    assert error.exit_code == 4
+    assert error.message == f"no permission to use {name}"
+    assert "roles/pubsub.subscriber" in error.hint
+
+
+def test_a_port_that_is_taken() -> None:
+    with socket.socket() as other:
+        other.bind(("localhost", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        result = CliRunner().invoke(wayline, ["pubsub-emulator", f"--port={port}"])
+    assert isinstance(result.exception, WaylineError), result.output
+    assert (result.exception.exit_code, f"port {port}" in result.exception.message) == (7, True)
+
+
+def test_a_clock_that_is_far_off_expires_nobody_else_and_is_a_dead_letter(tmp_path: Path) -> None:
+    ids = {"anonymous_id": "a1"}
+    events = [
+        event("1", "page_view", NOON, ids),
+        event("in-another-century", "page_view", NOON + 90 * YEAR, ids, received_time=NOON + MINUTE),
+        event("ahead", "page_view", NOON + 100 * DAY, ids, received_time=NOON + MINUTE),
+        event("2", "page_view", NOON + 2 * MINUTE, {"anonymous_id": "a2"}),
+        event("behind", "page_view", NOON - 100 * DAY, ids, received_time=NOON + 3 * MINUTE),
+        event("3", "page_view", NOON + 4 * MINUTE, ids),
+    ]
+    write_events(tmp_path / "in" / "events.avro", events)
+    out = tmp_path / "out"
+    result = invoked("--source=files", f"--input={tmp_path / 'in'}", f"--out={out}", "--runner=DirectRunner")
+    assert (result.exit_code, "the ledger balances" in result.output) == (0, True), result.output
+    views = open_views(out, load_definitions(None).tables)
+    assert views.execute("SELECT event_id FROM events ORDER BY 1").fetchall() == [("e1",), ("e2",), ("e3",)]
+    dead = views.execute("SELECT reason FROM dead_letters ORDER BY 1").fetchall()
+    assert dead == [("clock_skew",), ("time_out_of_range",)]
+    assert views.execute("SELECT reason FROM expired_late").fetchall() == [("expired_late",)]
+    views.close()
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -121,3 +178,36 @@ def test_options_that_do_not_fit_together(tmp_path: Path, options: tuple[str, ..
 def test_an_address_that_is_none(refused: Refused) -> None:
     error = refused("--flink-master=nowhere")
     assert (error.exit_code, "nowhere" in error.message) == (2, True)
+
+
+BIGQUERY = ("--tables=bigquery", "--bigquery-dataset=acme-prod.wayline")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--bigquery-dataset=acme-prod.wayline",), "are for --tables bigquery"),
+        (("--tables=bigquery",), "needs a dataset"),
+        (("--tables=bigquery", "--bigquery-dataset=wayline"), "wayline is no PROJECT.DATASET"),
+        ((*BIGQUERY, "--bigquery-connector=here"), "here is no HOST:PORT"),
+        ((*BIGQUERY, "--runner=DirectRunner"), "the direct runner cannot run Beam's BigQuery connector"),
+        (("--runner=DataflowRunner", "--dry_run=True"), "--tables files cannot be written"),
+        ((*BIGQUERY, "--runner=DataflowRunner", "--dry_run=True"), "stores cannot be a file in OUT"),
+        ((*BIGQUERY, "--runner=DataflowRunner"), "built and checked for Dataflow, and not run there"),
+    ],
+)
+def test_tables_that_the_engine_cannot_write(refused: Refused, options: tuple[str, ...], said: str) -> None:
+    error = refused("--runner=DirectRunner", *options)
+    assert (error.exit_code, said in error.message, bool(error.hint)) == (2, True, True), error.message
+
+
+def test_a_bigquery_connector_that_does_not_answer() -> None:
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    rows = WriteStatedToBigQuery("acme-prod", "wayline", (), expansion_service=f"localhost:{port}")
+    pipeline = beam.Pipeline()
+    stated = pipeline | beam.Create([]).with_output_types(tuple[bytes, StatedRows])
+    with pytest.raises(EngineError, match=f"connector cannot be had from localhost:{port}") as caught:
+        _ = stated | rows
+    assert (caught.value.exit_code, "--bigquery-connector" in caught.value.hint) == (10, True)

@@ -7,57 +7,81 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+import bigquery_connector
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.dataflow.internal.apiclient import dataflow
 from graph_parts import PRIMITIVE, assert_labels, encoded_by, labels_of, pickling
 from run_world import NOON, event, write_events
 
+from benchmarks.postgres_server import PostgresServer
 from contracts import coders, exchange
 from pipelines.definitions import load_definitions
 from pipelines.engine import engine_options
+from pipelines.stream_check import check_stream
 from pipelines.stream_graph import build
-from pipelines.stream_plan import DATAFLOW, FLINK, StreamOptions, StreamPlan, make_stream_plan
+from pipelines.stream_plan import DATAFLOW, StreamOptions, StreamPlan, make_stream_plan
+from sources.pubsub import client
 from sources.pubsub.puller import PubSubSettings
 from transforms.tables.output import writing
 
 SUBSCRIPTION = "projects/wayline-trial/subscriptions/events"
-LABELS = {name: Path(__file__).with_name(f"stream_labels_{name}.txt") for name in ("files", "pubsub", "dataflow")}
-BEAM_OWN = ("/Stream/", "/Pull/", "/Messages/")
-"""Inside Beam's own sources, where what tells apart their parts travels."""
+LABELS = {
+    name: Path(__file__).with_name(f"stream_labels_{name}.txt") for name in ("files", "pubsub", "bigquery", "dataflow")
+}
+CLOUD = (
+    "--project=wayline-trial",
+    "--region=europe-west1",
+    "--temp_location=gs://wayline-trial/temp",
+    "--no_auth",
+    "--sdk_location=container",
+    "--dry_run=True",
+)
+BEAM_OWN = ("/Stream/", "/Pull/", "/Messages/", "BigQuery/Upserts/")
+"""Inside Beam's own sources, where what tells apart their parts travels, and before its connector, which takes rows."""
 MAIN_OUTPUT = "/Fold/Actor/ParDo(_ActorFn)"
 """The actor's main output, by which nothing goes: all of it is tagged."""
 
 
-def made(root: Path, name: str) -> tuple[beam.Pipeline, StreamPlan]:
-    """The graph of a stream from that source."""
+def asked(root: Path, name: str, connector: str, store: str) -> StreamOptions:
+    """What a user asks for a stream of that kind."""
     events = write_events(root / "events.avro", [event(1, "home_view", NOON, {"user_id": "u"})])
-    runner = DATAFLOW if name == "dataflow" else FLINK
-    given = StreamOptions(root / "out", inputs=(str(events),), runner=runner)
-    with writing(root / "out") as folder:
-        plan = make_stream_plan(given, load_definitions(None), folder, 1, NOON)
-    if name != "files":
-        plan = replace(plan, source=PubSubSettings(SUBSCRIPTION, None, drain=plan.drain))
-    if name == "dataflow":
-        cloud = (
-            "--project=wayline-trial",
-            "--region=europe-west1",
-            "--temp_location=gs://wayline-trial/temp",
-            "--no_auth",
-            "--sdk_location=container",
+    given = StreamOptions(root / "out", inputs=(str(events),))
+    if name in ("bigquery", "dataflow"):
+        given = replace(
+            given, tables="bigquery", bigquery_dataset="wayline-trial.wayline", bigquery_connector=connector
         )
-        options = engine_options(DATAFLOW, 1, ("--streaming", *cloud, "--dry_run=True"))
-    else:
-        options = PipelineOptions(["--runner=FnApiRunner", "--streaming", "--no_save_main_session"])
-    pipeline = beam.Pipeline(options=options)
-    build(pipeline, plan)
+    if name == "dataflow":
+        (root / "store_url").write_text(store, encoding="utf-8")
+        config = root / "wayline.yaml"
+        config.write_text(f"store: {{postgres: {{file: {root / 'store_url'}}}}}\n", encoding="utf-8")
+        given = replace(given, runner=DATAFLOW, config=config, beam=CLOUD)
+    return given
+
+
+def made(root: Path, name: str, store: str) -> tuple[beam.Pipeline, StreamPlan]:
+    """The graph of a stream of that kind; ``store`` is the URL of a database, which Dataflow needs."""
+    with bigquery_connector.connector() as connector:
+        given = asked(root, name, connector, store)
+        with writing(root / "out") as folder:
+            plan = make_stream_plan(given, load_definitions(given.config), folder, 1, NOON)
+        if name != "files":
+            plan = replace(plan, source=PubSubSettings(SUBSCRIPTION, None, drain=plan.drain))
+        if name == "dataflow":
+            options = engine_options(DATAFLOW, 1, ("--streaming", *CLOUD))
+        else:
+            options = PipelineOptions(["--runner=FnApiRunner", "--streaming", "--no_save_main_session"])
+        pipeline = beam.Pipeline(options=options)
+        build(pipeline, plan)
     return pipeline, plan
 
 
 @pytest.fixture(scope="module", params=sorted(LABELS))
 def graph(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, beam.Pipeline]:
-    """Name of the source, and the graph."""
-    return request.param, made(tmp_path_factory.mktemp("graph"), request.param)[0]
+    """Name of the kind, and the graph."""
+    name = request.param
+    store = request.getfixturevalue("postgres_server").make_schema() if name == "dataflow" else ""
+    return name, made(tmp_path_factory.mktemp("graph"), name, store)[0]
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +130,18 @@ def test_no_label_of_a_stream_depends_on_a_lambda_or_a_line(graph: tuple[str, be
     assert not [label for label in labels_of(graph[1]) if "lambda" in label or ".py" in label]
 
 
-def test_the_streaming_job_is_built_for_dataflow_without_a_network(tmp_path: Path) -> None:
-    pipeline, _ = made(tmp_path, "dataflow")
-    result = pipeline.run()
+def test_the_streaming_job_is_built_for_dataflow_without_a_network(
+    tmp_path: Path, postgres_server: PostgresServer, pubsub_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic, subscription = pubsub_server.names()
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", pubsub_server.endpoint)
+    client.create(topic, subscription, pubsub_server.endpoint)
+    with bigquery_connector.connector() as connector:
+        given = asked(tmp_path, "dataflow", connector, postgres_server.make_schema())
+        result = check_stream(replace(given, inputs=(), subscription=subscription))
     assert result.job.proto.type == dataflow.JobType.JOB_TYPE_STREAMING
+    assert bigquery_connector.StandIn.asked.keys() >= {
+        "wayline-trial:wayline.events_rows",
+        "wayline-trial:wayline.log_rows",
+    }
+    assert not (tmp_path / "out" / "streams" / "number.json").exists(), "no stream was begun"

@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
+from benchmarks.golden_journeys import golden
 from benchmarks.parity import Setting, Walk, go, measure, told
-from benchmarks.parity_worlds import START, tangle
+from benchmarks.parity_model import a_third_in, registry_of_a_model
+from benchmarks.parity_worlds import DIRTY, START, ecom, simulated, tangle
 from contracts.event import MINUTE, SECOND, Event, Identifier
 from pipelines.definitions import load_definitions
 from pipelines.flink.job_server import JobServerSettings
@@ -61,6 +63,30 @@ def test_flink_gives_the_tables_of_a_bounded_run(
 ) -> None:
     verdict = go(bounded, way, events)
     assert verdict.is_equal, told(verdict)
+
+
+@pytest.mark.parametrize("world", ["golden", "ecom"])
+def test_golden_journeys_and_a_slice_of_a_shop_are_the_same_on_the_direct_runner(
+    tmp_path: Path, config: Path, world: str
+) -> None:
+    events = golden(START) if world == "golden" else ecom(150)
+    if not events:
+        pytest.skip("the shop's log is not here: it lies beside the repository, in ../shared/data")
+    verdict = go(measure(Setting(tmp_path, config), events), "direct", events)
+    assert verdict.is_equal, told(verdict)
+    assert verdict.replays.decisions > 20, "every decision was made again from its record"
+
+
+def test_a_model_that_comes_into_force_on_the_way_scores_the_same_in_a_stream(tmp_path: Path, config: Path) -> None:
+    events = simulated(8, 8, 34, DIRTY)
+    registry = registry_of_a_model(tmp_path / "model", a_third_in(events), config)
+    measured = measure(Setting(tmp_path, config, registry), events)
+    verdict = go(measured, "direct", events)
+    assert verdict.is_equal, told(verdict)
+    views = open_views(measured.out, load_definitions(config).tables)
+    (scored, points), *_ = fetch(views, "SELECT (SELECT count(*) FROM scores), (SELECT count(*) FROM features)")[1]
+    views.close()
+    assert 0 < scored < points, "the model scores from a third of the events on"
 
 
 # --- a reader while persons merge --------------------------------------------------------------------------------

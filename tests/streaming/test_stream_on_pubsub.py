@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from shutil import copytree
 from typing import Any
@@ -13,9 +14,12 @@ from pipelines.definitions import load_definitions
 from reports.table_diff import chosen_tables, compare
 from sources.publish import publish
 from sources.pubsub import client
+from transforms.dead_letter import DeadLetterBox
 from transforms.inputs import list_inputs
+from transforms.keys import parse_key
 from transforms.ledger import total
-from transforms.payloads import PayloadEncoder
+from transforms.payloads import PayloadEncoder, unpack_message
+from transforms.tables.views import open_views
 
 PATIENCE = 240.0
 
@@ -59,3 +63,34 @@ def test_a_stream_that_is_drained_acknowledges_all_and_equals_the_bounded_run(
     assert unacknowledged(endpoint, topic, subscription) == 0
     compared = compare(bounded, out, chosen_tables(load_definitions(None).tables, [], False))
     assert [one.table for one in compared if not one.equal] == []
+
+
+@pytest.mark.timeout(420)  # a minute on a machine that has nothing else to do
+@pytest.mark.usefixtures("flink_settings")  # skipped where Flink cannot run
+def test_a_topic_full_of_garbage_is_in_the_dead_letters_whole_and_only_then_acknowledged(
+    pubsub_server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint, (topic, subscription) = pubsub_server.endpoint, pubsub_server.names()
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", endpoint)
+    out = tmp_path / "out"
+    client.create(topic, subscription, endpoint)
+    rnd = random.Random(7)
+    garbage = [bytes([first, *rnd.randbytes(rnd.randrange(60))]) + b"%d" % n for n, first in enumerate(range(256))]
+    garbage += [b"{", b"\xff" * 1_000, b"\xc3\x01short", b"\x00\x00"]
+    half = len(garbage) // 2
+    options = ["--source=pubsub", f"--subscription={subscription}", f"--out={out}", "--no-view"]
+    with StreamProcess(options, out, PATIENCE) as stream:
+        client.send(endpoint, topic, [{"data": data} for data in garbage[:half]])
+        stream.await_work()
+        stream.kill_worker()
+        client.send(endpoint, topic, [{"data": data} for data in garbage[half:]])
+        stream.await_received(len(garbage))
+        wayline("drain", f"--out={out}")
+        stream.await_end()
+    counted = total(stream.ledger())
+    assert (counted.received, counted.dead_lettered, counted.missing) == (len(garbage), len(garbage), 0)
+    assert unacknowledged(endpoint, topic, subscription) == 0
+    box = DeadLetterBox(parse_key((out / "keys" / "dead_letter.key").read_text(), "test"))
+    letters = open_views(out, load_definitions(None).tables).execute("SELECT dead_letter_id, payload FROM dead_letters")
+    kept = [unpack_message(box.open(*letter)) for letter in letters.fetchall()]
+    assert sorted(message.data for message in kept if message is not None) == sorted(garbage)

@@ -14,8 +14,8 @@ from typing import Any
 import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
-from postgres_server import PostgresServer
 
+from benchmarks.postgres_server import PostgresServer
 from contracts import wire
 from contracts.errors import OutputError
 from contracts.event import HOUR, Event, Identifier

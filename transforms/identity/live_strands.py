@@ -11,7 +11,7 @@ that is no longer rejected, since it was erased or what it lost to was, is taken
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from contracts.event import Identifier
@@ -109,6 +109,7 @@ def refold(
     after = _divided(fates.accepted, strands)
     teller = Teller(primary, strands, versions, record is not None and record.distrusted)
     change.messages = teller.tell(before, after, {event.event_id for event in change.erased})
+    change.purges = [replace(purge, persons=tuple(sorted(_told(strands, purge.login)))) for purge in change.purges]
 
     _letters(record, held, fates, how, change)
     _rebuild(record, primary, held, kept, strands, versions, change)
@@ -184,6 +185,11 @@ def _purges(
             change.purges.append(purge)
         if (strand := strands.get(purge.login)) is not None:
             strand.purged = purge.until
+
+
+def _told(strands: Mapping[Logins, Strand], login: Logins) -> Iterable[str]:
+    strand = strands.get(login)
+    return () if strand is None else strand.told
 
 
 def _divided(events: Sequence[StrandEvent], strands: Mapping[Logins, Strand]) -> dict[Logins, Divided]:

@@ -99,15 +99,33 @@ class StoredRecords:
                 (owners, up_to),
             )
             for row in reaching:
-                record = _record(row)
-                left = cut(record)
-                if left is None:
-                    tx.execute(_DELETE, (record.key.stage, record.key.shard, [record.key.key]))
-                else:
-                    tx.execute(_REPLACE, _row(left))
+                _cut(tx, _record(row), cut)
             return erased + len(reaching)
 
         return self._database.write(erase)
+
+    def cut(self, keys: Collection[RecordKey], cut: Cut) -> int:
+        def shorten(tx: Transaction) -> int:
+            found = [
+                _record(row)
+                for stage, shard, names in _by_shard(keys)
+                for row in tx.all(
+                    f"SELECT {_ALL} FROM records WHERE stage = ? AND shard = ? AND key IN ??", (stage, shard, names)
+                )
+            ]
+            return sum(_cut(tx, record, cut) for record in found)
+
+        return self._database.write(shorten) if keys else 0
+
+
+def _cut(tx: Transaction, record: StoredRecord, cut: Cut) -> bool:
+    """Whether something else is there now."""
+    left = cut(record)
+    if left is None:
+        tx.execute(_DELETE, (record.key.stage, record.key.shard, [record.key.key]))
+    elif left != record:
+        tx.execute(_REPLACE, _row(left))
+    return left != record
 
 
 def _put(tx: Transaction, records: Sequence[StoredRecord]) -> list[Put]:

@@ -74,6 +74,13 @@ class RecordStore(Protocol):
         """Remove records that are held elsewhere again; return how many there were. The keys may be put again."""
         ...
 
+    def cut(self, keys: Collection[RecordKey], cut: Cut) -> int:
+        """Replace records by what ``cut`` leaves of them, or remove them; return of how many it left something else.
+
+        Unlike ``purge`` it says nothing about what is put later.
+        """
+        ...
+
     def purge(self, owner_ids: Collection[str], up_to: int, cut: Cut) -> int:
         """Erase the events of these strands or persons up to a time, now and in what is put later.
 

@@ -7,8 +7,8 @@ views would show, in whatever order rows arrive and however often. A tombstone i
 views of ``infra/bigquery`` hide; they also tell finality. The event log goes to ``log_rows`` in the same way. Tables
 and views are made by those files, not here: a table without its primary key would keep every revision.
 
-Errors: a dataset or table that is missing fails the job when it starts. State: none. It needs Java, for Beam's
-connector, where the graph is built.
+Errors: a dataset or table that is missing fails the job when it starts; ``EngineError`` where the graph is built and
+Beam's connector, which needs Java, cannot be had. State: none.
 """
 
 from __future__ import annotations
@@ -17,12 +17,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
+import grpc
 import numpy as np
 from apache_beam.io.gcp.bigquery import BigQueryDisposition, WriteToBigQuery
+from apache_beam.metrics import Metrics
 from apache_beam.typehints.row_type import RowTypeConstraint
 from apache_beam.utils.timestamp import Timestamp
 
 from contracts import coders as _coders  # noqa: F401  # registers the coder of StatedRows
+from contracts.errors import EngineError
 from contracts.exchange import StatedRows
 from contracts.tables import BLOB, BOOL, INT, JSON, META, REAL, TEXT, TIME, Table
 from transforms.tables.log import LOG_TABLE
@@ -124,7 +127,7 @@ class WriteStatedToBigQuery(beam.PTransform):  # type: ignore[misc]
         for table in self._tables:
             label = camel_case(table.name)
             made = rows | f"{label}Upserts" >> beam.ParDo(_Upserts(table)).with_output_types(row_type(table))
-            written = made | f"Write{label}" >> WriteToBigQuery(
+            write = WriteToBigQuery(
                 table=f"{self._place}.{table.name}{ROWS}",
                 method=WriteToBigQuery.Method.STORAGE_WRITE_API,
                 use_at_least_once=True,
@@ -135,5 +138,36 @@ class WriteStatedToBigQuery(beam.PTransform):  # type: ignore[misc]
                 write_disposition=BigQueryDisposition.WRITE_APPEND,
                 expansion_service=self._expansion_service,
             )
+            try:
+                written = made | f"Write{label}" >> write
+            except (OSError, RuntimeError, grpc.RpcError) as error:
+                where = self._expansion_service or "Beam's own, which is started with Java and fetched from Maven"
+                raise EngineError(
+                    f"Beam's BigQuery connector cannot be had from {where}: {str(error).splitlines()[0]}",
+                    hint="install Java 17 and let this machine reach Maven, or name one that runs: "
+                    "--bigquery-connector HOST:PORT",
+                ) from error
             refused[table.name] = written.failed_rows_with_errors
         return refused
+
+
+class CountRefused(beam.PTransform):  # type: ignore[misc]
+    """Rows that BigQuery refused, by table: counted as ``wayline.bigquery/refused_TABLE``, and nothing more.
+
+    What they hold is in the parts of OUT. An alarm belongs on these counters.
+    """
+
+    def expand(self, refused: Mapping[str, beam.PCollection]) -> beam.PCollection[None]:
+        counted = [
+            rows | f"Count{camel_case(name)}" >> beam.ParDo(_Count(f"refused_{name}")).with_output_types(bytes)
+            for name, rows in refused.items()
+        ]
+        return counted | "AllRefused" >> beam.Flatten()
+
+
+class _Count(beam.DoFn):  # type: ignore[misc]
+    def __init__(self, name: str) -> None:
+        self._counter = Metrics.counter("wayline.bigquery", name)
+
+    def process(self, _row: Any) -> None:
+        self._counter.inc()

@@ -1,6 +1,7 @@
 """Faults injected into the workers of a stream under test, and nothing else: Python runs this when it starts.
 
-``WAYLINE_FAULTS`` is a folder; without it nothing is changed. A fault that happens some times only leaves a file there.
+``WAYLINE_FAULTS`` is a folder: a fault that happens some times only leaves a file there. ``WAYLINE_STATE_VERSION`` is
+the version in which workers write the log of a shard. Without either nothing is changed.
 """
 
 from __future__ import annotations
@@ -68,5 +69,15 @@ def _inject(folder: Path) -> None:
     _before(SqliteDatabase, "write", store)
 
 
-if (where := os.environ.get("WAYLINE_FAULTS")) and any("SdkHarness" in argument for argument in sys.orig_argv):
+def _write_state_as(version: int) -> None:
+    from transforms.actor import segments
+
+    segments.VERSION = version
+    segments._PREFIX = bytes((version,))
+
+
+_IS_WORKER = any("SdkHarness" in argument for argument in sys.orig_argv)
+if (newer := os.environ.get("WAYLINE_STATE_VERSION")) and _IS_WORKER:
+    _write_state_as(int(newer))
+if (where := os.environ.get("WAYLINE_FAULTS")) and _IS_WORKER:
     _inject(Path(where))

@@ -95,6 +95,7 @@ def test_an_erasure_says_up_to_when_and_is_purged_once(stream: Stream) -> None:
     stream.poll()
     assert [(message.kind, message.erased_until, len(message.events)) for message in found] == [(WHOLE, 5, 1)]
     assert [(purge.primary, purge.until) for purge in stream.purges] == [(A, 5)]
+    assert stream.purges[0].persons == tuple(sorted({message.person_id for message in found})), "who was told of it"
     assert [event.event_time for event in stream.erased] == [1]
 
 

@@ -21,7 +21,7 @@ from journey_world import SETTINGS, Strands, Tables, bounded, model
 from test_live_journeys import delivered, differences
 
 from contracts import wire
-from contracts.errors import LockedError, OutputError
+from contracts.errors import LockedError, StateVersionError
 from contracts.event import DAY, HOUR, Identifier
 from contracts.exchange import APPEND, StrandMessage, StrandMessages
 from transforms.actor.core import Entry, Step
@@ -239,7 +239,7 @@ def test_an_entry_of_a_later_version_is_refused_by_name() -> None:
     entry = LogEntry(RECORD, "p", None, (message,))
     data = pack_entry(entry)
     assert unpack_entry(data) == entry
-    with pytest.raises(OutputError, match="version 999"):
+    with pytest.raises(StateVersionError, match="version 999"):
         unpack_entry(data[:1] + (999).to_bytes(2) + data[3:])
 
 

@@ -9,8 +9,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from postgres_server import PostgresServer
 from store_world import MakePlace, Place, in_file, in_server
+
+from benchmarks.postgres_server import PostgresServer
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

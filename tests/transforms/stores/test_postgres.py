@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 from cutting_proxy import Cut, CuttingProxy
-from postgres_server import PASSWORD, PostgresServer
 from store_world import THINGS, Place, in_server
 
+from benchmarks.postgres_server import PASSWORD, PostgresServer
 from contracts.errors import ConfigurationError, LockedError, OutputError, WaylineError
 from transforms.secret import SecretReference
 from transforms.stores.database import Database, Migration, Schema, StoreAddress, Transaction, open_database

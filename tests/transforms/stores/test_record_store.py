@@ -94,6 +94,18 @@ def test_purge_removes_what_ends_by_then_and_cuts_what_reaches_beyond(store: Rec
     assert list(store.of_shard("strand", 3)) == [cut(reaching), later, other]
 
 
+def test_a_cut_by_key_replaces_removes_or_leaves_and_says_nothing_of_what_is_put_later(store: RecordStore) -> None:
+    shorter, empty, same = a_record("a"), a_record("b"), a_record("c")
+    store.put([shorter, empty, same])
+
+    def cut(record: StoredRecord) -> StoredRecord | None:
+        return {"a": replace(record, body=b"cut"), "b": None}.get(record.key.key, record)
+
+    assert store.cut([shorter.key, empty.key, same.key, RecordKey("strand", 3, "unknown")], cut) == 2
+    assert list(store.of_shard("strand", 3)) == [replace(shorter, body=b"cut"), same]
+    assert store.put([empty]) == ["stored"]
+
+
 def test_purge_removes_what_a_cut_leaves_empty(store: RecordStore) -> None:
     store.put([a_record("b", at=140)])
     assert store.purge(["s1"], 100, nothing_left) == 1
@@ -114,6 +126,7 @@ def test_nothing_asked_is_nothing_done(store: RecordStore) -> None:
     assert store.get([]) == {}
     assert store.delete([]) == 0
     assert store.purge([], 5, nothing_left) == 0
+    assert store.cut([], nothing_left) == 0
 
 
 _WRITER = """

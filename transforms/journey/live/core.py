@@ -131,7 +131,7 @@ class JourneyCore:
     # --- the log ------------------------------------------------------------------------------------------------
 
     def restore(self, entries: Iterable[Entry]) -> None:
-        """Build the records from the log. Raises OutputError for entries of a later version."""
+        """Build the records from the log. Raises StateVersionError for entries of a later version."""
         found: dict[str, PersonRecord] = {}
         for _, data, _ in entries:
             entry = unpack_entry(data)

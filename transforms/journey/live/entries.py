@@ -5,7 +5,8 @@ the messages that were taken, or with ``WHOLE`` those that make the record (``me
 events and whose they are, never what was made of them. ``due`` is when time alone does something for the person next;
 a person asleep has nothing else in the log, and ``stored`` says which version of the record store is meant.
 
-Input and output: bytes. Errors: ``OutputError`` for bytes of a later version, ValueError for others that are none.
+Input and output: bytes. Errors: ``StateVersionError`` for bytes of a later version, ValueError for others that
+are none.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 import fastavro
 
 from contracts import codec
-from contracts.errors import OutputError
+from contracts.errors import StateVersionError
 from contracts.event import Identifier
 from contracts.exchange import MAX_TIME, StrandMessage
 
@@ -80,10 +81,7 @@ def pack_messages(messages: Sequence[StrandMessage]) -> bytes:
 def unpack_messages(data: bytes, version: int) -> tuple[StrandMessage, ...]:
     """Avro of a version of the schema to messages."""
     if version > body_version():
-        raise OutputError(
-            f"a record of the journey stage has version {version}, and this version of Wayline knows {body_version()}",
-            hint="use the version of Wayline that wrote it, or a newer one",
-        )
+        raise StateVersionError("a record of the journey stage", version, body_version())
     source = io.BytesIO(data)
     record: Any = fastavro.schemaless_reader(source, _written(version), codec.plain_schema(_SCHEMA))
     if source.tell() != len(data):

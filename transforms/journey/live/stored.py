@@ -1,12 +1,13 @@
 """Persons in the record store: how a record of the journey stage is put away, read back, and made for a new stream.
 
 Pure but for the store that is given. Times: event time in microseconds; versions are processing time. Errors: those of
-the store, and OutputError for a record of a later version.
+the store, and StateVersionError for a record of a later version.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from contracts.exchange import StrandMessage
 from transforms.journey.live.entries import body_version, pack_messages, unpack_messages
@@ -49,6 +50,30 @@ def store_messages(records: RecordStore, shard: int, messages: Mapping[str, Sequ
     records.put(changed)
     if gone:
         records.delete(gone)
+
+
+def without(stored: StoredRecord, erased: Mapping[str, int]) -> StoredRecord | None:
+    """A record without what was erased, None when no event is left.
+
+    Its version stays: what it says otherwise is what was stated of it.
+
+    Args:
+        erased: strand to the event time up to which its events were erased.
+    """
+    strands = dict(record_of(stored).strands)
+    changed = False
+    for strand, until in erased.items():
+        held = strands.get(strand)
+        if held is None:
+            continue
+        left = tuple(event for event in held.events if wire.unpack(Event, event).event_time > until)
+        if left != held.events:
+            strands[strand] = replace(held, events=left)
+            changed = True
+    if not changed:
+        return stored
+    record = PersonRecord(stored.key.key, strands)
+    return stored_record(record, stored.key.shard, stored.version) if record.has_events else None
 
 
 def record_of(stored: StoredRecord) -> PersonRecord:

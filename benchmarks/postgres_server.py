@@ -1,4 +1,4 @@
-"""A real PostgreSQL server in a folder of its own, for tests: made, started, stopped and started again by them.
+"""A real PostgreSQL server in a folder of its own, for chaos and tests: made, started, stopped and started again.
 
 PostgreSQL refuses to run as root, so under root the server runs as another user, who owns its folder.
 """

@@ -1,0 +1,56 @@
+"""What a stream erases leaves the record store too, also the copies of persons who were read back and not put away."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from run_world import HOUR, NOON, Runs, event, write_events
+
+from contracts import wire
+from contracts.event import Event
+from pipelines.stream import stream
+from pipelines.stream_plan import DIRECT, StreamOptions
+from transforms.identity.live_eviction import SHARD_KEY
+from transforms.identity.live_eviction import STAGE as STRAND
+from transforms.identity.live_records import unpack_chunk, unpack_evicted
+from transforms.journey.live.stored import STAGE, record_of
+from transforms.stores.database import STORE_FILE, StoreAddress
+from transforms.stores.records import open_records
+
+SHARDS = 2
+
+
+def stored_events(out: Path) -> dict[str, set[str]]:
+    """The ids of the events in the records that lie in the record store, by stage."""
+    records = open_records(StoreAddress(out / "stores" / STORE_FILE))
+    found: dict[str, set[str]] = {STRAND: set(), STAGE: set()}
+    try:
+        for shard in range(SHARDS):
+            for stored in records.of_shard(STAGE, shard):
+                found[STAGE] |= {wire.unpack(Event, packed).event_id for packed, _ in record_of(stored).events()}
+            for stored in records.of_shard(STRAND, shard):
+                if stored.key.key != SHARD_KEY:
+                    for chunk in unpack_evicted(stored.body).chunks:
+                        found[STRAND] |= {e.event_id for part in unpack_chunk(chunk) for e in part.events}
+    finally:
+        records.close()
+    return found
+
+
+def test_what_a_stream_erases_is_in_no_copy_of_a_record(runs: Runs) -> None:
+    phone, till = {"anonymous_id": "phone", "user_id": "u1"}, {"anonymous_id": "till"}
+    runs.run([event("1", "home_view", NOON, phone), event("2", "home_view", NOON, till)])
+    later = [event("3", "home_view", NOON + HOUR, phone), event("4", "home_view", NOON + HOUR, till)]
+    first, second = runs.root / "first", runs.root / "second"
+    write_events(first / "events.avro", later)
+    options = {"config": runs.config, "runner": DIRECT, "shards": SHARDS}
+    stream(StreamOptions(runs.out, (str(first),), **options))  # type: ignore[arg-type]
+    before = stored_events(runs.out)
+    assert "e1" in before[STAGE], "the stream took it over through the record store"
+    write_events(second / "events.avro", [event("5", "erasure_requested", NOON + 2 * HOUR, {"user_id": "u1"})])
+    stream(StreamOptions(runs.out, (str(second),), **options))  # type: ignore[arg-type]
+    assert runs.query("SELECT event_id FROM events WHERE event_id IN ('e1', 'e3')") == []
+    after = stored_events(runs.out)
+    for stage, ids in after.items():
+        assert not ids & {"e1", "e3"}, stage
+    assert "e2" in after[STAGE], "whom nobody erased is still there"
