@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from contracts import documents
 from contracts.event import Identifier
 from contracts.exchange import Link
+from transforms.identity.evidence import FirstAfter
 from transforms.identity.resolve import Resolution
 from transforms.identity.rules import IdentityRules
 from transforms.identity.rules_file import load_rules, parse_rules
@@ -86,6 +87,16 @@ class Seen:
 
 def links_of(events: Iterable[Seen], by: IdentityRules) -> list[Link]:
     return [link for e in events for link in by.links(e.identifiers, e.name, e.id, e.time, e.time + 1)]
+
+
+def firsts_of(events: Iterable[Seen], by: IdentityRules) -> list[Link]:
+    """What merged links lack: with which sighting each begins after each request for erasure."""
+    seen = list(events)
+    times = sorted({e.time for e in seen if e.name in by.erase_events})
+    book = FirstAfter(by, lambda _: times)
+    for e in seen:
+        book.observe(e.identifiers, e.name, e.id, e.time, e.time + 1)
+    return book.drain()
 
 
 def everything(resolution: Resolution) -> dict[str, list[tuple[object, ...]]]:
