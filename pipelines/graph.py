@@ -110,7 +110,7 @@ def build(pipeline: beam.Pipeline, plan: RunPlan) -> None:
     )
     kept = beam.Create(_by_shard(plan.marks, plan.strand_shards), reshuffle=False)
     marks = pipeline | "Marks" >> kept.with_output_types(tuple[bytes, ShardInput])
-    inputs = (events, resolved.assignments, marks)
+    inputs = (protected.strand_inputs, stored.strand_inputs, resolved.assignments, marks)
     strands = inputs | "Strand" >> Strand(box, schema_id("event"), plan.journey_shards, plan.identity.carries())
 
     erased_until = max((until for times in plan.tombstones.values() for until in times), default=0)
