@@ -130,10 +130,10 @@ class Run:
     def _find(self) -> None:
         stage = FindComponents(self._rules, DEFAULT_SHARDS)
         (key,) = self._pairs.held()
-        for made in stage.process((key, self._pairs.of(key))):
+        for made in stage.process((key, self._pairs.of(key)), []):
             if isinstance(made, pvalue.TaggedOutput):
-                assert made.tag == CROWD
-                self._crowd = made.value
+                if made.tag == CROWD:
+                    self._crowd = made.value
             else:
                 self._merged.put(*made)
 

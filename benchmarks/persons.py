@@ -62,7 +62,7 @@ class Stream:
         records = open_records(address)
         self._strands = StrandCore(
             0, open_identity(address, self.rules, 1), records, DeadLetterBox(b"k" * 32),
-            carries=dict(self.rules.carries()), bounds=StrandBounds(),
+            self.rules, bounds=StrandBounds(),
         )  # fmt: skip
         journeys = LiveJourneys(settings, None, open_effects(address))
         self._journeys = JourneyCore(

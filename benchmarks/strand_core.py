@@ -65,9 +65,7 @@ def run(shape: str, count: int, folder: Path) -> list[float]:
     packed = list(
         batches(an_event(devices[n % len(devices)], n, _NOON + step * n * SECOND // 100) for n in range(count))
     )
-    core = StrandCore(
-        0, identity, records, DeadLetterBox(b"k" * 32), carries=rules.carries(), bounds=Bounds(idle=50 * HOUR)
-    )
+    core = StrandCore(0, identity, records, DeadLetterBox(b"k" * 32), rules, bounds=Bounds(idle=50 * HOUR))
     now = _NOON
     taken: list[float] = []
     quarter = max(1, len(packed) // 4)

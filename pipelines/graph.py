@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ import apache_beam as beam
 
 from contracts import coders
 from contracts.codec import schema_id
-from contracts.event import Identifier
 from contracts.exchange import (
     DeadLetter,
     ErasedMark,
@@ -35,6 +34,7 @@ from transforms.channels.config import ChannelsConfig
 from transforms.dead_letter import DeadLetterBox
 from transforms.identity.erasing import in_order
 from transforms.identity.ids import shard_of
+from transforms.identity.resolve import Tombstones
 from transforms.identity.rules import IdentityRules
 from transforms.intake import Protect, Validate
 from transforms.journey.stage import Journey
@@ -86,7 +86,7 @@ class RunPlan:
     journey: JourneySettings
     act: ActRules
     channels: ChannelsConfig
-    tombstones: Mapping[Identifier, int]
+    tombstones: Tombstones
     marks: tuple[ErasedMark, ...] = ()
     models: tuple[tuple[str, int], ...] = ()
 
@@ -104,15 +104,17 @@ def build(pipeline: beam.Pipeline, plan: RunPlan) -> None:
     stored = pipeline | "Stored" >> ReadStored(plan.log_parts, plan.identity, plan.strand_shards)
 
     links = (protected.links, stored.links) | "AllLinks" >> beam.Flatten()
+    events = (protected.strand_inputs, stored.strand_inputs) | "AllEvents" >> beam.Flatten()
     resolved = links | "Link" >> ResolveIdentity(
-        plan.identity, plan.strand_shards, plan.revision, plan.tombstones, plan.stores, plan.marks
+        plan.identity, plan.strand_shards, plan.revision, plan.tombstones, plan.stores, plan.marks, events
     )
     kept = beam.Create(_by_shard(plan.marks, plan.strand_shards), reshuffle=False)
     marks = pipeline | "Marks" >> kept.with_output_types(tuple[bytes, ShardInput])
     inputs = (protected.strand_inputs, stored.strand_inputs, resolved.assignments, marks)
     strands = inputs | "Strand" >> Strand(box, schema_id("event"), plan.journey_shards, plan.identity.carries())
 
-    horizon = links | "Horizon" >> _Horizon(plan.as_of, max(plan.tombstones.values(), default=0))
+    erased_until = max((until for times in plan.tombstones.values() for until in times), default=0)
+    horizon = links | "Horizon" >> _Horizon(plan.as_of, erased_until)
     journeys = strands.records | "Journey" >> Journey(
         plan.journey, plan.registry, plan.stores, horizon, plan.journey_shards
     )

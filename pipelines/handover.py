@@ -21,7 +21,7 @@ from pathlib import Path
 
 from contracts import wire
 from contracts.event import Identifier
-from contracts.exchange import MAX_TIME, Assignment, StrandEvent, StrandMessage
+from contracts.exchange import MAX_TIME, Assignment, Link, StrandEvent, StrandMessage
 from transforms.identity.ids import shard_of
 from transforms.identity.live_eviction import Keeper
 from transforms.identity.live_records import Record, ShardState, key_of
@@ -199,7 +199,7 @@ def _fold(
     by_primary: dict[Identifier, list[StrandEvent]] = {}
     for event in events:
         by_primary.setdefault(event.primary, []).append(event)
-    folding = Folding(how.box, "", how.rules.carries())
+    folding = Folding(how.box, "", how.rules.carries(), how.rules)
     records = strands = 0
     source = iter(sorted(by_primary.items()))
     while some := dict(islice(source, _AT_ONCE)):
@@ -208,6 +208,7 @@ def _fold(
         made: list[Record] = []
         garbage: list[str] = []
         messages: list[StrandMessage] = []
+        again: list[Link] = []
         for primary, found in some.items():
             earlier = held.get(key_of(primary))
             record, archived = None, []
@@ -222,10 +223,13 @@ def _fold(
             change = refold(record, primary, found, mine, versions, folding, archived, marks)
             if change.marks:
                 how.identity.keep_marks(change.marks)
+            again += change.sightings
             messages += change.messages
             if change.record is not None and (change.record.events or record is not None):
                 made.append(change.record)
             garbage += [keeper.archive_key(change.key, number) for number in change.garbage]
+        if again:
+            how.identity.seen_again(again)
         give(shard, messages)
         keeper.put(made, versions.next())
         if garbage:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +22,7 @@ from pipelines.definitions import Definitions
 from pipelines.graph import RunPlan
 from transforms.actions import ActRules
 from transforms.identity.erasing import in_order
+from transforms.identity.resolve import Tombstones
 from transforms.identity.rules_file import load_rules
 from transforms.inputs import list_inputs
 from transforms.journey.worker import JourneySettings
@@ -167,16 +168,15 @@ def find_inputs(options: RunOptions) -> list[str]:
     return list_inputs(options.inputs) if options.inputs else []
 
 
-def read_tombstones(folder: OutputFolder) -> dict[Identifier, int]:
-    """What earlier runs erased: identifier pseudonym to the time up to which."""
-    found: dict[Identifier, int] = {}
+def read_tombstones(folder: OutputFolder) -> dict[Identifier, set[int]]:
+    """What earlier runs erased: identifier pseudonym to the times up to which."""
+    found: dict[Identifier, set[int]] = {}
     for namespace, value, until in _rows(folder, TOMBSTONES):
-        identifier = Identifier(namespace, value)
-        found[identifier] = max(until, found.get(identifier, until))
+        found.setdefault(Identifier(namespace, value), set()).add(until)
     return found
 
 
-def read_marks(folder: OutputFolder, tombstones: Mapping[Identifier, int]) -> tuple[ErasedMark, ...]:
+def read_marks(folder: OutputFolder, tombstones: Tombstones) -> tuple[ErasedMark, ...]:
     """What stays of the events that earlier runs erased on devices that are carried.
 
     Args:
@@ -185,7 +185,7 @@ def read_marks(folder: OutputFolder, tombstones: Mapping[Identifier, int]) -> tu
     found: set[ErasedMark] = set()
     for namespace, value, login_namespace, login_value, at, logout, until in _rows(folder, MARKS):
         login = None if login_namespace is None else Identifier(login_namespace, login_value)
-        newest = until if login is None else tombstones.get(login, until)
+        newest = until if login is None else max(tombstones.get(login, (until,)))
         found.add(ErasedMark(Identifier(namespace, value), login, at, logout, newest))
     return tuple(in_order(found))
 

@@ -30,7 +30,7 @@ from transforms.identity.carry import hands
 from transforms.identity.compare import NOBODY, Difference, Flows
 from transforms.identity.evidence import LinkBook
 from transforms.identity.graph import Links
-from transforms.identity.resolve import Resolution, resolve_collected
+from transforms.identity.resolve import Resolution, Tombstones, resolve_collected
 from transforms.identity.rules import IdentityRules, StrandKey
 from transforms.inputs import open_file
 from transforms.protect import Protector, Pseudonymiser
@@ -156,7 +156,7 @@ class _Reading:
     def number(self, key: StrandKey | None) -> int:
         return _NONE if key is None else self.numbers.setdefault(key, len(self.numbers))
 
-    def resolve(self, tombstones: Mapping[Identifier, int]) -> Resolution:
+    def resolve(self, tombstones: Tombstones) -> Resolution:
         self.links.add_all(self.book.drain())
         return resolve_collected(self.links, self.rules, tombstones)
 
@@ -167,7 +167,7 @@ def try_rules(
     new: IdentityRules,
     key: bytes,
     validator: Validator,
-    tombstones: Mapping[Identifier, int],
+    tombstones: Tombstones,
     largest: int = 5,
 ) -> Trial:
     """Resolve the events of some files under two sets of rules.

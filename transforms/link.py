@@ -11,29 +11,30 @@ docs/adr/0011 says what that means at ten million and at a billion identifiers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from itertools import islice
 from typing import Any, NamedTuple
 
 import apache_beam as beam
 from apache_beam import pvalue, typehints
-from apache_beam.transforms.window import GlobalWindow
+from apache_beam.transforms.window import GlobalWindow, GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
 from contracts import coders, wire
-from contracts.event import Identifier
+from contracts.event import Event, Identifier
 from contracts.exchange import ERASED, SEEN, UNLINK, Assignment, ErasedMark, IdentityRows, Link, LinkBatch, ShardInput
-from transforms.identity.components import Placement, hash_of, pack_pairs, pairs_of, place, unpack
+from transforms.identity.components import Placement, hash_of, pack_pairs, pairs_of, place, reach, unpack, unpack_reach
 from transforms.identity.erasing import erased_pairs
-from transforms.identity.evidence import LinkBook
-from transforms.identity.graph import Links
+from transforms.identity.evidence import FirstAfter, LinkBook
+from transforms.identity.graph import NEVER, Links
 from transforms.identity.ids import DEFAULT_SHARDS, shard_of
-from transforms.identity.resolve import Resolution, resolve_collected
+from transforms.identity.resolve import Resolution, Tombstones, resolve_collected
 from transforms.identity.rules import IdentityRules
 from transforms.stores.database import StoreAddress
 from transforms.stores.identity import IdentityStore, open_identity
 
-ROWS, PAIRS, CROWD, REQUESTS = "rows", "pairs", "crowd", "requests"
+ROWS, PAIRS, CROWD, REQUESTS, REACH = "rows", "pairs", "crowd", "requests", "reach"
 _LINKS, _PLACEMENT = b"L", b"P"
 """What comes together for a shard, told apart by its first byte: both are bytes, so that nothing is pickled."""
 _BOOK_LIMIT = 50_000
@@ -102,18 +103,70 @@ class MergeLinks(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyp
 class FindComponents(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
     """All pairs of hashes to (shard of left ends, packed placement), one for every shard.
 
-    Tag ``crowd``: who is crowded, as a placement of nothing else.
+    Tag ``crowd``: who is crowded, as a placement of nothing else. Tag ``reach``: of whom the requests for erasure, a
+    side input, may take something.
     """
 
     def __init__(self, rules: IdentityRules, shards: int) -> None:
         self._crowd = rules.crowd
         self._shards = shards
 
-    def process(self, element: tuple[bytes, Iterable[bytes]]) -> Iterator[tuple[bytes, bytes] | pvalue.TaggedOutput]:
-        placements = place(pairs_of(element[1]), self._crowd, self._shards, self._shards)
+    def process(
+        self, element: tuple[bytes, Iterable[bytes]], requests: list[Link]
+    ) -> Iterator[tuple[bytes, bytes] | pvalue.TaggedOutput]:
+        pairs = pairs_of(element[1])
+        asked = [(hash_of(request.left), until) for request in requests if (until := request.erase_before) is not None]
+        yield pvalue.TaggedOutput(REACH, reach(pairs, self._crowd, asked).pack())
+        placements = place(pairs, self._crowd, self._shards, self._shards)
         yield pvalue.TaggedOutput(CROWD, placements[0].crowd_alone().pack())
         for number, placement in enumerate(placements):
             yield _key(number), _PLACEMENT + placement.pack()
+
+
+class FindFirstAfter(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
+    """Events, and how far erasures may reach, to (shard of the left end, packed LinkBatch) of what links begin with.
+
+    Links are merged before anybody knows what is erased, so the events are looked at a second time, those of whom
+    something may be erased. Without a request nothing is looked at.
+    """
+
+    def __init__(self, rules: IdentityRules, shards: int) -> None:
+        self._rules = rules
+        self._shards = shards
+        self._packed = b""
+
+    def start_bundle(self) -> None:
+        self._book: FirstAfter | None = None
+
+    def process(self, element: tuple[bytes, ShardInput], packed: bytes) -> Iterator[tuple[bytes, bytes]]:
+        if packed != self._packed:
+            found, self._packed = unpack_reach(packed), packed
+            self._times_of = lru_cache(_BOOK_LIMIT)(lambda identifier: found.times_of(hash_of(identifier)))
+            self._is_any = bool(found.times)
+        if not self._is_any:
+            return
+        if self._book is None:
+            self._book = FirstAfter(self._rules, self._times_of)
+        for stored in element[1].events:
+            if self._book.concerns(stored.login or stored.primary, stored.event_time):
+                event = wire.unpack(Event, stored.event)
+                self._book.observe(
+                    event.identifiers, event.name, stored.event_id, event.event_time, event.received_time
+                )
+        if len(self._book) >= _BOOK_LIMIT:
+            yield from self._drain()
+
+    def finish_bundle(self) -> Iterator[Any]:
+        for made in self._drain():
+            yield GlobalWindows.windowed_value(made)
+
+    def _drain(self) -> Iterator[tuple[bytes, bytes]]:
+        by_shard: dict[int, list[Link]] = {}
+        for link in self._book.drain() if self._book is not None else ():
+            by_shard.setdefault(hash_of(link.left) % self._shards, []).append(link)
+        for shard, links in sorted(by_shard.items()):
+            for batch in _batches(links):
+                yield _key(shard), _LINKS + wire.pack_compressed(batch)
 
 
 class RouteLinks(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
@@ -198,7 +251,8 @@ class ResolveLinks(beam.DoFn):  # type: ignore[misc]  # Beam's base class is unt
         self, element: tuple[bytes, Iterable[LinkBatch]], crowd: bytes, requests: list[Link]
     ) -> Iterator[tuple[bytes, ShardInput] | pvalue.TaggedOutput]:
         part, batches = element
-        links = Links(self._rules)
+        earliest = min((until for request in requests if (until := request.erase_before) is not None), default=NEVER)
+        links = Links(self._rules, earliest)
         for batch in batches:
             links.add_all(batch.links)
         crowded = self._crowded(links, crowd, int.from_bytes(part, "big"))
@@ -266,6 +320,8 @@ class ResolveIdentity(beam.PTransform):  # type: ignore[misc]  # Beam's base cla
         tombstones: what earlier runs erased (``IdentityRows.erasures``).
         store: where the identity store is, which a stream takes over from; None writes to none.
         marks: of events that earlier runs erased on devices that are carried (``ShardResult.marks``).
+        events: (strand shard, ``ShardInput``) of the events whose links these are, of which something may be erased;
+            None where each link comes as a link of its own for every event.
     """
 
     def __init__(
@@ -273,18 +329,21 @@ class ResolveIdentity(beam.PTransform):  # type: ignore[misc]  # Beam's base cla
         rules: IdentityRules,
         shards: int = DEFAULT_SHARDS,
         sequence: int = 1,
-        tombstones: Mapping[Identifier, int] | None = None,
+        tombstones: Tombstones | None = None,
         store: StoreAddress | None = None,
         marks: Iterable[ErasedMark] = (),
+        events: beam.PCollection[tuple[bytes, ShardInput]] | None = None,
     ) -> None:
         super().__init__()
         self._rules = rules
         self._shards = shards
         self._store = store
         self._sequence = sequence
+        self._events = events
         self._tombstones = [
             Link(identifier, None, until, "", until, "", until, until, ERASED)
-            for identifier, until in sorted((tombstones or {}).items())
+            for identifier, times in sorted((tombstones or {}).items())
+            for until in sorted(times)
         ]
         self._tombstones += erased_pairs(marks)
 
@@ -306,11 +365,21 @@ class ResolveIdentity(beam.PTransform):  # type: ignore[misc]  # Beam's base cla
             merged[PAIRS]
             | "AllPairs" >> beam.GroupByKey()
             | "FindComponents"
-            >> beam.ParDo(FindComponents(self._rules, self._shards)).with_outputs(CROWD, main="placements")
+            >> beam.ParDo(FindComponents(self._rules, self._shards), pvalue.AsList(merged[REQUESTS])).with_outputs(
+                CROWD, REACH, main="placements"
+            )
         )
         placements.placements.element_type = typehints.KV[bytes, bytes]
         placements[CROWD].element_type = bytes
-        placed = (merged.links, placements.placements) | "WithPlaces" >> beam.Flatten()
+        placements[REACH].element_type = bytes
+        to_place = [merged.links, placements.placements]
+        if self._events is not None:
+            first = self._events | "FindFirstAfter" >> beam.ParDo(
+                FindFirstAfter(self._rules, self._shards), pvalue.AsSingleton(placements[REACH])
+            )
+            first.element_type = typehints.KV[bytes, bytes]
+            to_place.append(first)
+        placed = to_place | "WithPlaces" >> beam.Flatten()
         routed = placed | "ByLeftEnd" >> beam.GroupByKey() | "RouteLinks" >> beam.ParDo(RouteLinks())
         routed.element_type = typehints.KV[bytes, LinkBatch]
         resolved = (

@@ -88,9 +88,8 @@ class StrandCores:
     def core(self, shard: bytes) -> StrandCore:
         """The core of a shard, empty."""
         identity, records = self._opened()
-        carries = dict(self._rules.carries())
         number = int.from_bytes(shard, "big")
-        return StrandCore(number, identity, records, self._box, self._schema_id, carries, self._bounds)
+        return StrandCore(number, identity, records, self._box, self._rules, self._schema_id, self._bounds)
 
     def adopt(self, core: ActorCore) -> None:
         """Give a core the connections of this instance."""

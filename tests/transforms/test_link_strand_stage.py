@@ -13,6 +13,7 @@ from contracts import coders, wire
 from contracts.event import Event, Identifier
 from contracts.exchange import IdentityRows, LedgerCount, Link, ShardInput, StrandBatch, StrandEvent
 from transforms.dead_letter import DeadLetterBox
+from transforms.identity.evidence import LinkBook
 from transforms.identity.ids import canonical_id
 from transforms.identity.rules_file import load_rules
 from transforms.link import ResolveIdentity
@@ -93,3 +94,23 @@ def test_links_and_events_meet_in_the_strand_fold_and_every_event_has_one_fate()
         assert_that(strands.dead_letters, equal_to([]), label="CheckDeadLetters")
         purged = strands.purges | "Purged" >> beam.Map(lambda purge: purge.until)
         assert_that(purged, equal_to([6, 6, 6]), label="CheckPurges")
+
+
+def test_a_link_of_merged_sightings_begins_with_the_first_after_the_erasure() -> None:
+    coders.register()
+    rows = [(at, "user_id:1 email_sha256:e", "view") for at in (3, 7, 9)] + [
+        (5, "user_id:1", "erasure_requested"), (8, "user_id:2 email_sha256:e", "view"),
+        (2, "user_id:3 email_sha256:f", "view"), (6, "user_id:3 email_sha256:f", "view"),
+    ]  # fmt: skip
+    seen = [Event(f"e{at}", name, at, at, "web", "web", identifiers(names)) for at, names, name in rows]
+    book = LinkBook(RULES)
+    for e in seen:
+        book.observe(e.identifiers, e.name, e.event_id, e.event_time, e.received_time)
+    with beam.Pipeline(runner=RUNNER, options=PipelineOptions(["--direct_num_workers=1"])) as p:
+        keyed_events = p | "Events" >> beam.Create([keyed(event) for event in seen])
+        merged = p | "Links" >> beam.Create(book.drain())
+        resolved = merged | ResolveIdentity(RULES, SHARDS, events=keyed_events)
+        edges = resolved.rows | "Edges" >> beam.FlatMap(
+            lambda part: [(row[1], row[3], row[5], row[9]) for row in part[1].edges]
+        )
+        assert_that(edges, equal_to([("1", "e", True, 7), ("2", "e", False, 8), ("3", "f", True, 2)]))

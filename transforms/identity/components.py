@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -113,14 +114,9 @@ def place(pairs: Pairs, crowd: int, most: int, shards: int) -> list[Placement]:
     Returns:
         For each shard the placement of its left ends, and of what the crowded ones among them are linked with.
     """
-    hashes, numbers = np.unique(pairs.ends, return_inverse=True)
-    left, right = numbers.reshape(pairs.ends.shape)
-    one, other = left[pairs.counted], right[pairs.counted]
-    _, once = np.unique(np.minimum(one, other) * max(len(hashes), 1) + np.maximum(one, other), return_index=True)
-    degree = np.bincount(np.concatenate((one[once], other[once])), minlength=len(hashes))
-    is_crowded = degree > crowd
+    hashes, left, right, is_crowded, distinct = _graph_of(pairs, crowd)
     crowded = hashes[is_crowded]
-    parts = max(1, min(most, len(once) // _WANTED + 1))
+    parts = max(1, min(most, distinct // _WANTED + 1))
     none = np.empty(0, dtype=np.int32)
     if parts == 1:
         return [Placement(1, hashes[:0], none, crowded)] * shards
@@ -136,6 +132,77 @@ def place(pairs: Pairs, crowd: int, most: int, shards: int) -> list[Placement]:
         wanted[right[beyond & (shard[left] == number)]] = True
         made.append(Placement(parts, hashes[wanted], places[wanted], crowded))
     return made
+
+
+class _Graph(NamedTuple):
+    """Hashes, ascending, the pairs by their places, which are crowded, and how many different pairs count for it."""
+
+    hashes: Hashes
+    left: npt.NDArray[np.int64]
+    right: npt.NDArray[np.int64]
+    is_crowded: npt.NDArray[np.bool_]
+    distinct: int
+
+
+def _graph_of(pairs: Pairs, crowd: int) -> _Graph:
+    hashes, numbers = np.unique(pairs.ends, return_inverse=True)
+    left, right = numbers.reshape(pairs.ends.shape)
+    one, other = left[pairs.counted], right[pairs.counted]
+    _, once = np.unique(np.minimum(one, other) * max(len(hashes), 1) + np.maximum(one, other), return_index=True)
+    degree = np.bincount(np.concatenate((one[once], other[once])), minlength=len(hashes))
+    return _Graph(hashes, left, right, degree > crowd, len(once))
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Of whom something may be erased, and up to which times: of all in the component of a request, each of its times.
+
+    Attributes:
+        times: by the hash of an identifier, ascending.
+    """
+
+    times: dict[int, tuple[int, ...]]
+
+    def times_of(self, hashed: int) -> tuple[int, ...]:
+        """The times of an identifier, by its hash."""
+        return self.times.get(hashed, ())
+
+    def pack(self) -> bytes:
+        """As bytes, for ``unpack_reach``."""
+        return msgspec.msgpack.encode(self.times)
+
+
+def unpack_reach(data: bytes) -> Reach:
+    """The inverse of ``Reach.pack``."""
+    return Reach(msgspec.msgpack.decode(data, type=dict[int, tuple[int, ...]]))
+
+
+def reach(pairs: Pairs, crowd: int, requests: Iterable[tuple[int, int]]) -> Reach:
+    """How far requests for erasure may reach, at most.
+
+    Args:
+        pairs: as ``pairs_of`` gives them.
+        crowd: as in ``place``.
+        requests: (hash of who asks, or was erased before, time).
+    """
+    asked: dict[int, set[int]] = {}
+    for hashed, until in requests:
+        asked.setdefault(hashed, set()).add(until)
+    found = {hashed: tuple(sorted(times)) for hashed, times in asked.items()}
+    if not asked:
+        return Reach(found)
+    hashes, left, right, is_crowded, _ = _graph_of(pairs, crowd)
+    held = ~(is_crowded[left] | is_crowded[right])
+    label = labels(left[held], right[held], len(hashes))
+    of_label: dict[int, set[int]] = {}
+    for hashed, times in asked.items():
+        at = int(np.searchsorted(hashes, np.uint64(hashed)))
+        if at < len(hashes) and int(hashes[at]) == hashed:
+            of_label.setdefault(int(label[at]), set()).update(times)
+    ordered = {number: tuple(sorted(times)) for number, times in of_label.items()}
+    for at in np.flatnonzero(np.isin(label, list(ordered))).tolist():
+        found[int(hashes[at])] = ordered[int(label[at])]
+    return Reach(found)
 
 
 def labels(left: npt.NDArray[Any], right: npt.NDArray[Any], count: int) -> npt.NDArray[np.int64]:

@@ -30,34 +30,30 @@ from transforms.identity.rules import FIRST_KNOWN, LAST_KNOWN, IdentityRules
 from transforms.identity.union import BARRED
 
 
-def erased_before(links: Links, rules: IdentityRules, crowded: Collection[int] = ()) -> dict[int, int]:
-    """For each covered identifier (by index) the time at or before which its events must go.
+def erased_before(links: Links, rules: IdentityRules, crowded: Collection[int] = ()) -> dict[int, set[int]]:
+    """For each covered identifier (by index) the times of what covers it: its events up to the last of them must go.
 
     Args:
         links: all links. A known identifier among their tombstones asks again, so that links that arrive later but are
-            older than the request still widen it. A device is taken as it is: the link that covered it is erased, and
-            whoever it was seen with since did not ask.
+            older than the request still widen it; at each of its times, since a later request may cover less than an
+            earlier one. A device is taken as it is: the link that covered it is erased, and whoever it was seen with
+            since did not ask.
         rules: the rules in force.
         crowded: identifiers that link nothing at any time: a crowd is not looked at again for each request.
     """
-    erased: dict[int, int] = {}
+    erased: dict[int, set[int]] = {}
     requests = {(until, links.left[edge]) for edge, times in links.erase.items() for until in times}
-    for index, until in links.tombstones.items():
-        _cover(erased, (index,), until)
+    for index, times in links.tombstones.items():
+        erased[index] = set(times)
         if links.known[index]:
-            requests.add((until, index))
+            requests.update((until, index) for until in times)
     if requests:
         adjacency = _Adjacency(links, frozenset(crowded))
         for until, requester in sorted(requests):
             covered = _Request(adjacency.until(until, rules), rules, links.identifiers[requester]).covered()
-            _cover(erased, (links.index[identifier] for identifier in covered), until)
+            for identifier in covered:
+                erased.setdefault(links.index[identifier], set()).add(until)
     return erased
-
-
-def _cover(erased: dict[int, int], indices: Iterable[int], until: int) -> None:
-    for index in indices:
-        if until > erased.get(index, until - 1):
-            erased[index] = until
 
 
 class _Request:
@@ -203,7 +199,7 @@ class _Until:
                     found[identifier] = why
         return found
 
-    def erased(self, identifiers: Collection[Identifier]) -> Mapping[Identifier, int]:
+    def erased(self, identifiers: Collection[Identifier]) -> Mapping[Identifier, Collection[int]]:
         return {}
 
     def _edges(self, identifier: Identifier) -> list[int]:

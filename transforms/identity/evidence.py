@@ -3,11 +3,15 @@
 Pure. ``LinkBook`` merges sightings and links per pair and kind; merging is commutative, associative and idempotent.
 Requests for erasure are never merged: each covers the person as it was at its own time, and a later one may cover less.
 State: one entry a pair and kind until ``drain``.
+
+A merged link no longer says with which sighting it begins once an erasure takes what came first. ``FirstAfter`` makes
+the links that do: the first sighting after each of the times that an erasure may be up to, added to the merged link.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
 
 from contracts.event import Identifier
 from contracts.exchange import Link
@@ -97,3 +101,44 @@ def merge_links(links: Iterable[Link], rules: IdentityRules) -> list[Link]:
     for link in links:
         book.add(link)
     return book.drain()
+
+
+class FirstAfter:
+    """The first sighting of each pair in each stretch between the times that erasures of its left end may be up to.
+
+    Args:
+        rules: the rules in force.
+        times_of: of a left end those times, ascending; empty where nothing of it can be erased.
+    """
+
+    def __init__(self, rules: IdentityRules, times_of: Callable[[Identifier], Sequence[int]]) -> None:
+        self._rules = rules
+        self._times_of = times_of
+        self._first: dict[tuple[Pair, int], tuple[int, str, int]] = {}
+
+    def __len__(self) -> int:
+        return len(self._first)
+
+    def concerns(self, left: Identifier, event_time: int) -> bool:
+        """Whether a link of this left end may begin with an event at this time because of an erasure."""
+        times = self._times_of(left)
+        return bool(times) and event_time > times[0]
+
+    def observe(
+        self, identifiers: Sequence[Identifier], name: str, event_id: str, event_time: int, received_time: int
+    ) -> None:
+        """Take the sightings of one event."""
+        for pair in self._rules.pairs(identifiers, name):
+            stretch = bisect_left(self._times_of(pair[0]), event_time)
+            if stretch:
+                key, seen = (pair, stretch), (event_time, event_id, received_time)
+                self._first[key] = min(seen, self._first.get(key, seen))
+
+    def drain(self) -> list[Link]:
+        """Those sightings as links, to be merged with all others; the book is empty afterwards."""
+        links = [
+            Link(left, right, time, event_id, time, event_id, received, None, kind)
+            for ((left, right, kind), _), (time, event_id, received) in self._first.items()
+        ]
+        self._first.clear()
+        return links

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,14 @@ _CODES = {kind: code for code, kind in enumerate(LINK_KINDS)}
 _TOMBSTONE = _CODES[ERASED]
 
 Column = npt.NDArray[np.int64]
+ALWAYS = -(2**63)
+Sighting = tuple[int, str]
+"""(event time, event_id)."""
+
+
+def first_after(until: int, last: Sighting, seen: Iterable[Sighting]) -> Sighting:
+    """The first of some sightings, of which the last is one, after a time that lies before the last."""
+    return min((sighting for sighting in seen if sighting[0] > until), default=last)
 
 
 def column(values: array[int] | list[int]) -> Column:
@@ -43,10 +51,19 @@ class Links:
     """Links merged by their ends and kind. A link's number is its edge, an identifier's number its index.
 
     Links of namespaces that may not link are left out: the rules may have changed since they were made.
+
+    Of a link that comes in several pieces each piece's first and last evidence is kept, for an erasure may leave it to
+    begin with any of them.
+
+    Args:
+        rules: the rules in force.
+        after: no erasure is up to an earlier time than this, so that evidence up to it need not be kept in pieces;
+            ``NEVER`` where nothing is erased.
     """
 
-    def __init__(self, rules: IdentityRules) -> None:
+    def __init__(self, rules: IdentityRules, after: int = ALWAYS) -> None:
         self._rules = rules
+        self._after = after
         self._edges: dict[int, int] = {}
         self._order: Column | None = None
         self.index: dict[Identifier, int] = {}
@@ -60,8 +77,11 @@ class Links:
         self.last_time = array("q")
         self.last_id: list[str] = []
         self.received = array("q")
+        self.pieces: dict[int, set[Sighting]] = {}
+        """Of a link that came in several pieces, when it was seen, as far as they say."""
         self.erase: dict[int, set[int]] = {}
-        self.tombstones: dict[int, int] = {}
+        self.tombstones: dict[int, set[int]] = {}
+        """The times up to which events of an identifier were erased before."""
         self.erased_pairs: dict[tuple[int, int], int] = {}
         """Logins and the devices on which something of theirs was erased, and when they were first seen on them."""
 
@@ -115,6 +135,8 @@ class Links:
                 last_ids.append(link.last_event_id)
                 received.append(link.received_time)
             else:
+                if link.last_time > self._after:
+                    self._keep_piece(edge, link)
                 if (link.first_time, link.first_event_id) < (first_times[edge], first_ids[edge]):
                     first_times[edge], first_ids[edge] = link.first_time, link.first_event_id
                 if (link.last_time, link.last_event_id) > (last_times[edge], last_ids[edge]):
@@ -124,10 +146,20 @@ class Links:
             if link.erase_before is not None:
                 self.erase.setdefault(edge, set()).add(link.erase_before)
 
+    def _keep_piece(self, edge: int, link: Link) -> None:
+        found = self.pieces.get(edge)
+        if found is None:
+            found = self.pieces[edge] = {
+                (self.first_time[edge], self.first_id[edge]),
+                (self.last_time[edge], self.last_id[edge]),
+            }
+        found.add((link.first_time, link.first_event_id))
+        found.add((link.last_time, link.last_event_id))
+
     def tombstone(self, index: int, until: int | None) -> None:
         """Events of an identifier up to a time were erased before."""
         if until is not None:
-            self.tombstones[index] = max(until, self.tombstones.get(index, until))
+            self.tombstones.setdefault(index, set()).add(until)
 
     def known_column(self) -> npt.NDArray[np.bool_]:
         """Which identifiers are known ones, by index."""
@@ -170,7 +202,7 @@ class Links:
         """The links without the evidence of erased events.
 
         The events behind a link are those of its left end's strands. A link last seen at or before the erasure is
-        gone; of one seen again after it, only the last evidence is known to be after it, so it starts there.
+        gone; one seen again after it begins with the first evidence after it that its pieces tell of.
         """
         until = np.full(len(self.identifiers), np.iinfo(np.int64).min)
         until[list(erased)] = list(erased.values())
@@ -182,14 +214,28 @@ class Links:
         kept.index, kept.identifiers, kept.known = self.index, self.identifiers, self.known
         kept.left, kept.right = _packed(left[keep]), _packed(column(self.right)[keep])
         kept.kind = bytearray(self.kind_column()[keep].tobytes())
-        kept.first_time = _packed(np.where(restart, last_time[keep], first_time[keep]))
+        kept.first_time = _packed(first_time[keep])
         kept.last_time, kept.received = _packed(last_time[keep]), _packed(column(self.received)[keep])
         edges = keep.tolist()
         kept.last_id = [self.last_id[edge] for edge in edges]
         kept.first_id = [self.first_id[edge] for edge in edges]
         for position in np.flatnonzero(restart).tolist():
-            kept.first_id[position] = kept.last_id[position]
+            edge, last = edges[position], (kept.last_time[position], kept.last_id[position])
+            kept.first_time[position], kept.first_id[position] = first_after(
+                int(bound[edge]), last, self.pieces.get(edge, ())
+            )
         return kept
+
+    def as_links(self) -> Iterator[Link]:
+        """The links as objects, one more for each further request, and for each piece of what came in several."""
+        for edge, (left, right) in enumerate(zip(self.left, self.right, strict=True)):
+            ends = self.identifiers[left], None if right == NO_END else self.identifiers[right]
+            first, last = (self.first_time[edge], self.first_id[edge]), (self.last_time[edge], self.last_id[edge])
+            received, kind = self.received[edge], LINK_KINDS[self.kind[edge]]
+            for erase in self.erase.get(edge, (None,)):
+                yield Link(*ends, *first, *last, received, erase, kind)
+            for seen in sorted(self.pieces.get(edge, ())):
+                yield Link(*ends, *seen, *seen, received, None, kind)
 
     def ends(self, edge: int) -> tuple[Identifier, Identifier]:
         """Both ends of a link that has two."""

@@ -10,6 +10,7 @@ from contracts.exchange import (
     MAX_TIME,
     DeadLetter,
     ErasedMark,
+    Link,
     Purge,
     StrandEvent,
     StrandMessage,
@@ -33,7 +34,8 @@ class Change:
 
     ``record`` is the new one; None where ``entry`` is to be added to ``grown``. ``log``, ``erased``, ``purges`` and
     ``marks`` as in ``ShardResult``. ``garbage`` are archives that nothing refers to any more. Without an ``entry`` the
-    log needs the record as such. ``withdrawn`` are dead letters of before that no longer hold.
+    log needs the record as such. ``withdrawn`` are dead letters of before that no longer hold. ``sightings`` are the
+    links of events of strands of which something was erased.
     """
 
     key: str
@@ -53,6 +55,7 @@ class Change:
     purges: list[Purge] = field(default_factory=list)
     garbage: list[int] = field(default_factory=list)
     marks: list[ErasedMark] = field(default_factory=list)
+    sightings: list[Link] = field(default_factory=list)
 
     def apply(self) -> Record:
         """Swap it in; the record as it is now."""

@@ -64,9 +64,9 @@ from transforms.identity.live_step import (
     Work,
     put_assignment,
 )
-from transforms.identity.live_strands import Folding, refold
+from transforms.identity.live_strands import Folding, links_after_erasure, refold
 from transforms.identity.live_telling import Logins, Versions
-from transforms.identity.rules import Carry, StrandKey
+from transforms.identity.rules import IdentityRules, StrandKey
 from transforms.identity.strands import Rejects
 from transforms.stores.identity import IdentityStore
 from transforms.stores.records import RecordStore
@@ -102,8 +102,8 @@ class StrandCore:
         identity: the identity store.
         records: the record store.
         box: makes dead letters.
+        rules: the identity rules in force.
         schema_id: of the event schema, for dead letters.
-        carries: how devices are carried (``IdentityRules.carries``).
         bounds: what to hold.
     """
 
@@ -113,13 +113,13 @@ class StrandCore:
         identity: IdentityStore,
         records: RecordStore,
         box: Rejects,
+        rules: IdentityRules,
         schema_id: str = "",
-        carries: dict[str, Carry] | None = None,
         bounds: Bounds | None = None,
     ) -> None:
         self._shard = shard
         self._bounds = bounds or Bounds()
-        self._how = Folding(box, schema_id, carries or {})
+        self._how = Folding(box, schema_id, rules.carries(), rules)
         self._identity = identity
         self._keeper = Keeper(shard, records)
         self._memory = ShardMemory(self._bounds, self._keeper)
@@ -208,7 +208,7 @@ class StrandCore:
     def _tell_sightings(self, work: Work) -> None:
         links = self._sightings.all()
         if links:
-            self._identity.link(links)
+            self._identity.seen_again(links)
             work.has_told = True
 
     def _begin(self, now: int) -> Work:
@@ -272,6 +272,7 @@ class StrandCore:
             self._memory.note_ids(evicted.record, work.state)
         self._ask(events, told, held, read, keys)
         marks: list[ErasedMark] = []
+        again: list[Link] = []
         for primary, key in keys.items():
             was_read = read.get(key)
             record = held[key] if was_read is None else was_read.record
@@ -281,10 +282,14 @@ class StrandCore:
             # an assignment of a strand that is not there is asked for when it is first seen
             logins = {event.login for event in found} | (set() if record is None else set(record.strands))
             mine = {login: a for login, a in told.get(primary, {}).items() if login in logins}
-            marks += self._take_one(work, record, was_read, primary, found, mine)
+            change = self._take_one(work, record, was_read, primary, found, mine)
+            if change is not None:
+                marks, again = marks + change.marks, again + change.sightings
         if marks:
             self._identity.keep_marks(marks)
             work.marked += len(marks)
+        if again:
+            self._identity.seen_again(again)
 
     def _read_mailbox(self, work: Work, told: dict[Identifier, dict[Logins, Assignment]]) -> None:
         for _ in range(_PAGES):
@@ -327,8 +332,8 @@ class StrandCore:
         primary: Identifier,
         events: Sequence[StrandEvent],
         assignments: dict[Logins, Assignment],
-    ) -> list[ErasedMark]:
-        """Take what is new of one primary identifier; return the marks of what it erased."""
+    ) -> Change | None:
+        """Take what is new of one primary identifier; return what changed."""
         moved = False
         if record is not None:
             for login, assignment in list(assignments.items()):
@@ -340,7 +345,7 @@ class StrandCore:
                 else:
                     moved = True
         if not events and not moved and not (record is not None and record.distrusted):
-            return []
+            return None
         is_apart = evicted is not None
         if record is not None and record.key in self._memory.long and record.key not in work.changes:
             record, is_apart = self._memory.shorten(work, record), True
@@ -352,8 +357,10 @@ class StrandCore:
             marks = self._marks_of(record, primary, assignments)
             change = refold(record, primary, events, assignments, work.versions, self._how, archived, marks)
             work.metrics[REFOLDED] += 1
-        elif is_apart:
-            change = _whole(change)
+        else:
+            work.sightings += links_after_erasure(events, change.strands, self._how.rules)
+            if is_apart:
+                change = _whole(change)
         if is_apart:
             # the log does not have it as it was changed, so it needs it whole
             change.entry = None
@@ -361,7 +368,7 @@ class StrandCore:
             assert change.record is not None
             change.record.head.copied = True
         self._put_change(work, change, is_new=record is None)
-        return change.marks
+        return change
 
     def _marks_of(
         self, record: Record | None, primary: Identifier, assignments: dict[Logins, Assignment]

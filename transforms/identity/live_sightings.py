@@ -1,7 +1,8 @@
-"""When links were seen last: gathered by a strand shard, told to the identity store now and then.
+"""When links were seen again: gathered by a strand shard, told to the identity store now and then.
 
-The store is told at once of what decides who somebody is; that a known link was seen again is only for its tables. So
-the link stage sends it along with the events, and here the sightings of a pair become one. Pure but for the store. The
+The store is told at once of what decides who somebody is; that a known link was seen again is for its tables, and for
+the links that begin anew after an erasure. So the link stage sends it along with the events, and here the sightings of
+a pair become one. Pure but for the store. The
 log has them as entries under one key. State: a link a pair, until it is told: every ``TELL_EVERY``, at ``MOST`` pairs,
 and at the end. Telling again changes nothing.
 """
@@ -9,6 +10,7 @@ and at the end. Telling again changes nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from contracts import wire
 from contracts.event import SECOND
@@ -45,8 +47,7 @@ class Sightings:
         for link in links:
             pair = (link.left, link.right, link.kind)
             held = self._by_pair.get(pair)
-            if held is None or (held.last_time, held.last_event_id) < (link.last_time, link.last_event_id):
-                self._by_pair[pair] = link
+            self._by_pair[pair] = link if held is None else _merged(held, link)
         if self._by_pair and self._since is None:
             self._since = now
 
@@ -66,6 +67,19 @@ class Sightings:
     def live(self) -> bytes | None:
         """All of them as the data of one whole entry."""
         return packed(self.all()) if self._by_pair else None
+
+
+def _merged(held: Link, link: Link) -> Link:
+    first, last = (
+        min(held, link, key=lambda each: (each.first_time, each.first_event_id)),
+        max(held, link, key=lambda each: (each.last_time, each.last_event_id)),
+    )
+    return replace(
+        last,
+        first_time=first.first_time,
+        first_event_id=first.first_event_id,
+        received_time=min(held.received_time, link.received_time),
+    )
 
 
 def packed(links: Iterable[Link]) -> bytes:

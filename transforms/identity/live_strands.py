@@ -14,17 +14,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from contracts.event import Identifier
+from contracts import wire
+from contracts.event import Event, Identifier
 from contracts.exchange import (
     MIN_TIME,
     Assignment,
     ErasedMark,
+    Link,
     Purge,
     ShardInput,
     StrandEvent,
 )
 from transforms.identity.carry import hands
 from transforms.identity.erasing import FORWARD, barred_logins
+from transforms.identity.evidence import LinkBook
 from transforms.identity.live_change import Change
 from transforms.identity.live_records import (
     BEFORE_ALL,
@@ -45,7 +48,7 @@ from transforms.identity.live_records import (
     pack_chunk,
 )
 from transforms.identity.live_telling import Divided, Logins, Teller, Versions, divide, own_steps
-from transforms.identity.rules import Carry
+from transforms.identity.rules import Carry, IdentityRules
 from transforms.identity.strands import ACCEPTED, DEAD_LETTERED, Fates, Rejects, conflict, fold_shard
 
 _CHUNK_EVENTS = 500
@@ -59,6 +62,7 @@ class Folding:
     box: Rejects
     schema_id: str
     carries: Mapping[str, Carry]
+    rules: IdentityRules
 
 
 def refold(
@@ -121,7 +125,32 @@ def refold(
     assert change.record is not None
     change.record.hand = hand
     change.record.head.marked = bool(marks or result.marks)
+    change.sightings = links_after_erasure(fates.accepted, strands, how.rules)
     return change
+
+
+def links_after_erasure(
+    events: Iterable[StrandEvent], strands: Mapping[Logins, Strand], rules: IdentityRules
+) -> list[Link]:
+    """The links of events of those strands of which something was erased: who resolves has kept less of them.
+
+    Args:
+        events: of one primary identifier, that stay.
+        strands: by login.
+    """
+    erased = {
+        login
+        for login, strand in strands.items()
+        if strand.assignment is not None and strand.assignment.erased_before is not None
+    }
+    if not erased:
+        return []
+    book = LinkBook(rules)
+    for stored in events:
+        if stored.login in erased:
+            event = wire.unpack(Event, stored.event)
+            book.observe(event.identifiers, event.name, stored.event_id, stored.event_time, stored.received_time)
+    return [replace(link, erase_before=None) for link in book.drain()]
 
 
 def _letters(record: Record | None, held: Sequence[Held], fates: Fates, how: Folding, change: Change) -> None:

@@ -33,8 +33,8 @@ class LinkSource(Protocol):
         """Those of these that link nothing, and why."""
         ...
 
-    def erased(self, identifiers: Collection[Identifier]) -> Mapping[Identifier, int]:
-        """The tombstones of these."""
+    def erased(self, identifiers: Collection[Identifier]) -> Mapping[Identifier, Collection[int]]:
+        """The tombstones of these: the times up to which they were erased."""
         ...
 
 
@@ -47,7 +47,7 @@ class Neighbourhood(NamedTuple):
     links: list[Link]
     targets: frozenset[Identifier]
     demoted: Mapping[Identifier, str]
-    tombstones: Mapping[Identifier, int]
+    tombstones: Mapping[Identifier, Collection[int]]
 
 
 def neighbourhood(touched: Iterable[Identifier], source: LinkSource, rules: IdentityRules) -> Neighbourhood:
@@ -67,7 +67,7 @@ class _Walk:
         self._asked: set[Identifier] = set()
         self._links: dict[tuple[Identifier, Identifier | None, str, int | None], Link] = {}
         self._demoted: dict[Identifier, str] = {}
-        self._tombstones: dict[Identifier, int] = {}
+        self._tombstones: dict[Identifier, Collection[int]] = {}
         self._others: defaultdict[Identifier, set[Identifier]] = defaultdict(set)
         self._erasing = False
 

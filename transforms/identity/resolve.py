@@ -20,7 +20,7 @@ Erasure comes before all this, see ``transforms.identity.erasure``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Final, NamedTuple
 
@@ -42,6 +42,8 @@ from transforms.identity.union import BARRED
 ACCEPTED, REFUSED, REMOVED = "accepted", "refused", "removed"
 STATUSES = (ACCEPTED, REFUSED, REMOVED, BARRED)
 _ACCEPTING = frozenset((UNITED, GROUPED, ONLY_PERSON, OWNER, MERGED))
+Tombstones = Mapping[Identifier, Collection[int]]
+"""Identifiers that were erased, each with the times up to which."""
 APART: Final = (UNLINKED, BARRED)
 """Rules under which an unlink takes what was seen from the two ends of a link."""
 _UNLINK = LINK_KINDS.index(UNLINK)
@@ -104,7 +106,7 @@ class Resolution:
         links: Links,
         found: Partition,
         demoted: Mapping[int, str],
-        erased: Mapping[int, int],
+        covered: Mapping[int, set[int]],
         elsewhere: frozenset[int] = frozenset(),
     ) -> None:
         self._rules = rules
@@ -113,7 +115,8 @@ class Resolution:
         self._found = found
         self._persons = found.persons
         self._demoted = demoted
-        self._erased = erased
+        self._covered = covered
+        self._erased = {index: max(times) for index, times in covered.items()}
         self._elsewhere = elsewhere
         self._ids: dict[int, str] = {}
         first, last = _first_and_last(links)
@@ -186,15 +189,32 @@ class Resolution:
 
     def _carried_before_erasure(self) -> set[int]:
         """Devices that were carried to a login whose events are erased now: only the strand stage knows which."""
-        found: set[int] = set()
-        if self._erased:
-            links, namespaces = self._all, self._rules.namespaces
-            for left, right in chain(zip(links.left, links.right, strict=True), links.erased_pairs):
-                if right == NO_END or left not in self._erased or links.known[right] or right in self._demoted:
-                    continue
-                if namespaces[links.identifiers[right].namespace].owner in CARRYING:
-                    found.add(right)
-        return found
+        erased = self._erased
+        if not erased:
+            return set()
+        ends = chain(zip(self._all.left, self._all.right, strict=True), self._all.erased_pairs)
+        return {
+            right
+            for left, right in ends
+            if left in erased and right not in self._demoted and self._may_be_carried(right)
+        }
+
+    def erased_on_carried(self) -> Iterator[tuple[int, int, int]]:
+        """Logins and devices, by their numbers, of links on devices that are carried whose evidence is erased, at least
+        in part, and when it began."""
+        links, carried = self._all, self._found.carried
+        for left, right, first in zip(links.left, links.right, links.first_time, strict=True):
+            until = self._erased.get(left)
+            if until is None or first > until or not links.known[left] or right == NO_END or links.known[right]:
+                continue
+            if right in carried or self._may_be_carried(right):
+                yield left, right, first
+
+    def _may_be_carried(self, index: int) -> bool:
+        links = self._all
+        if index == NO_END or links.known[index]:
+            return False
+        return self._rules.namespaces[links.identifiers[index].namespace].owner in CARRYING
 
     def identifiers(self) -> Iterator[IdentifierRow]:
         """The rows of the ``identifiers`` table. What was erased and not seen again has none."""
@@ -282,9 +302,15 @@ class Resolution:
         return {UNLINKED: REMOVED, BARRED: BARRED}.get(rule, REFUSED)
 
     def erasures(self) -> Iterator[tuple[Identifier, int]]:
-        """Identifiers whose events at or before the time must go; keep them and give them to the next ``resolve``."""
+        """Identifiers whose events at or before the time must go; keep them and give them to the next ``resolve``.
+
+        A known identifier stands here under each time at which something covered it, ascending, since it asks again at
+        each; a device under the last alone.
+        """
         for index in sorted(self._erased.keys() - self._elsewhere):
-            yield self._all.identifiers[index], self._erased[index]
+            identifier = self._all.identifiers[index]
+            for until in sorted(self._covered[index]) if self._all.known[index] else (self._erased[index],):
+                yield identifier, until
 
     def demoted(self) -> Iterator[tuple[Identifier, str]]:
         """Identifiers that link nothing, and why."""
@@ -303,15 +329,14 @@ class Resolution:
         return made
 
 
-def resolve(
-    links: Iterable[Link], rules: IdentityRules, tombstones: Mapping[Identifier, int] | None = None
-) -> Resolution:
+def resolve(links: Iterable[Link], rules: IdentityRules, tombstones: Tombstones | None = None) -> Resolution:
     """Resolve links to persons.
 
     Args:
         links: in any order, with any repetition.
         rules: the rules in force.
-        tombstones: earlier ``Resolution.erasures``; they erase again, see ``identity.erasure``.
+        tombstones: earlier ``Resolution.erasures``, all times of an identifier; they erase again, see
+            ``identity.erasure``.
     """
     everything = Links(rules)
     everything.add_all(links)
@@ -321,7 +346,7 @@ def resolve(
 def resolve_collected(
     everything: Links,
     rules: IdentityRules,
-    tombstones: Mapping[Identifier, int] | None = None,
+    tombstones: Tombstones | None = None,
     demoted: Mapping[Identifier, str] | None = None,
     crowded: Mapping[Identifier, bool] | None = None,
 ) -> Resolution:
@@ -332,19 +357,20 @@ def resolve_collected(
         crowded: where ``demoted`` is None, those that a caller knows to be crowded, whose links are elsewhere too, and
             whether their rows are to be written here.
     """
-    for identifier, until in (tombstones or {}).items():
+    for identifier, times in (tombstones or {}).items():
         if (index := everything.intern(identifier)) != NO_END:
-            everything.tombstone(index, until)
+            for until in times:
+                everything.tombstone(index, until)
     known_out = {everything.index[i]: why for i, why in (demoted or {}).items() if i in everything.index}
     crowd = {index for index, why in known_out.items() if why == CROWDED}
     if demoted is None:
         crowd = find_crowded(everything, rules) | {everything.index[identifier] for identifier in crowded or ()}
-    erased = erased_before(everything, rules, crowd)
-    links = everything.surviving(erased) if erased else everything
+    covered = erased_before(everything, rules, crowd)
+    links = everything.surviving({i: max(times) for i, times in covered.items()}) if covered else everything
     out = known_out if demoted is not None else dict.fromkeys(find_demoted(links, rules), DEMOTED)
     out.update(dict.fromkeys(crowd, CROWDED))
     elsewhere = frozenset(links.index[identifier] for identifier, here in (crowded or {}).items() if not here)
-    return Resolution(rules, everything, links, partition(links, rules, out), out, erased, elsewhere)
+    return Resolution(rules, everything, links, partition(links, rules, out), out, covered, elsewhere)
 
 
 def _first_and_last(links: Links) -> tuple[Column, Column]:

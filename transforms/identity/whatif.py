@@ -82,7 +82,7 @@ class Evidence:
                 found[identifier] = why
         return found
 
-    def erased(self, identifiers: Collection[Identifier]) -> Mapping[Identifier, int]:
+    def erased(self, identifiers: Collection[Identifier]) -> Mapping[Identifier, Collection[int]]:
         """None: what was erased has left the ledger of links already."""
         return {}
 

@@ -108,6 +108,14 @@ class IdentityStore(Protocol):
         """
         ...
 
+    def seen_again(self, links: Iterable[Link]) -> Linked:
+        """Take when known links were seen, from who holds the events and erases what is to be erased.
+
+        As ``link``, but for this: what a tombstone covers is left out, and makes no request ask again. After an erasure
+        it says with which of its sightings a link begins, since the store has the first and the last of each alone.
+        """
+        ...
+
     def load(self, links: Links, resolution: Resolution, crowded: Mapping[Identifier, bool] | None = None) -> Linked:
         """Take links of a backfill, resolved already, by the bulk path.
 

@@ -4,7 +4,7 @@ It is the ``LinkSource`` of the walk through a neighbourhood. It reads all links
 not crowded, so that what it holds is bounded by the batch, by ``crowd`` and by the size of persons.
 
 What a batch changes is first merged into it (``merge``), then it says whom the changes put out of linking, or back into
-it (``flips``), and after an erasure it takes away the evidence that went (``cut``).
+it (``flips``). What an erasure takes of it is in ``transforms.stores.identity_cut``.
 """
 
 from __future__ import annotations
@@ -19,9 +19,18 @@ from transforms.identity.demotion import CROWDED, DEMOTED, is_demoted
 from transforms.identity.ids import shard_of
 from transforms.identity.rules import CARRYING, LAST_KNOWN, Bound, IdentityRules
 from transforms.stores.database import Row, Transaction
-from transforms.stores.identity_pairs import erased_links
-from transforms.stores.identity_rows import Edge, EdgeKey, Node, link_of_row, logins_of, may_fold, merged, new_node
-from transforms.stores.identity_schema import LINK_COLUMNS, NODE_COLUMNS, NUMBERS, STAYS_CARRIED, identifier_hash
+from transforms.stores.identity_pairs import erased_links, times_of
+from transforms.stores.identity_rows import (
+    Edge,
+    EdgeKey,
+    Node,
+    link_of_row,
+    logins_of,
+    may_fold,
+    merged,
+    new_node,
+)
+from transforms.stores.identity_schema import LINK_COLUMNS, NODE_COLUMNS, NUMBERS, identifier_hash
 
 _NODES = f"SELECT {NODE_COLUMNS} FROM identity_identifiers"
 _LINKS = f"SELECT {LINK_COLUMNS} FROM identity_links"
@@ -45,6 +54,12 @@ class StoredGraph:
         self.removed: dict[EdgeKey, Edge] = {}
         self.erased_edges: list[Edge] = []
         """Links of two ends whose evidence is erased, of those that were stored."""
+        self.pieces: Mapping[EdgeKey, Collection[Link]] = {}
+        """Of links that came in several pieces, those; an erasure may leave one to begin with any of them."""
+        self.erased_pairs: dict[tuple[int, int], int] = {}
+        """Numbers of logins and devices whose evidence is erased, and when it began."""
+        self.erasures: set[tuple[int, int, int]] = set()
+        """(hash, rest, until) of known identifiers that are erased."""
         self.strands: set[tuple[Node, Node]] = set()
         """(login, device) of links that are new to the store: their strands may be."""
         self.stale: set[Node] = set()
@@ -52,13 +67,13 @@ class StoredGraph:
         self.last_number: int | None = None
         """The greatest number given; None while none was."""
         self._by_number: dict[int, Node] = {}
-        self._lost: set[Node] = set()
+        self.lost: set[Node] = set()
         """Nodes that an erased identifier is linked with no longer."""
         self.bar_changed: set[tuple[Node, Node]] = set()
         """(left, right) of links that an unlink takes now, or gives back."""
-        self._requests: defaultdict[EdgeKey, set[int]] = defaultdict(set)
+        self.requests: defaultdict[EdgeKey, set[int]] = defaultdict(set)
         """Of links with several requests for erasure in one batch, the times of all of them."""
-        self._suspects: dict[Node, bool] = {}
+        self.suspects: dict[Node, bool] = {}
         """Nodes that may be demoted now; True: or that may not be any more."""
 
     # --- reading ------------------------------------------------------------------------------------------------
@@ -112,7 +127,7 @@ class StoredGraph:
                 link = edge.link
                 if may_link(link.left.namespace) and (link.right is None or may_link(link.right.namespace)):
                     yield link
-                    for until in self._requests.get(edge.key, ()):
+                    for until in self.requests.get(edge.key, ()):
                         yield replace(link, erase_before=until)
         yield from erased_links(self._tx, nodes, self.numbered)
 
@@ -121,14 +136,11 @@ class StoredGraph:
         nodes = self.nodes
         return {i: nodes[i].demoted for i in identifiers if i in nodes and nodes[i].demoted}
 
-    def erased(self, identifiers: Collection[Identifier]) -> Mapping[Identifier, int]:
+    def erased(self, identifiers: Collection[Identifier]) -> Mapping[Identifier, Collection[int]]:
         """The tombstones of these."""
-        found: dict[Identifier, int] = {}
-        for identifier in identifiers:
-            node = self.nodes.get(identifier)
-            if node is not None and node.erased is not None:
-                found[identifier] = node.erased
-        return found
+        nodes = [self.nodes[i] for i in identifiers if i in self.nodes and self.nodes[i].erased is not None]
+        times = times_of(self._tx, nodes)
+        return {node.identifier: times[node.hash, node.rest] for node in nodes}
 
     def _keep(self, node: Node) -> Node:
         self.nodes[node.identifier] = node
@@ -179,17 +191,18 @@ class StoredGraph:
                     continue
                 changed.append(self._add(left, right, link))
             else:
+                edge.pieces += (edge.link, link)
                 whole, lowers, raises = merged(edge.link, link)
                 if link.erase_before is not None and edge.link.erase_before not in (None, link.erase_before):
                     # each request covers what was the person's at its own time
-                    self._requests[edge.key].update((link.erase_before, edge.link.erase_before))
+                    self.requests[edge.key].update((link.erase_before, edge.link.erase_before))
                 elif whole == edge.link:
                     continue
                 edge.link, edge.dirty = whole, True
                 if lowers or whole.erase_before is not None or (raises and self._needs_last(edge)):
                     changed.append(edge)
                 if lowers and edge.right is not None:
-                    self._suspects[edge.right] = True
+                    self.suspects[edge.right] = True
             grown += 1
             edge = self.edges[(link.left, link.right, link.kind)]
             for end in (edge.left, edge.right):
@@ -239,17 +252,17 @@ class StoredGraph:
             self.strands.add((left, right))
         if link.kind == UNLINK:
             return edge
-        if self._counted(edge) == 1:
+        if self.counted(edge) == 1:
             for node in (left, right):
                 node.degree += 1
                 node.dirty = True
-                self._suspects.setdefault(node, False)
+                self.suspects.setdefault(node, False)
         else:
             # a word of another kind may be the earlier evidence of a pair that is counted
-            self._suspects[right] = True
+            self.suspects[right] = True
         return edge
 
-    def _counted(self, edge: Edge) -> int:
+    def counted(self, edge: Edge) -> int:
         """How many links of these ends count for the number of others that they were seen with."""
         left, right, _ = edge.key
         return sum((left, right, kind) in self.edges for kind in LINK_KINDS if kind != UNLINK)
@@ -283,7 +296,7 @@ class StoredGraph:
                 for node in (login, device):
                     node.degree += 1
                     node.dirty = True
-                    self._suspects.setdefault(node, False)
+                    self.suspects.setdefault(node, False)
         return list(alone.values())
 
     def _needs_last(self, edge: Edge) -> bool:
@@ -295,7 +308,7 @@ class StoredGraph:
 
     def flips(self) -> set[Node]:
         """The nodes that link no longer, or link again, or do not link for another reason, since the last call."""
-        suspects, self._suspects = self._suspects, {}
+        suspects, self.suspects = self.suspects, {}
         flipped: set[Node] = set()
         bounded: list[tuple[Node, Bound]] = []
         for node, freed in suspects.items():
@@ -326,65 +339,16 @@ class StoredGraph:
         self.complete(flipped)
         return [edge for node in flipped for edge in node.edges]
 
-    # --- erasure ------------------------------------------------------------------------------------------------
-
-    def bury(self, erasures: Iterable[tuple[Identifier, int]]) -> None:
-        """Set tombstones; an earlier one never replaces a later one."""
-        buried = []
-        for identifier, until in erasures:
-            node = self.nodes[identifier]
-            if node.erased is None or until > node.erased:
-                node.erased, node.dirty, node.changed = until, True, True
-                buried.append(node)
-        self.complete(buried, right=False)
-
-    def cut(self) -> set[Identifier]:
-        """Take away evidence at or before the tombstone of its left end; the ends of links that this changed."""
-        touched: set[Node] = set()
-        self._requests.clear()
-        for edge in list(self.edges.values()):
-            link, until = edge.link, edge.left.erased
-            if link.erase_before is not None:
-                link = edge.link = replace(link, erase_before=None)
-            if until is None or link.first_time > until:
-                continue
-            ends = [node for node in (edge.left, edge.right) if node is not None]
-            if link.last_time <= until:
-                self.remove(edge)
-                if len(ends) == 2 and not edge.new:
-                    self.erased_edges.append(edge)
-                self._lost.update(ends[1:])
-                if len(ends) == 2 and link.kind != UNLINK and self._counted(edge) == 0:
-                    for node in ends:
-                        node.degree -= 1
-            else:
-                edge.link = replace(link, first_time=link.last_time, first_event_id=link.last_event_id)
-                edge.dirty = True
-            touched.update(ends)
-        for node in touched:
-            self._look_again(node)
-            self._suspects[node] = True
-        return {node.identifier for node in touched}
-
-    def keep_carried(self) -> None:
-        """What was carried to an erased login must go, though nothing links the two any more."""
-        lost, self._lost = self._lost, set()
-        for device in lost:
-            if device.carry != STAYS_CARRIED and self._may_carry(device):
-                device.changed = device.changed or not device.carry
-                device.carry, device.dirty = STAYS_CARRIED, True
-
     def is_carried_to_erased(self, node: Node) -> bool:
         """Whether a device may have been carried to a login of which something is erased."""
-        return self._may_carry(node) and any(edge.right is node and edge.left.erased is not None for edge in node.edges)
+        return self.may_carry(node) and any(edge.right is node and edge.left.erased is not None for edge in node.edges)
 
-    def _may_carry(self, node: Node) -> bool:
+    def may_carry(self, node: Node) -> bool:
+        return not node.demoted and self.is_carrying(node)
+
+    def is_carrying(self, node: Node) -> bool:
         namespace = node.identifier.namespace
-        return (
-            not node.demoted
-            and not self._rules.is_known(namespace)
-            and self._rules.namespaces[namespace].owner in CARRYING
-        )
+        return not self._rules.is_known(namespace) and self._rules.namespaces[namespace].owner in CARRYING
 
     def remove(self, edge: Edge) -> None:
         """Take a link out of the ledger."""
@@ -393,7 +357,7 @@ class StoredGraph:
         if not edge.new:
             self.removed[edge.key] = edge
 
-    def _look_again(self, node: Node) -> None:
+    def look_again(self, node: Node) -> None:
         """When a node was seen, by the evidence that is left."""
         node.dirty = True
         node.edges = [edge for edge in node.edges if not edge.gone]

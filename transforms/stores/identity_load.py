@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 
 from contracts.event import Identifier
-from contracts.exchange import LINK_KINDS, UNLINK, Link
+from contracts.exchange import LINK_KINDS, UNLINK
 from transforms.identity.graph import NEVER, NO_END, Column, Links, column
 from transforms.identity.resolve import APART, Resolution
 from transforms.stores.database import Row, Transaction
 from transforms.stores.identity import Linked
+from transforms.stores.identity_pairs import keep_pairs, keep_times
 from transforms.stores.identity_schema import (
     CHANGE_INDEXES,
     INDEXES,
@@ -134,24 +135,6 @@ def _is_covered(tx: Transaction, links: Links, nodes: list[Row | None], own: lis
     return True
 
 
-def of_columns(links: Links) -> Iterator[Link]:
-    """The links of columns, as objects."""
-    identifiers = links.identifiers
-    for edge, (left, right) in enumerate(zip(links.left, links.right, strict=True)):
-        for erase in links.erase.get(edge, (None,)):
-            yield Link(
-                identifiers[left],
-                None if right == NO_END else identifiers[right],
-                links.first_time[edge],
-                links.first_id[edge],
-                links.last_time[edge],
-                links.last_id[edge],
-                links.received[edge],
-                erase,
-                LINK_KINDS[links.kind[edge]],
-            )
-
-
 class Bulk:
     """Writes a resolution over what is stored.
 
@@ -239,8 +222,20 @@ class Bulk:
         self._tx.load("identity_links", LINK_FIELDS, sorted((*row[:-1], change) for row in self._aside))
         if self._erased:
             self._tx.execute(_NOT_GONE, (change,))
+            self._keep_erasures()
         count = len(told) + len(self._fresh) + len(new) + len(moved)
         return Linked(len(self._links.left), len(self._shard), count)
+
+    def _keep_erasures(self) -> None:
+        """What requests need to ask again."""
+        links, names = self._links, self._names
+        known = ((links.index[identifier], until) for identifier, until in self._resolution.erasures())
+        keep_times(self._tx, [(names.hashes[i], names.rests[i], until) for i, until in known if links.known[i]])
+        pairs = {(self._numbers[left], self._numbers[right]): at for (left, right), at in links.erased_pairs.items()}
+        for left, right, first in self._resolution.erased_on_carried():
+            pair = (self._numbers[left], self._numbers[right])
+            pairs[pair] = min(first, pairs.get(pair, first))
+        keep_pairs(self._tx, pairs)
 
     def _barred_or_freed(self, told: Collection[Row]) -> list[tuple[int, int, int]]:
         """The stored strands, (login, device, shard), that an unlink bars now or no longer; not those told already."""

@@ -12,6 +12,7 @@ from transforms.identity.rules import IdentityRules
 from transforms.stores.database import Row, Transaction
 from transforms.stores.identity import Linked
 from transforms.stores.identity_load import COMPACTED, ERASED, Bulk, Hash
+from transforms.stores.identity_pairs import all_times
 from transforms.stores.identity_rows import link_of_row
 from transforms.stores.identity_schema import LINK_COLUMNS, NOBODY, NODE_COLUMNS, RULES, names_of, to_text
 
@@ -26,13 +27,14 @@ def resolve_all(tx: Transaction, rules: IdentityRules, shards: int) -> Linked:
     for identifier in names.values():
         links.intern(identifier)
     named = names_of(links.identifiers, shards)
-    tombstones: dict[Identifier, int] = {}
+    times = all_times(tx)
+    tombstones: dict[Identifier, set[int]] = {}
     crowded: dict[Identifier, bool] = {}
     for index, key in enumerate(named.places()):
         row = old.get(key)
         if row is not None:
             if row[ERASED] is not None:
-                tombstones[links.identifiers[index]] = row[ERASED]
+                tombstones[links.identifiers[index]] = {row[ERASED], *times.get(key, ())}
             if row[COMPACTED]:
                 # its links were shortened, so they do not show the crowd any more
                 crowded[links.identifiers[index]] = True

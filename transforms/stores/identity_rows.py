@@ -6,8 +6,12 @@ must be written.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import replace
+
 from contracts.event import Identifier
 from contracts.exchange import LINK_KINDS, MERGE, UNLINK, Link
+from transforms.identity.graph import first_after
 from transforms.identity.rules import IdentityRules
 from transforms.stores.database import Row
 from transforms.stores.identity_schema import KIND_CODES, NOBODY, id_of, identifier_hash, to_bytes, to_text
@@ -94,7 +98,7 @@ class Node:
 class Edge:
     """A link between two nodes, or of one, and what became of it."""
 
-    __slots__ = ("conflict", "dirty", "gone", "left", "link", "new", "right", "rule", "status")
+    __slots__ = ("conflict", "dirty", "gone", "left", "link", "new", "pieces", "right", "rule", "status")
 
     def __init__(self, left: Node, right: Node | None, link: Link) -> None:
         self.left, self.right, self.link = left, right, link
@@ -102,6 +106,8 @@ class Edge:
         self.conflict = NOBODY
         self.new = self.dirty = True
         self.gone = False
+        self.pieces: list[Link] = []
+        """Evidence of it that this unit of work merged."""
 
     @property
     def key(self) -> EdgeKey:
@@ -158,6 +164,19 @@ def merged(held: Link, link: Link) -> tuple[Link, bool, bool]:
         held.kind,
     )
     return whole, lowers, raises
+
+
+def cut_link(link: Link, until: int, pieces: Collection[Link]) -> Link | None:
+    """What is left of a link whose evidence up to a time goes, as far as its pieces tell; None for nothing."""
+    if link.first_time > until:
+        return link
+    if link.last_time <= until:
+        return None
+    last = (link.last_time, link.last_event_id)
+    seen = {(piece.first_time, piece.first_event_id) for piece in pieces}
+    seen.update((piece.last_time, piece.last_event_id) for piece in pieces)
+    first_time, first_id = first_after(until, last, seen)
+    return replace(link, first_time=first_time, first_event_id=first_id)
 
 
 def new_node(number: int, identifier: Identifier, shard: int) -> Node:

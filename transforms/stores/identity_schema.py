@@ -107,6 +107,18 @@ SCHEMA = Schema(
                 "CREATE INDEX identity_marks_by_login ON identity_marks (login)",
             ),
         ),
+        Migration(
+            "what requests for erasure need to ask again: each of their times, and who was seen on which device",
+            (
+                # of known identifiers, by hash as in identity_identifiers: the times up to which something covered them
+                "CREATE TABLE identity_erasures (hash INTEGER NOT NULL, rest INTEGER NOT NULL, until INTEGER NOT NULL,"
+                " PRIMARY KEY (hash, rest, until)) WITHOUT ROWID",
+                # logins whose evidence on a device that is carried is erased, and when it began
+                "CREATE TABLE identity_erased_pairs (login INTEGER NOT NULL, device INTEGER NOT NULL,"
+                " first_time INTEGER NOT NULL, PRIMARY KEY (login, device)) WITHOUT ROWID",
+                "CREATE INDEX identity_erased_pairs_by_device ON identity_erased_pairs (device)",
+            ),
+        ),
     ),
 )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
+from typing import NamedTuple
 
 from contracts.errors import OutputError
 from contracts.event import Identifier
@@ -21,13 +22,14 @@ from transforms.identity.rules import IdentityRules, StrandKey
 from transforms.stores.database import Database, Row, Transaction
 from transforms.stores.identity import NOTHING, ChangedRows, Linked, Mark
 from transforms.stores.identity_compact import compact, cut_folded, purge
+from transforms.stores.identity_cut import bury, cut, keep_carried, without_erased
 from transforms.stores.identity_graph import StoredGraph
 from transforms.stores.identity_ledger import LEDGER, edge_row, rows_since
-from transforms.stores.identity_load import load, of_columns
+from transforms.stores.identity_load import load
 from transforms.stores.identity_marks import erased_up_to, keep, marks_of
 from transforms.stores.identity_reresolve import resolve_all
 from transforms.stores.identity_reshard import reshard
-from transforms.stores.identity_rows import Edge
+from transforms.stores.identity_rows import Edge, EdgeKey
 from transforms.stores.identity_schema import (
     KIND_CODES,
     RULES,
@@ -58,6 +60,13 @@ _STRANDS = (
 )
 
 
+class _Batch(NamedTuple):
+    """Links of a call, one a pair and kind and one more for each further erasure, and the pieces of merged ones."""
+
+    links: list[Link]
+    pieces: Mapping[EdgeKey, Collection[Link]]
+
+
 class StoredIdentity:
     """``IdentityStore`` on a database, which it closes at the end."""
 
@@ -71,14 +80,18 @@ class StoredIdentity:
 
     def link(self, links: Iterable[Link]) -> Linked:
         batch = self._merged(links)
-        return self._database.write(lambda tx: self._link(tx, batch)) if batch else NOTHING
+        return self._database.write(lambda tx: self._link(tx, batch)) if batch.links else NOTHING
+
+    def seen_again(self, links: Iterable[Link]) -> Linked:
+        batch = self._merged(links)
+        return self._database.write(lambda tx: self._link(tx, batch, erasing=False)) if batch.links else NOTHING
 
     def load(self, links: Links, resolution: Resolution, crowded: Mapping[Identifier, bool] | None = None) -> Linked:
         def work(tx: Transaction) -> Linked:
             self._check(tx)
             loaded = load(tx, links, resolution, self._shards, crowded or {})
             if loaded is None:
-                return self._link(tx, self._merged(of_columns(links)))
+                return self._link(tx, self._merged(links.as_links()))
             told = erased_up_to(tx, {identifier_hash(i): until for i, until in resolution.erasures()})
             return loaded._replace(assignments=loaded.assignments + told)
 
@@ -122,10 +135,12 @@ class StoredIdentity:
     def compact(self) -> int:
         return self._database.write(lambda tx: compact(tx, self._rules, self._shards))
 
-    def _merged(self, links: Iterable[Link]) -> list[Link]:
+    def _merged(self, links: Iterable[Link]) -> _Batch:
         """Links that may link, one a pair and kind, in an order that is the same everywhere."""
         may_link = self._rules.links_at_all
         book = LinkBook(self._rules)
+        single: dict[EdgeKey, Link] = {}
+        pieces: defaultdict[EdgeKey, list[Link]] = defaultdict(list)
         for link in links:
             if not may_link(link.left.namespace):
                 continue
@@ -134,16 +149,21 @@ class StoredIdentity:
                 link = replace(link, right=None, kind=SEEN)
             elif not may_link(link.right.namespace):
                 continue
+            key = (link.left, link.right, link.kind)
+            first = single.setdefault(key, link)
+            if first is not link:
+                pieces[key] += (first, link)
             book.add(link)
-        return sorted(book.drain(), key=_by_ends)
+        return _Batch(sorted(book.drain(), key=_by_ends), pieces)
 
     def _graph(self, tx: Transaction) -> StoredGraph:
         return StoredGraph(tx, self._rules, self._shards)
 
-    def _link(self, tx: Transaction, batch: list[Link]) -> Linked:
+    def _link(self, tx: Transaction, batch: _Batch, *, erasing: bool = True) -> Linked:
         self._check(tx)
         graph = self._graph(tx)
-        changed, grown = graph.merge(batch)
+        graph.pieces = batch.pieces
+        changed, grown = graph.merge(batch.links if erasing else without_erased(graph, batch.links))
         resolved = self._resolve(graph, tx, changed)
         written = write(graph, tx, self._rules)
         changed_nodes = (node for node in graph.nodes.values() if node.changed)
@@ -165,7 +185,8 @@ class StoredIdentity:
                 links.intern(target)
             # requests ask again only for what is new and older than they: of what they once did not reach, much stood
             # against links that are erased by now
-            older = not resolved and earliest <= max(near.tombstones.values(), default=MIN_TIME)
+            latest = max((until for times in near.tombstones.values() for until in times), default=MIN_TIME)
+            older = not resolved and earliest <= latest
             tombstones = near.tombstones if older else None
             resolution = resolve_collected(links, self._rules, tombstones, near.demoted)
             apply(graph, near.targets, resolution, self._rules)
@@ -173,12 +194,12 @@ class StoredIdentity:
             erasures = list(resolution.erasures())
             if not erasures:
                 break
-            graph.bury(erasures)
+            bury(graph, erasures, self._rules)
             # what is deleted may free an identifier that was seen with too many
-            touched = graph.cut()
+            touched = cut(graph, self._rules)
             cut_folded(graph, tx, self._rules)
             changed = [edge for edge in changed if not edge.gone] + graph.flipped_edges()
-            graph.keep_carried()
+            keep_carried(graph)
             if touched:
                 touched |= _ends(changed)
         return resolved

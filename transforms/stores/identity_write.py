@@ -18,6 +18,7 @@ from transforms.identity.resolve import APART, REFUSED, Resolution
 from transforms.identity.rules import IdentityRules
 from transforms.stores.database import Row, Transaction
 from transforms.stores.identity_graph import StoredGraph
+from transforms.stores.identity_pairs import keep_pairs, keep_times
 from transforms.stores.identity_rows import Edge, Node
 from transforms.stores.identity_schema import (
     CHANGES,
@@ -118,6 +119,8 @@ def write(graph: StoredGraph, tx: Transaction, rules: IdentityRules) -> int:
     for _, device in strands:
         device.strands += 1
         device.dirty = True
+    keep_pairs(tx, graph.erased_pairs)
+    keep_times(tx, graph.erasures)
     nodes = [node for node in graph.nodes.values() if node.dirty or node.changed]
     edges = [edge for edge in graph.edges.values() if edge.dirty]
     if not nodes and not edges and not graph.removed:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from contracts import documents
 from contracts.event import Identifier
 from contracts.exchange import Link
+from transforms.identity.evidence import FirstAfter
 from transforms.identity.resolve import Resolution
 from transforms.identity.rules import IdentityRules
 from transforms.identity.rules_file import load_rules, parse_rules
@@ -88,6 +89,16 @@ def links_of(events: Iterable[Seen], by: IdentityRules) -> list[Link]:
     return [link for e in events for link in by.links(e.identifiers, e.name, e.id, e.time, e.time + 1)]
 
 
+def firsts_of(events: Iterable[Seen], by: IdentityRules, before: Iterable[int] = ()) -> list[Link]:
+    """What merged links lack: with which sighting each begins after each request for erasure, and those ``before``."""
+    seen = list(events)
+    times = sorted({*before, *(e.time for e in seen if e.name in by.erase_events)})
+    book = FirstAfter(by, lambda _: times)
+    for e in seen:
+        book.observe(e.identifiers, e.name, e.id, e.time, e.time + 1)
+    return book.drain()
+
+
 def everything(resolution: Resolution) -> dict[str, list[tuple[object, ...]]]:
     """All that a resolution says, comparable."""
     return {
@@ -123,6 +134,18 @@ def seen(draw: st.DrawFn, *, erasing: bool = True) -> Seen:
 
 def worlds(*, erasing: bool = True, max_size: int = 14) -> st.SearchStrategy[list[Seen]]:
     return st.lists(seen(erasing=erasing), min_size=1, max_size=max_size)
+
+
+_pairs = ["user:1 email:p", "user:1 email:p", "user:2 email:p", "cookie:a user:1", "cookie:a user:2", "cookie:a",
+          "cookie:a app:x", "user:1", "user:2"]  # fmt: skip
+
+
+@st.composite
+def repeated(draw: st.DrawFn) -> list[Seen]:
+    """Worlds in which few identifiers are seen again and again, before and after their erasure."""
+    times = draw(st.lists(st.integers(0, 40), min_size=6, max_size=16, unique=True))
+    names = st.sampled_from(["view"] * 4 + ["erase"])
+    return [Seen(time, draw(st.sampled_from(_pairs)), name=draw(names)) for time in times]
 
 
 _one = ["user:1", "user:2", "user:3", "user:4", "email:p", "email:q", "crm:k", "cookie:a", "cookie:b", "app:x"]

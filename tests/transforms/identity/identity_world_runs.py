@@ -34,20 +34,21 @@ class Runs:
 
     rules: IdentityRules
     log: dict[str, Seen] = field(default_factory=dict)
-    tombstones: dict[Identifier, int] = field(default_factory=dict)
+    tombstones: set[tuple[Identifier, int]] = field(default_factory=set)
     marks: set[ErasedMark] = field(default_factory=set)
 
     def run(self, events: Sequence[Seen]) -> dict[str, str]:
         """event_id to person, of what is left."""
         everything = {**self.log, **{e.id: e for e in events}}
-        marks = [replace(m, until=self.tombstones.get(m.login, m.until)) if m.login else m for m in self.marks]
-        buried = [Link(i, None, until, "", until, "", until, until, ERASED) for i, until in self.tombstones.items()]
+        newest = dict(sorted(self.tombstones))
+        marks = [replace(m, until=newest.get(m.login, m.until)) if m.login else m for m in self.marks]
+        buried = [Link(i, None, until, "", until, "", until, until, ERASED) for i, until in sorted(self.tombstones)]
         links = [*links_of(everything.values(), self.rules), *buried, *erased_pairs(marks)]
         resolution = resolve(links, self.rules)
         made = [replace(e, stored=e.event_id in self.log) for e in strand_events(everything.values(), self.rules)]
         inputs = [ShardInput(tuple(made), tuple(resolution.assignments()), tuple(marks))]
         result = fold_shard(inputs, strand_world.BOX, carries=self.rules.carries())
-        self.tombstones = dict(resolution.erasures())
+        self.tombstones |= set(resolution.erasures())
         self.marks |= set(result.marks)
         found = persons_in(result)
         self.log = {event_id: everything[event_id] for event_id in found}

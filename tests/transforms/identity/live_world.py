@@ -193,7 +193,7 @@ class Stream:
 
     def core(self, shard: int) -> StrandCore:
         core = StrandCore(
-            shard, self.identity, self.records, BOX, "", self.rules.carries(), self.bounds,
+            shard, self.identity, self.records, BOX, self.rules, "", self.bounds,
         )  # fmt: skip
         core.restore(self.logs[shard].entries)
         return core

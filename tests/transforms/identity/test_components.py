@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 
 import identity_world as world
 import pytest
@@ -12,8 +13,8 @@ from identity_world import Seen, ident, links_of
 from contracts.event import Identifier
 from contracts.exchange import ERASED, Link
 from transforms.identity import components
-from transforms.identity.components import hash_of, pack_pairs, pairs_of, place, unpack
-from transforms.identity.evidence import merge_links
+from transforms.identity.components import hash_of, pack_pairs, pairs_of, place, reach, unpack, unpack_reach
+from transforms.identity.evidence import FirstAfter, merge_links
 from transforms.identity.graph import Links
 from transforms.identity.resolve import Resolution, resolve, resolve_collected
 from transforms.identity.rules import IdentityRules
@@ -22,11 +23,19 @@ from transforms.link import ResolveLinks, alone, route
 SHARDS = 5
 
 
-def parted(links: list[Link], rules: IdentityRules) -> list[Resolution]:
+def parted(links: list[Link], rules: IdentityRules, events: Iterable[Seen] = ()) -> list[Resolution]:
     """What the link stage does, without its runner."""
     merged = merge_links(links, rules)
     paired = [(hash_of(link.left), hash_of(link.right)) for link in merged if link.right is not None]
-    placements = place(pairs_of([pack_pairs([a for a, _ in paired], [b for _, b in paired])]), rules.crowd, 64, SHARDS)
+    pairs = pairs_of([pack_pairs([a for a, _ in paired], [b for _, b in paired])])
+    asked = [(hash_of(link.left), link.erase_before) for link in merged if link.erase_before is not None]
+    reached = unpack_reach(reach(pairs, rules.crowd, asked).pack())
+    book = FirstAfter(rules, lambda identifier: reached.times_of(hash_of(identifier)))
+    for e in events:
+        if book.concerns(left_of(e, rules), e.time):
+            book.observe(e.identifiers, e.name, e.id, e.time, e.time + 1)
+    merged += book.drain()
+    placements = place(pairs, rules.crowd, 64, SHARDS)
     assert all(unpack(p.pack()).parts == placements[0].parts for p in placements)
     parts: defaultdict[int, list[Link]] = defaultdict(list)
     for link in merged:
@@ -41,6 +50,12 @@ def parted(links: list[Link], rules: IdentityRules) -> list[Resolution]:
         collected.add_all(alone(r, r.left) for r in requests if crowded.get(r.left) is False)
         made.append(resolve_collected(collected, rules, crowded=crowded))
     return made
+
+
+def left_of(event: Seen, rules: IdentityRules) -> Identifier:
+    key = rules.strand_key(event.identifiers)
+    assert key is not None
+    return key.login or key.primary
 
 
 def together(resolutions: list[Resolution]) -> dict[str, list[tuple[object, ...]]]:
@@ -61,7 +76,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_parts_say_together_what_all_links_say_at_once(events: list[Seen], rules: IdentityRules) -> None:
     links = links_of(events, rules)
     expected = {n: sorted(r, key=repr) for n, r in world.everything(resolve(links, rules)).items()}
-    assert together(parted(links, rules)) == expected
+    assert together(parted(links, rules, events)) == expected
 
 
 def test_a_crowded_identifier_holds_no_parts_together_and_has_its_rows_once() -> None:

@@ -40,7 +40,9 @@ class InMemory:
                 self._by_end[link.right].append(link)
         everything = resolve(self.all, rules)
         self._demoted = dict(everything.demoted())
-        self._erased = dict(everything.erasures())
+        self._erased: dict[Identifier, set[int]] = defaultdict(set)
+        for identifier, until in everything.erasures():
+            self._erased[identifier].add(until)
 
     def links_of(self, identifiers: Collection[Identifier]) -> Iterable[Link]:
         assert not self._demoted.keys() & set(identifiers)
@@ -51,7 +53,7 @@ class InMemory:
     def demoted(self, identifiers: Collection[Identifier]) -> Mapping[Identifier, str]:
         return {i: self._demoted[i] for i in identifiers if i in self._demoted}
 
-    def erased(self, identifiers: Collection[Identifier]) -> Mapping[Identifier, int]:
+    def erased(self, identifiers: Collection[Identifier]) -> Mapping[Identifier, Collection[int]]:
         return {i: self._erased[i] for i in identifiers if i in self._erased}
 
 

@@ -91,6 +91,8 @@ TABLES = (
     "identity_strands",
     "identity_gone",
     "identity_marks",
+    "identity_erasures",
+    "identity_erased_pairs",
 )
 
 

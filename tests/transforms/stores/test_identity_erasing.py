@@ -10,7 +10,7 @@ import identity_world as world
 import identity_world_runs
 import pytest
 import strand_world
-from hypothesis import Phase, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from identity_store_world import emptied, opened
 from identity_world import Seen, ident, links_of
@@ -59,13 +59,8 @@ class Batches:
         return found
 
 
-@pytest.mark.xfail(
-    reason="seldom, and only with requests of two logins on one device over several batches, the later request takes "
-    "an event that was in the other's hands: docs/identity.md, limits",
-    strict=False,
-)
 @pytest.mark.parametrize("policy", CARRYING)
-@settings(calm, phases=(Phase.explicit, Phase.generate))
+@settings(calm)
 @given(events=identity_world_runs.evenings(), rnd=st.randoms(use_true_random=False))
 def test_erasures_over_any_batches_leave_what_each_of_them_with_all_that_had_come_would_leave(
     prepared: Place, policy: str, events: list[Seen], rnd: Any
