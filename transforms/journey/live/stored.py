@@ -66,7 +66,7 @@ def without(stored: StoredRecord, erased: Mapping[str, int]) -> StoredRecord | N
         held = strands.get(strand)
         if held is None:
             continue
-        left = tuple(event for event in held.events if wire.unpack(Event, event).event_time > until)
+        left = tuple(event for event in held.events if event_of(event).event_time > until)
         if left != held.events:
             strands[strand] = replace(held, events=left)
             changed = True
