@@ -96,7 +96,7 @@ def run(trial: Trial, tell: Callable[[str], None] = print) -> Result:
     )
     wayline("run", f"--input={world / 'events'}", f"--out={bounded}")
     shutil.copytree(bounded / "keys", out / "keys")
-    chunks = _chunks(world / "events", trial.work / "chunks", trial.kills + trial.restarts + 2)
+    chunks = _chunks(world / "events", trial.work / "chunks", trial.kills + trial.restarts + 3)
     result = Result(records=sum(n for _, n in chunks))
     rnd = random.Random(trial.seed)
     started = time.monotonic()
@@ -130,7 +130,7 @@ def run(trial: Trial, tell: Callable[[str], None] = print) -> Result:
             stream.await_work()
             restart_at = {(n + 1) * trial.kills // (trial.restarts + 1) for n in range(trial.restarts)}
             stuck_at = max(1, trial.kills // 3)
-            for n in range(trial.kills - 1):
+            for n in range(trial.kills):
                 time.sleep(rnd.uniform(0.2, 5.0))
                 blow(f"kill -9 of the worker, process {stream.kill_worker()}")
                 feed_one()

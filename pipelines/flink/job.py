@@ -31,6 +31,8 @@ _FLINK_ENDED = ("FINISHED", "FAILED", "CANCELED")
 _LOOK_EVERY = 0.2
 _ANSWERS_WITHIN = 10.0
 _CANCELLED_WITHIN = 30.0
+_SILENT_FOR = 15.0
+"""Seconds after which what answers no question at Flink's address is not Flink any more."""
 _SAVED_WITHIN = 60.0
 _ASK_EVERY = 5.0
 """Seconds between two looks for a failure that no other attempt mends."""
@@ -44,6 +46,7 @@ class FlinkJob:
         self._server = server
         self._workers = workers
         self._asked = time.monotonic()
+        self._has_answered = True
 
     @property
     def state(self) -> str:
@@ -115,8 +118,14 @@ class FlinkJob:
         # a Flink that runs for this job alone may end before it has answered: what counts is that the job is gone
         with suppress(EngineError):
             self._rest(address, f"jobs/{job}?mode=cancel", {}, method="PATCH")
-        deadline = time.monotonic() + _CANCELLED_WITHIN
+        heard = time.monotonic()
+        deadline = heard + _CANCELLED_WITHIN
         while self._is_there():
+            if self._has_answered:
+                heard = time.monotonic()
+            elif time.monotonic() - heard > _SILENT_FOR:
+                # Flink has gone, and somebody else has its port by now
+                return
             if time.monotonic() > deadline:
                 raise EngineError(f"Flink does not end job {job}", hint=_see(self._server))
             time.sleep(_LOOK_EVERY)
@@ -137,9 +146,11 @@ class FlinkJob:
 
     def _is_there(self) -> bool:
         """Whether some Flink runs it; one that breaks off is going down, and is asked again."""
+        self._has_answered = True
         try:
             return self._find() is not None
         except EngineError:
+            self._has_answered = False
             return True
 
     def save(self, folder: Path) -> Path:
