@@ -7,7 +7,9 @@ memory twice, when it is made and when it is bound to a statement. A few thousan
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import repeat
+from operator import methodcaller
 from typing import Any
 
 import numpy as np
@@ -15,11 +17,14 @@ import numpy as np
 from contracts.event import Identifier
 from contracts.exchange import LINK_KINDS, UNLINK
 from transforms.identity.graph import NO_END, Column, Links, column
-from transforms.stores.database import Row
+from transforms.stores.database import Row, Same, Transaction
 from transforms.stores.identity_schema import to_bytes
 
 _SOME = 4_000
 _UNLINK = LINK_KINDS.index(UNLINK)
+
+_ENCODED = methodcaller("encode", "utf-8", "surrogatepass")
+"""``to_bytes``, without a call of ours for each."""
 
 Take = Callable[[Column], Iterable[Any]]
 """The values of a column at some places, as a statement takes them."""
@@ -30,16 +35,26 @@ def dense(values: Column) -> Take:
     return lambda places: values[places].tolist()
 
 
-def sparse(usual: object, others: Mapping[int, object]) -> Take:
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """A column that is the same everywhere: a ``Take``."""
+
+    value: Same
+
+    def __call__(self, places: Column) -> Iterable[Same]:
+        return repeat(self.value, len(places))
+
+
+def sparse(usual: Same, others: Mapping[int, Same]) -> Take:
     """A column that is the same nearly everywhere."""
     if not others:
-        return lambda places: repeat(usual, len(places))
+        return Constant(usual)
     return lambda places: [others.get(place, usual) for place in places.tolist()]
 
 
 def listed(values: Sequence[Any]) -> Take:
     """A column of anything."""
-    return lambda places: [values[place] for place in places.tolist()]
+    return lambda places: map(values.__getitem__, places.tolist())
 
 
 def unless(missing: Column, values: Column) -> Take:
@@ -52,6 +67,21 @@ def unless(missing: Column, values: Column) -> Take:
     return listed(found)
 
 
+def texts(values: Sequence[str]) -> Take:
+    """A column of any texts, as they stand in the table."""
+    return lambda places: map(_ENCODED, map(values.__getitem__, places.tolist()))
+
+
+def differing(values: Sequence[str], usual: Sequence[str]) -> Take:
+    """A column of any texts, null where they are as usual."""
+
+    def take(places: Column) -> list[bytes | None]:
+        pairs = [(values[place], usual[place]) for place in places.tolist()]
+        return [None if value == other else to_bytes(value) for value, other in pairs]
+
+    return take
+
+
 def namespaces(identifiers: Sequence[Identifier]) -> Take:
     """The namespaces of identifiers."""
     return lambda places: [identifiers[place][0] for place in places.tolist()]
@@ -59,7 +89,7 @@ def namespaces(identifiers: Sequence[Identifier]) -> Take:
 
 def values(identifiers: Sequence[Identifier]) -> Take:
     """The values of identifiers, as they stand in the table."""
-    return lambda places: [to_bytes(identifiers[place][1]) for place in places.tolist()]
+    return lambda places: map(_ENCODED, [identifiers[place][1] for place in places.tolist()])
 
 
 def rows(takes: Sequence[Take], places: Column) -> Iterator[Row]:
@@ -67,6 +97,13 @@ def rows(takes: Sequence[Take], places: Column) -> Iterator[Row]:
     for start in range(0, len(places), _SOME):
         some = places[start : start + _SOME]
         yield from zip(*(take(some) for take in takes), strict=True)
+
+
+def load(tx: Transaction, table: str, columns: Mapping[str, Take], places: Column) -> None:
+    """Insert the rows at some places, which are known to be new, into a table, in their order."""
+    same = {name: take.value for name, take in columns.items() if isinstance(take, Constant)}
+    others = {name: take for name, take in columns.items() if name not in same}
+    tx.load(table, tuple(others), rows(tuple(others.values()), places), same)
 
 
 def last_times(links: Links) -> Column:

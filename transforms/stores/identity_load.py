@@ -20,17 +20,21 @@ from transforms.identity.resolve import APART, Resolution
 from transforms.stores.database import Row, Transaction
 from transforms.stores.identity import Linked
 from transforms.stores.identity_columns import (
+    Constant,
     Take,
     degrees,
     dense,
+    differing,
     last_times,
     listed,
     namespaces,
     rows,
     sparse,
+    texts,
     unless,
     values,
 )
+from transforms.stores.identity_columns import load as load_columns
 from transforms.stores.identity_schema import (
     CHANGE_INDEXES,
     INDEXES,
@@ -43,7 +47,6 @@ from transforms.stores.identity_schema import (
     STRAND_FIELDS,
     Names,
     names_of,
-    to_bytes,
     to_text,
 )
 from transforms.stores.identity_write import (
@@ -231,11 +234,11 @@ class Bulk:
             ),
         )
         shard = self._names.shards
-        fresh += [lambda some: sequences.of_all(shard[some]), sparse(change, {})]
-        self._tx.load("identity_identifiers", NODE_FIELDS, rows(fresh, self._fresh))
-        strands = [dense(each) for each in new]
-        strands.append(lambda some: sequences.of_all(new.shards[some]))
-        self._tx.load("identity_strands", STRAND_FIELDS, rows(strands, np.arange(len(new.logins))))
+        fresh += [lambda some: sequences.of_all(shard[some]), Constant(change)]
+        load_columns(self._tx, "identity_identifiers", dict(zip(NODE_FIELDS, fresh, strict=True)), self._fresh)
+        strands = [*map(dense, new), lambda some: sequences.of_all(new.shards[some])]
+        places = np.arange(len(new.logins))
+        load_columns(self._tx, "identity_strands", dict(zip(STRAND_FIELDS, strands, strict=True)), places)
         move_strands(self._tx, moved, sequences)
         if self._own is None:
             # other rules are in force: whatever stands is said anew
@@ -249,7 +252,7 @@ class Bulk:
         home = [int(self._numbers[index]) for index in sorted(self._crowded) if index not in self._elsewhere]
         if home and self._own is not None:
             self._delete_links("left_no IN ?? AND right_no IN ??", change, home, like)
-        self._tx.load("identity_links", LINK_FIELDS, self._link_rows(change))
+        self._load_links(change)
         self._tx.load("identity_links", LINK_FIELDS, sorted((*row[:-1], change) for row in self._aside))
         if self._erased:
             self._tx.execute(_NOT_GONE, (change,))
@@ -279,13 +282,15 @@ class Bulk:
     def _numbered(self) -> tuple[Column, Column]:
         """The number of each identifier, and which identifiers are new, ascending by number.
 
-        The new ones are numbered in the order of their hashes, so that the index of those is met from left to right: at
-        random places, each row of a store that outgrows the memory of the connection would read and write a page.
+        New ones beside others are numbered in the order of their hashes, so that the index of those is met from left to
+        right: at random places, each row would read and write a page once the store outgrows the memory of the
+        connection. In an empty store the index is made at the end, and what the part has together stays together.
         """
         numbers = np.array([0 if row is None else row[0] for row in self._old], dtype=np.int64)
         fresh = np.flatnonzero(numbers == 0)
-        fresh = fresh[np.argsort(self._names.hashes[fresh], kind="stable")]
         row = self._tx.one("SELECT number FROM identity_meta WHERE name = ?", (NUMBERS,))
+        if row is not None:
+            fresh = fresh[np.argsort(self._names.hashes[fresh], kind="stable")]
         first = 1 + (row[0] if row else 0)
         numbers[fresh] = np.arange(first, first + len(fresh))
         write_last_number(self._tx, int(numbers.max(initial=0)))
@@ -357,32 +362,28 @@ class Bulk:
             found.update((device, STAYS_CARRIED) for device in lost.tolist() if device in carried)
         return found
 
-    def _link_rows(self, change: int) -> Iterator[Row]:
-        """The rows of all links that are left, in the order of the table."""
+    def _load_links(self, change: int) -> None:
+        """Write the rows of all links that are left, in the order of the table."""
         links, numbers = self._survivors, np.append(self._numbers, NOBODY)
         left, right, kind = numbers[column(links.left)], numbers[column(links.right)], links.kind_column()
-        first_ids, last_ids = links.first_id, links.last_id
         statuses, rules, conflicting = self._resolution.verdicts()
-
-        def last_id(edge: int) -> bytes | None:
-            last = last_ids[edge]
-            return None if last == first_ids[edge] else to_bytes(last)
 
         takes: list[Take] = [
             dense(left),
             dense(right),
             dense(kind.astype(np.int64)),
             dense(column(links.first_time)),
-            lambda some: [to_bytes(first_ids[edge]) for edge in some.tolist()],
+            texts(links.first_id),
             dense(column(links.last_time)),
-            lambda some: map(last_id, some.tolist()),
+            differing(links.last_id, links.first_id),
             dense(column(links.received)),
             listed(statuses),
             listed(rules),
             dense(numbers[conflicting]),
-            sparse(change, {}),
+            Constant(change),
         ]
-        return rows(takes, np.lexsort((kind, right, left)))
+        columns = dict(zip(LINK_FIELDS, takes, strict=True))
+        load_columns(self._tx, "identity_links", columns, np.lexsort((kind, right, left)))
 
 
 def _says(row: Row) -> Row:
