@@ -19,7 +19,9 @@ from zlib import crc32
 from contracts.event import Identifier
 from contracts.exchange import Link
 from transforms.collector import relax_collector
+from transforms.identity.components import hash_of, pack_pairs, pairs_of, place
 from transforms.identity.graph import Links
+from transforms.identity.ids import DEFAULT_SHARDS
 from transforms.identity.resolve import resolve_collected
 from transforms.identity.rules import IdentityRules
 from transforms.identity.rules_file import load_rules
@@ -115,16 +117,44 @@ def in_bulk(store: IdentityStore, links: Iterable[Link], rules: IdentityRules) -
     return resolved, Cost(count, time.process_time() - cpu, time.perf_counter() - clock)
 
 
+def in_parts(store: IdentityStore, links: Sequence[Link], rules: IdentityRules) -> tuple[int, Cost]:
+    """Load links as a bounded run does, in parts that are whole components; how many there were, and what they cost."""
+    left, right = list[int](), list[int]()
+    for link in links:
+        if link.right is not None:
+            left.append(hash_of(link.left))
+            right.append(hash_of(link.right))
+    (placement,) = place(pairs_of([pack_pairs(left, right)]), rules.crowd, DEFAULT_SHARDS, 1)
+    parts: dict[int, list[Link]] = {}
+    for link in links:
+        parts.setdefault(placement.part_of(hash_of(link.left)), []).append(link)
+    count, cpu, clock = 0, 0.0, 0.0
+    for _, some in sorted(parts.items()):
+        part = Links(rules)
+        part.add_all(some)
+        resolution = resolve_collected(part, rules)
+        count += len(part.left)
+        began, started = time.process_time(), time.perf_counter()
+        store.load(part, resolution)
+        cpu, clock = cpu + time.process_time() - began, clock + time.perf_counter() - started
+    return len(parts), Cost(count, cpu, clock)
+
+
 def measure(sizes: Sequence[int], rules: IdentityRules) -> None:
     """Print the figures."""
     costs: list[float] = []
     for size in sizes:
         with tempfile.TemporaryDirectory() as folder:
             store = open_identity(StoreAddress(Path(folder) / STORE_FILE), rules)
+            parts, loaded = in_parts(store, Stream(rules).take(size * 4 // 5), rules)
+            print(f"{size:>9} identifiers: load    {loaded}, as a run does, parts: {parts}")
+            store.close()
+        with tempfile.TemporaryDirectory() as folder:
+            store = open_identity(StoreAddress(Path(folder) / STORE_FILE), rules)
             stream = Stream(rules)
             resolved, loaded = in_bulk(store, stream.take(size * 4 // 5), rules)
             print(f"{size:>9} identifiers: resolve {resolved}")
-            print(f"{size:>9} identifiers: load    {loaded}")
+            print(f"{size:>9} identifiers: load    {loaded}, in one piece")
             in_batches(store, stream.take(_BATCH))
             cost = in_batches(store, stream.take(_MEASURED))
             print(f"{size:>9} identifiers: link    {cost}")

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from contracts.errors import LedgerError, OutputError
 from contracts.tables import RUN_LEDGER
@@ -22,6 +22,9 @@ from transforms.actions import check_decision_ledger
 from transforms.ledger import LedgerRow
 from transforms.tables.output import OutputFolder, writing
 from transforms.tables.retired import compacting
+
+if TYPE_CHECKING:
+    from pipelines.graph import RunPlan
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,7 @@ def run(options: RunOptions, observe: Observe | None = None, definitions: Defini
         effects = ledger.read_decisions(folder.staging)
         gained = _commit(folder, definitions, plan.revision, run_id, rows)
         _retire(folder, plan.revision)
+        _shorten(plan)
         shutil.rmtree(folder.staging, ignore_errors=True)
         committing = (time.process_time_ns() - before_commit) // 1_000
         report = RunReport(
@@ -152,6 +156,21 @@ def _retire(folder: OutputFolder, revision: int) -> None:
         online.retire_before(revision)
     finally:
         online.close()
+
+
+def _shorten(plan: RunPlan) -> None:
+    """Bound the ledger of crowded identifiers in the identity store, as a stream's housekeeping does.
+
+    The tables keep every link. A run writes all links of its persons anew and shortens again, so a run that died before
+    this point leaves it to the next.
+    """
+    from transforms.stores.identity import open_identity
+
+    identity = open_identity(plan.stores, plan.identity, plan.strand_shards)
+    try:
+        identity.compact()
+    finally:
+        identity.close()
 
 
 @contextmanager

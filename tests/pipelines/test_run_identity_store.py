@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from run_world import NOON, Runs, definitions, event
+from run_world import FEW_SHARDS, NOON, SHIPPED_IDENTITY, Runs, definitions, event
 
 from contracts.event import Identifier
 from transforms.identity.ids import canonical_id, strand_id
@@ -58,3 +58,31 @@ def test_another_run_with_other_rules_and_shards_leaves_the_store_right(dirty_co
     of_told = {strand: person for strand, person in of_events.items() if strand in told}
     assert len(of_told) > 30
     assert {strand: told[strand] for strand in of_told} == of_told
+
+
+def test_a_run_shortens_the_ledger_of_a_crowd_and_the_tables_keep_it_whole(tmp_path: Path) -> None:
+    text = SHIPPED_IDENTITY.read_text(encoding="utf-8")
+    small = "component_size: 4\ncrowd: 4\n"
+    (tmp_path / "identity.yaml").write_text(text.replace("component_size: 1000", f"{small}#"), encoding="utf-8")
+    config = tmp_path / "wayline.yaml"
+    config.write_text(f"identity: identity.yaml\n{FEW_SHARDS}", encoding="utf-8")
+    runs = Runs(tmp_path / "runs", config)
+    kiosk = [event(n, "home_view", NOON + n, {"anonymous_id": "kiosk", "user_id": f"u{n}"}) for n in range(9)]
+
+    def stored() -> int:
+        store = open_identity(StoreAddress(runs.out / "stores" / STORE_FILE), runs.identity, 4)
+        try:
+            return len(store.edges([Identifier(*runs.pseudonym("anonymous_id", "kiosk"))]))
+        finally:
+            store.close()
+
+    told: dict[str, str] = {}
+    for seen in (kiosk[:7], kiosk[7:]):
+        runs.run(seen)
+        assert stored() == 5
+        told = persons_of_strands(runs, config, 4)
+    rule = "SELECT count(*) FROM edges WHERE status = 'refused' AND rule = 'crowded'"
+    assert runs.query(rule) == [(9,)]
+    of_events = dict(runs.query("SELECT DISTINCT strand_id, person_id FROM events"))
+    assert len(of_events) == 9
+    assert {strand: told[strand] for strand in of_events} == of_events

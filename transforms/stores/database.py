@@ -31,9 +31,10 @@ passes through.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
 from contracts.errors import ConfigurationError
@@ -47,6 +48,8 @@ STORE_FILE = "wayline.sqlite"
 """The file of all stores, below ``OUT/stores``."""
 
 Row = tuple[Any, ...]
+Same = int | str | None
+NONE_SAME: Mapping[str, Same] = MappingProxyType({})
 T = TypeVar("T")
 
 
@@ -93,8 +96,13 @@ class Transaction(Protocol):
         """Run one statement for each row of values, in order. No value may be a list."""
         ...
 
-    def load(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-        """Insert many rows that are known to be new, by the fastest way there is."""
+    def load(
+        self, table: str, columns: Sequence[str], rows: Iterable[Sequence[object]], same: Mapping[str, Same] = NONE_SAME
+    ) -> None:
+        """Insert many rows that are known to be new, by the fastest way there is.
+
+        ``same``: further columns, of which each row has the same value.
+        """
         ...
 
     def all(self, sql: str, values: Sequence[object] = ()) -> list[Row]:

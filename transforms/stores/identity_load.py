@@ -8,9 +8,8 @@ part's resolution is not the whole truth: then its links go the way of all links
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from itertools import islice, repeat
-from operator import methodcaller
-from typing import Any
+from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,6 +19,22 @@ from transforms.identity.graph import NEVER, NO_END, Column, Links, column
 from transforms.identity.resolve import APART, Resolution
 from transforms.stores.database import Row, Transaction
 from transforms.stores.identity import Linked
+from transforms.stores.identity_columns import (
+    Constant,
+    Take,
+    degrees,
+    dense,
+    differing,
+    last_times,
+    listed,
+    namespaces,
+    rows,
+    sparse,
+    texts,
+    unless,
+    values,
+)
+from transforms.stores.identity_columns import load as load_columns
 from transforms.stores.identity_pairs import keep_pairs, keep_times
 from transforms.stores.identity_schema import (
     CHANGE_INDEXES,
@@ -33,7 +48,6 @@ from transforms.stores.identity_schema import (
     STRAND_FIELDS,
     Names,
     names_of,
-    to_bytes,
     to_text,
 )
 from transforms.stores.identity_write import (
@@ -46,16 +60,11 @@ from transforms.stores.identity_write import (
 )
 
 _UNLINK = LINK_KINDS.index(UNLINK)
-_VALUE, _FIRST_SEEN, _LAST_SEEN, _DEMOTED, ERASED, _PURGED = (
-    NODE_FIELDS.index(name) for name in ("value", "first_seen", "last_seen", "demoted", "erased", "purged")
-)
+_VALUE, _DEMOTED, ERASED, _PURGED = (NODE_FIELDS.index(name) for name in ("value", "demoted", "erased", "purged"))
 _PERSON, _HOLDER, _CARRY, COMPACTED, _STRANDS, _SHARD, _SEQUENCE, _CHANGE = (
     NODE_FIELDS.index(name)
     for name in ("person", "holder", "carry", "compacted", "strands", "shard", "sequence", "change")
 )
-
-_ENCODED = methodcaller("encode", "utf-8", "surrogatepass")
-"""``to_bytes``, without a call of ours for each."""
 
 _GONE = (
     "INSERT INTO identity_gone (left_no, right_no, kind, change)"
@@ -68,6 +77,14 @@ _NOT_GONE = (
 )
 
 Hash = tuple[int, int]
+
+
+class _Strands(NamedTuple):
+    """Strands of logins, in the order of their table."""
+
+    logins: Column
+    devices: Column
+    shards: Column
 
 
 def load(
@@ -88,11 +105,13 @@ def load(
         for made in indexes.values():
             tx.execute(made)
         return linked
-    old: dict[Hash, Row] = {}
-    known = set(names.places())
-    for some in batched(names.hashes):
-        rows = tx.all(f"SELECT {NODE_COLUMNS} FROM identity_identifiers WHERE hash IN ??", (some,))
-        old.update(((row[1], row[2]), row) for row in rows if (row[1], row[2]) in known)
+    found: dict[Hash, Row] = {}
+    # ascending: each page of the index is met once
+    for some in batched(np.unique(names.hashes).tolist()):
+        stored = tx.all(f"SELECT {NODE_COLUMNS} FROM identity_identifiers WHERE hash IN ??", (some,))
+        found.update(((row[1], row[2]), row) for row in stored)
+    # of two identifiers with one hash, the other may be no part of this
+    old = {key: found[key] for key in names.places() if key in found} if found else found
     own = sorted(
         old[key][0]
         for key, identifier in zip(names.places(), links.identifiers, strict=True)
@@ -159,20 +178,20 @@ class Bulk:
         crowded: Mapping[Identifier, bool] | None = None,
     ) -> None:
         self._tx, self._links, self._resolution = tx, links, resolution
-        self._old = [old.pop(key, None) for key in names.places()]
+        count = len(links.identifiers)
+        self._old: list[Row | None] = [old.pop(key, None) for key in names.places()] if old else [None] * count
         self._left_out = [row for row in old.values() if row[_VALUE] is not None]
         self._names, self._aside, self._own = names, aside, own
         self._crowded = {links.index[identifier]: 1 for identifier in crowded or ()}
         self._elsewhere = {links.index[identifier] for identifier, here in (crowded or {}).items() if not here}
         self._erased = {links.index[identifier]: until for identifier, until in resolution.erasures()}
         self._survivors = links.surviving(self._erased) if self._erased else links
-        self._shard = names.shards
         self._numbers, self._fresh = self._numbered()
 
     def write(self) -> Linked:
         """Write what differs."""
-        new = self._new_pairs()
-        stored, columns = self._rows(new)
+        new = self._new_strands()
+        stored, fresh = self._rows(new)
         before = {row[0]: row for row in self._old if row is not None} | {row[0]: row for row in self._left_out}
         stored += [_alone(row) for row in self._left_out]
         updates = [row for row in stored if row != before[row[0]]]
@@ -181,10 +200,10 @@ class Bulk:
         moved += self._barred_or_freed({strand[:2] for strand in moved})
         sequences = Sequences(self._tx)
         for wanted in (
-            (row[_SHARD] for row in told),
-            (self._shard[index] for index in self._fresh),
-            (shard for _, _, shard in new),
-            (shard for _, _, shard in moved),
+            [row[_SHARD] for row in told],
+            self._names.shards[self._fresh].tolist(),
+            new.shards.tolist(),
+            [shard for _, _, shard in moved],
         ):
             sequences.want(wanted)
         sequences.take()
@@ -197,14 +216,12 @@ class Bulk:
                 for row in sorted(updates)
             ),
         )
-        fresh = [list(map(values.__getitem__, self._fresh)) for values in columns]
-        numbered = sequences.of_all(fresh[_SHARD])
-        self._tx.load("identity_identifiers", NODE_FIELDS, zip(*fresh, numbered, repeat(change)))
-        new.sort()
-        numbered = sequences.of_all([shard for _, _, shard in new])
-        self._tx.load(
-            "identity_strands", STRAND_FIELDS, ((*row, number) for row, number in zip(new, numbered, strict=True))
-        )
+        shard = self._names.shards
+        fresh += [lambda some: sequences.of_all(shard[some]), Constant(change)]
+        load_columns(self._tx, "identity_identifiers", dict(zip(NODE_FIELDS, fresh, strict=True)), self._fresh)
+        strands = [*map(dense, new), lambda some: sequences.of_all(new.shards[some])]
+        places = np.arange(len(new.logins))
+        load_columns(self._tx, "identity_strands", dict(zip(STRAND_FIELDS, strands, strict=True)), places)
         move_strands(self._tx, moved, sequences)
         if self._own is None:
             # other rules are in force: whatever stands is said anew
@@ -214,26 +231,29 @@ class Bulk:
             self._delete_links("left_no IN ??", change, some)
             self._delete_links("right_no IN ??", change, some)
         # the links of a crowded identifier are in many parts; its home has what it did alone, and with its like
-        like = [NOBODY, *(self._numbers[index] for index in sorted(self._crowded))]
-        home = [self._numbers[index] for index in sorted(self._crowded) if index not in self._elsewhere]
+        like = [NOBODY, *(int(self._numbers[index]) for index in sorted(self._crowded))]
+        home = [int(self._numbers[index]) for index in sorted(self._crowded) if index not in self._elsewhere]
         if home and self._own is not None:
             self._delete_links("left_no IN ?? AND right_no IN ??", change, home, like)
-        self._tx.load("identity_links", LINK_FIELDS, self._link_rows(change))
+        self._load_links(change)
         self._tx.load("identity_links", LINK_FIELDS, sorted((*row[:-1], change) for row in self._aside))
         if self._erased:
             self._tx.execute(_NOT_GONE, (change,))
             self._keep_erasures()
-        count = len(told) + len(self._fresh) + len(new) + len(moved)
-        return Linked(len(self._links.left), len(self._shard), count)
+        count = len(told) + len(self._fresh) + len(new.logins) + len(moved)
+        return Linked(len(self._links.left), len(self._numbers), count)
 
     def _keep_erasures(self) -> None:
         """What requests need to ask again."""
         links, names = self._links, self._names
         known = ((links.index[identifier], until) for identifier, until in self._resolution.erasures())
-        keep_times(self._tx, [(names.hashes[i], names.rests[i], until) for i, until in known if links.known[i]])
-        pairs = {(self._numbers[left], self._numbers[right]): at for (left, right), at in links.erased_pairs.items()}
+        keep_times(
+            self._tx, [(int(names.hashes[i]), int(names.rests[i]), until) for i, until in known if links.known[i]]
+        )
+        numbers = self._numbers
+        pairs = {(int(numbers[left]), int(numbers[right])): at for (left, right), at in links.erased_pairs.items()}
         for left, right, first in self._resolution.erased_on_carried():
-            pair = (self._numbers[left], self._numbers[right])
+            pair = (int(numbers[left]), int(numbers[right]))
             pairs[pair] = min(first, pairs.get(pair, first))
         keep_pairs(self._tx, pairs)
 
@@ -245,7 +265,8 @@ class Bulk:
             before.update(self._tx.all(sql, (list(APART),)))
         for some in batched(self._own or ()):
             before.update(self._tx.all(f"{sql} AND left_no IN ??", (list(APART), some)))
-        now = {(self._numbers[left], self._numbers[right]) for left, right in self._resolution.barred()}
+        numbers = self._numbers
+        now = {(int(numbers[left]), int(numbers[right])) for left, right in self._resolution.barred()}
         pairs = (before ^ now) - set(told)
         stored = strands_of(self._tx, {login for login, _ in pairs})
         return [strand for strand in stored if strand[:2] in pairs]
@@ -256,73 +277,76 @@ class Bulk:
             self._tx.execute(_GONE.format(where=where), (change, *values))
         self._tx.execute(f"DELETE FROM identity_links WHERE {where}", values)
 
-    def _numbered(self) -> tuple[list[int], list[int]]:
-        """The number of each identifier, and which identifiers are new, ascending by number."""
-        numbers = [0 if row is None else int(row[0]) for row in self._old]
-        fresh = [index for index, number in enumerate(numbers) if not number]
+    def _numbered(self) -> tuple[Column, Column]:
+        """The number of each identifier, and which identifiers are new, ascending by number.
+
+        New ones beside others are numbered in the order of their hashes, so that the index of those is met from left to
+        right: at random places, each row would read and write a page once the store outgrows the memory of the
+        connection. In an empty store the index is made at the end, and what the part has together stays together.
+        """
+        numbers = np.array([0 if row is None else row[0] for row in self._old], dtype=np.int64)
+        fresh = np.flatnonzero(numbers == 0)
         row = self._tx.one("SELECT number FROM identity_meta WHERE name = ?", (NUMBERS,))
-        for number, index in enumerate(fresh, start=1 + (row[0] if row else 0)):
-            numbers[index] = number
-        write_last_number(self._tx, max(numbers, default=0))
+        if row is not None:
+            fresh = fresh[np.argsort(self._names.hashes[fresh], kind="stable")]
+        first = 1 + (row[0] if row else 0)
+        numbers[fresh] = np.arange(first, first + len(fresh))
+        write_last_number(self._tx, int(numbers.max(initial=0)))
         return numbers, fresh
 
-    def _new_pairs(self) -> list[tuple[int, int, int]]:
-        """The strands of logins that are not stored, as (login, device, shard)."""
-        links, numbers, shard = self._links, np.array(self._numbers, dtype=np.int64), self._shard
+    def _new_strands(self) -> _Strands:
+        """The strands of logins that are not stored."""
+        links, numbers = self._links, self._numbers
         left, right, known = column(links.left), column(links.right), links.known_column()
         strands = np.flatnonzero((right != NO_END) & known[left] & ~known[right])
         pairs = np.unique((left[strands] << 32) | right[strands])
-        devices = pairs & 0xFFFFFFFF
-        found = zip(
-            numbers[pairs >> 32].tolist(),
-            numbers[devices].tolist(),
-            np.array(shard, dtype=np.int64)[devices].tolist(),
-            strict=True,
-        )
+        login, device = numbers[pairs >> 32], numbers[pairs & 0xFFFFFFFF]
+        shard = self._names.shards[pairs & 0xFFFFFFFF]
+        order = np.lexsort((device, login))
         logins = sorted(row[0] for row in self._old if row is not None)
         sql = "SELECT login, device FROM identity_strands WHERE login IN ??"
         stored = {row for some in batched(logins) for row in self._tx.all(sql, (some,))}
-        return [pair for pair in found if pair[:2] not in stored] if stored else list(found)
+        if stored:
+            found = zip(login[order].tolist(), device[order].tolist(), strict=True)
+            order = order[np.array([pair not in stored for pair in found], dtype=np.bool_)]
+        return _Strands(login[order], device[order], shard[order])
 
-    def _rows(self, new: list[tuple[int, int, int]]) -> tuple[list[Row], list[list[Any]]]:
+    def _rows(self, new: _Strands) -> tuple[list[Row], list[Take]]:
         """The rows of identifiers that are stored, and the columns of all but for the last two."""
         links, identifiers, old = self._survivors, self._links.identifiers, self._old
-        numbers = np.array([*self._numbers, NOBODY], dtype=np.int64)
+        numbers = np.append(self._numbers, NOBODY)
         own, holders, carried = self._resolution.own_persons()
-        first = links.first_times()
-        strands = np.zeros(int(numbers.max(initial=0)) + 1, dtype=np.int64)
-        np.add.at(strands, [device for _, device, _ in new], 1)
-        columns: list[list[Any]] = [
-            self._numbers,
-            self._names.hashes,
-            self._names.rests,
-            [namespace for namespace, _ in identifiers],
-            self._names.values,
-            first.tolist(),
-            _last_times(links).tolist(),
-            _degrees(links).tolist(),
-            self._by_index("", {links.index[identifier]: why for identifier, why in self._resolution.demoted()}),
-            self._by_index(None, self._erased),
-            self._by_index(None, {i: row[_PURGED] for i, row in enumerate(old) if row and row[_VALUE] is not None}),
-            numbers[own].tolist(),
-            numbers[holders].tolist(),
-            self._by_index(0, self._carry(carried)),
-            self._by_index(
-                0, {i: row[COMPACTED] for i, row in enumerate(old) if row} | dict.fromkeys(self._crowded, 1)
-            ),
-            strands[numbers[:-1]].tolist(),
-            self._shard,
+        first, known = links.first_times(), [(index, row) for index, row in enumerate(old) if row is not None]
+        never = np.flatnonzero(first == NEVER)
+        strands = np.bincount(new.devices, minlength=int(numbers.max()) + 1)[self._numbers]
+        for index, row in known:
+            strands[index] += row[_STRANDS]
+        columns: list[Take] = [
+            dense(self._numbers),
+            dense(self._names.hashes),
+            dense(self._names.rests),
+            namespaces(identifiers),
+            values(identifiers),
+            unless(never, first),
+            unless(never, last_times(links)),
+            dense(degrees(links)),
+            sparse("", {links.index[identifier]: why for identifier, why in self._resolution.demoted()}),
+            sparse(None, self._erased),
+            sparse(None, {i: row[_PURGED] for i, row in known if row[_VALUE] is not None}),
+            dense(numbers[own]),
+            dense(numbers[holders]),
+            sparse(0, self._carry(carried)),
+            sparse(0, {i: row[COMPACTED] for i, row in known} | dict.fromkeys(self._crowded, 1)),
+            dense(strands),
+            dense(self._names.shards),
         ]
-        for index in np.flatnonzero(first == NEVER).tolist():
-            columns[_FIRST_SEEN][index] = columns[_LAST_SEEN][index] = None
-        stored: list[Row] = []
-        for index, row in enumerate(old):
-            if row is not None:
-                columns[_STRANDS][index] += row[_STRANDS]
-                if index in self._elsewhere:
-                    stored.append((*row[:_STRANDS], columns[_STRANDS][index], *row[_STRANDS + 1 :]))
-                else:
-                    stored.append((*(values[index] for values in columns), row[_SEQUENCE], row[_CHANGE]))
+        again = rows(columns, np.array([index for index, _ in known], dtype=np.int64))
+        stored = [
+            (*row[:_STRANDS], made[_STRANDS], *row[_STRANDS + 1 :])
+            if index in self._elsewhere
+            else (*made, row[_SEQUENCE], row[_CHANGE])
+            for (index, row), made in zip(known, again, strict=True)
+        ]
         return stored, columns
 
     def _carry(self, carried: Collection[int]) -> dict[int, int]:
@@ -336,37 +360,28 @@ class Bulk:
             found.update((device, STAYS_CARRIED) for device in lost.tolist() if device in carried)
         return found
 
-    def _by_index(self, usual: object, others: Mapping[int, object]) -> list[Any]:
-        values = [usual] * len(self._shard)
-        for index, value in others.items():
-            values[index] = value
-        return values
-
-    def _link_rows(self, change: int) -> Iterator[Row]:
-        """The rows of all links that are left, in the order of the table."""
-        links, numbers = self._survivors, np.array([*self._numbers, NOBODY], dtype=np.int64)
+    def _load_links(self, change: int) -> None:
+        """Write the rows of all links that are left, in the order of the table."""
+        links, numbers = self._survivors, np.append(self._numbers, NOBODY)
         left, right, kind = numbers[column(links.left)], numbers[column(links.right)], links.kind_column()
-        order = np.lexsort((kind, right, left))
-        edges = order.tolist()
-        first_ids = list(map(links.first_id.__getitem__, edges))
-        last_ids = map(links.last_id.__getitem__, edges)
         statuses, rules, conflicting = self._resolution.verdicts()
-        conflicts = numbers[conflicting]
-        return zip(
-            left[order].tolist(),
-            right[order].tolist(),
-            kind[order].tolist(),
-            column(links.first_time)[order].tolist(),
-            map(_ENCODED, first_ids),
-            column(links.last_time)[order].tolist(),
-            (None if last == first else to_bytes(last) for first, last in zip(first_ids, last_ids, strict=True)),
-            column(links.received)[order].tolist(),
-            map(statuses.__getitem__, edges),
-            map(rules.__getitem__, edges),
-            conflicts[order].tolist(),
-            repeat(change, len(edges)),
-            strict=True,
-        )
+
+        takes: list[Take] = [
+            dense(left),
+            dense(right),
+            dense(kind.astype(np.int64)),
+            dense(column(links.first_time)),
+            texts(links.first_id),
+            dense(column(links.last_time)),
+            differing(links.last_id, links.first_id),
+            dense(column(links.received)),
+            listed(statuses),
+            listed(rules),
+            dense(numbers[conflicting]),
+            Constant(change),
+        ]
+        columns = dict(zip(LINK_FIELDS, takes, strict=True))
+        load_columns(self._tx, "identity_links", columns, np.lexsort((kind, right, left)))
 
 
 def _says(row: Row) -> Row:
@@ -380,20 +395,3 @@ def _alone(row: Row) -> Row:
     fields[_PERSON] = fields[_HOLDER] = row[0]
     fields[_CARRY], fields[_DEMOTED] = 0, ""
     return tuple(fields)
-
-
-def _last_times(links: Links) -> Column:
-    last = np.full(len(links.identifiers), np.iinfo(np.int64).min)
-    times, left, right = column(links.last_time), column(links.left), column(links.right)
-    paired = right != NO_END
-    np.maximum.at(last, left, times)
-    np.maximum.at(last, right[paired], times[paired])
-    return last
-
-
-def _degrees(links: Links) -> Column:
-    """How many pairs each identifier is an end of, as demotion counts them."""
-    left, right = column(links.left), column(links.right)
-    counted = np.flatnonzero((right != NO_END) & (links.kind_column() != _UNLINK))
-    pairs = np.unique((left[counted] << 32) | right[counted])
-    return np.bincount(np.concatenate((pairs >> 32, pairs & 0xFFFFFFFF)), minlength=len(links.identifiers))

@@ -8,9 +8,13 @@ a tombstone: whoever was erased is known again by the hash of the pseudonym, and
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator
 from struct import Struct
 from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from contracts.event import Identifier
 from contracts.exchange import LINK_KINDS
@@ -123,6 +127,7 @@ SCHEMA = Schema(
 )
 
 _HASH = Struct(">qH")
+_DIGEST = np.dtype([("hash", ">i8"), ("rest", ">u2")])
 _SIGN = 1 << 63
 _WRAP = 1 << 64
 
@@ -151,28 +156,25 @@ def identifier_hash(identifier: Identifier) -> tuple[int, int]:
 
 
 class Names(NamedTuple):
-    """Of many identifiers, in their order: hash, rest, value and shard, as they stand in the table."""
+    """Of many identifiers, in their order: hash, rest and shard, as they stand in the table, as columns."""
 
-    hashes: list[int]
-    rests: list[int]
-    values: list[bytes]
-    shards: list[int]
+    hashes: npt.NDArray[np.int64]
+    rests: npt.NDArray[np.int64]
+    shards: npt.NDArray[np.int64]
 
     def places(self) -> Iterator[tuple[int, int]]:
         """Where each is found."""
-        return zip(self.hashes, self.rests, strict=True)
+        return zip(self.hashes.tolist(), self.rests.tolist(), strict=True)
 
 
 def names_of(identifiers: Iterable[Identifier], shards: int) -> Names:
-    """How identifiers are written."""
-    names, unpack = Names([], [], [], []), _HASH.unpack
-    for digest, value, shard in in_bulk(identifiers, shards):
-        hashed, rest = unpack(digest)
-        names.hashes.append(hashed)
-        names.rests.append(rest)
-        names.values.append(value)
-        names.shards.append(shard)
-    return names
+    """Where identifiers are found, and in which of ``shards`` shards they are."""
+    digests, places = bytearray(), array("q")
+    for digest, _, shard in in_bulk(identifiers, shards):
+        digests += digest
+        places.append(shard)
+    found = np.frombuffer(bytes(digests), dtype=_DIGEST)
+    return Names(found["hash"].astype(np.int64), found["rest"].astype(np.int64), np.array(places, dtype=np.int64))
 
 
 def to_bytes(text: str) -> bytes:

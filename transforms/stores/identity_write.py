@@ -7,9 +7,10 @@ PostgreSQL lets no second unit raise a row before the first has committed, so nu
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 
 import numpy as np
+import numpy.typing as npt
 
 from contracts.event import Identifier
 from contracts.exchange import SEEN, UNLINK
@@ -270,9 +271,8 @@ class Sequences:
         sql = "SELECT shard, sequence FROM identity_shards WHERE shard IN ??"
         self._next = {shard: last - self._wanted[shard] for shard, last in self._tx.all(sql, (shards,))}
 
-    def of_all(self, shards: Sequence[int]) -> list[int]:
-        """A number for each of these, in their order."""
-        places = np.array(shards, dtype=np.int64)
+    def of_all(self, places: npt.NDArray[np.int64]) -> list[int]:
+        """A number for each of these shards, in their order."""
         order = np.argsort(places, kind="stable")
         counts = np.bincount(places)
         # the how manieth of its shard each is

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
 import psycopg
 
-from transforms.stores.database import Row
+from transforms.stores.database import NONE_SAME, Row, Same
 
 
 class PostgresTransaction:
@@ -23,10 +23,13 @@ class PostgresTransaction:
     def execute_many(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
         self._cursor.executemany(_for_postgres(sql), rows)
 
-    def load(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-        with self._cursor.copy(f"COPY {table} ({', '.join(columns)}) FROM STDIN".encode()) as copy:
+    def load(
+        self, table: str, columns: Sequence[str], rows: Iterable[Sequence[object]], same: Mapping[str, Same] = NONE_SAME
+    ) -> None:
+        last = tuple(same.values())
+        with self._cursor.copy(f"COPY {table} ({', '.join((*columns, *same))}) FROM STDIN".encode()) as copy:
             for row in rows:
-                copy.write_row(row)
+                copy.write_row((*row, *last))
 
     def all(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
         return self._cursor.execute(_for_postgres(sql), values).fetchall()

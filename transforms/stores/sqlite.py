@@ -11,14 +11,14 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
 from contracts.errors import LockedError, OutputError
-from transforms.stores.database import DEFAULT_TIMEOUT, STORE_FILE, Row, Schema, Transaction
+from transforms.stores.database import DEFAULT_TIMEOUT, NONE_SAME, STORE_FILE, Row, Same, Schema, Transaction
 from transforms.stores.layout import applied_migrations, apply_migrations, create_migrations
 from transforms.stores.owners import FileOwner, Owner
 
@@ -157,9 +157,13 @@ class _SqliteTransaction:
     def execute_many(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
         self._connection.executemany(_for_sqlite(sql), rows)
 
-    def load(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-        marks = ", ".join("?" * len(columns))
-        self._connection.executemany(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})", rows)
+    def load(
+        self, table: str, columns: Sequence[str], rows: Iterable[Sequence[object]], same: Mapping[str, Same] = NONE_SAME
+    ) -> None:
+        # what is the same everywhere is said once: to bind a value takes as long as to store it
+        values = ", ".join(("?",) * len(columns) + tuple(map(_literal, same.values())))
+        names = ", ".join((*columns, *same))
+        self._connection.executemany(f"INSERT INTO {table} ({names}) VALUES ({values})", rows)
 
     def all(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
         return self._connection.execute(_for_sqlite(sql), _bound(values)).fetchall()
@@ -178,6 +182,13 @@ def _bound(values: Sequence[object]) -> Sequence[object]:
     if list not in map(type, values):
         return values
     return [json.dumps(value) if type(value) is list else value for value in values]
+
+
+def _literal(value: Same) -> str:
+    """A value as SQL says it."""
+    if value is None:
+        return "NULL"
+    return str(value) if isinstance(value, int) else "'" + value.replace("'", "''") + "'"
 
 
 def is_foreign(connection: sqlite3.Connection) -> bool:

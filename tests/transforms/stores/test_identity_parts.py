@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import random
+import signal
+import subprocess
+import time
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import Any
 
 import identity_store_world as stored
@@ -12,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from identity_store_world import emptied, ends_of, mailbox, placed, said_by_core, said_by_store
 from identity_world import Seen, links_of
-from store_world import Place
+from store_world import MakePlace, Place, another
 
 from contracts.event import Identifier
 from contracts.exchange import Link
@@ -20,7 +25,7 @@ from transforms.identity import components
 from transforms.identity.evidence import merge_links
 from transforms.identity.graph import Links
 from transforms.identity.resolve import resolve, resolve_collected
-from transforms.identity.rules import IdentityRules
+from transforms.identity.rules import IdentityRules, StrandKey
 from transforms.link import ResolveLinks, route
 from transforms.stores.identity import IdentityStore
 
@@ -158,3 +163,62 @@ def test_another_number_of_shards_and_other_rules_are_adopted_before_a_backfill(
         backfill(wider, links_of(events, second), second)
     finally:
         wider.close()
+
+
+def town(number: int) -> list[Seen]:
+    """A hundred events of people who meet nobody of another town."""
+    rnd = random.Random(number)
+    return [Seen(n, f"cookie:{number}-{rnd.randrange(90)} user:{number}-{rnd.randrange(60)}") for n in range(120)]
+
+
+TOWNS = 5
+KILLED = """
+import sys
+sys.path[:0] = sys.argv[1].split(":")
+from store_world import address_of
+from test_identity_parts import TOWNS, load_town, town
+from identity_store_world import opened
+from identity_world import rules
+store = opened(address_of(sys.argv[2:4]), rules())
+for number in range(TOWNS):
+    print(number, flush=True)
+    load_town(store, number)
+print("done", flush=True)
+"""
+
+
+def load_town(store: IdentityStore, number: int) -> None:
+    """One part of a backfill."""
+    part = Links(world.rules())
+    part.add_all(links_of(town(number), world.rules()))
+    store.load(part, resolve_collected(part, world.rules()))
+
+
+def test_a_backfill_that_is_killed_in_a_part_leaves_whole_parts_and_the_next_one_ends_it(make_place: MakePlace) -> None:
+    place, rules = make_place(), world.rules()
+    stored.opened(place.address, rules).close()
+    for kept in (0, 2):
+        process = subprocess.Popen(another(KILLED, place), stdout=subprocess.PIPE, text=True)
+        assert process.stdout
+        while process.stdout.readline() != f"{kept}\n":
+            assert process.poll() is None
+        time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait(30) == -signal.SIGKILL
+        process.communicate()
+        store = stored.opened(place.address, rules)
+        told = mailbox(store)
+        # a commit may have come before the signal, and before the word about it
+        assert any({(a.primary, a.login) for a in told} == strands_of(range(n)) for n in range(kept, TOWNS + 1))
+        store.close()
+    done = subprocess.run(another(KILLED, place), stdout=subprocess.PIPE, text=True, check=True, timeout=120)
+    assert done.stdout.endswith("done\n")
+    links = [link for number in range(TOWNS) for link in links_of(town(number), rules)]
+    store = stored.opened(place.address, rules)
+    assert said_by_store(store, ends_of(links)) == said_by_core(resolve(links, rules), ends_of(links))
+    store.close()
+
+
+def strands_of(towns: Iterable[int]) -> set[StrandKey]:
+    links = [link for number in towns for link in links_of(town(number), world.rules())]
+    return {(a.primary, a.login) for a in resolve(links, world.rules()).assignments()}
