@@ -18,7 +18,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "read": ("Read", "Stored"),
     "validate": ("Validate",),
     "protect": ("Protect",),
-    "link": ("AllLinks", "Link", "Horizon", "AsOf"),
+    "link": ("AllEvents", "AllLinks", "Link", "Horizon", "AsOf"),
     "strand": ("Strand",),
     "journey": ("Journey",),
     "act": ("Act",),
