@@ -61,7 +61,8 @@ class FlinkSettings:
         finite: the source ends by itself, and the job with it.
         worker_process: run workers in a process of their own, not in threads of ours.
         workers: worker processes a task manager; each takes some of the stages, so that two stages compute at once.
-        cache_mb: megabytes a worker remembers of the engine's state: a shard's head, not its log, which is never read.
+        cache_mb: megabytes a worker remembers of the engine's state. Beam weighs each value by a walk through all
+            modules, a sixth of a core at 1,000 events a second: more than the round trips cost that it saves.
         restore: a checkpoint or savepoint to begin with, on a cluster; on ``[local]`` the job server is told instead.
         environment: Beam's environment type of workers; ``LOOPBACK`` for workers on this machine.
         environment_config: and its configuration.
@@ -76,7 +77,7 @@ class FlinkSettings:
     finite: bool = False
     worker_process: bool = True
     workers: int = 1
-    cache_mb: int = 16
+    cache_mb: int = 0
     restore: Path | None = None
     environment: str = "LOOPBACK"
     environment_config: str = ""
