@@ -88,7 +88,9 @@ def test_a_topic_full_of_garbage_is_in_the_dead_letters_whole_and_only_then_ackn
         wayline("drain", f"--out={out}")
         stream.await_end()
     counted = total(stream.ledger())
-    assert (counted.received, counted.dead_lettered, counted.missing) == (len(garbage), len(garbage), 0)
+    # the worker may die after the checkpoint and before it acknowledged: then the first half is delivered again
+    assert len(garbage) <= counted.received == counted.dead_lettered <= len(garbage) + half
+    assert counted.missing == 0
     assert unacknowledged(endpoint, topic, subscription) == 0
     box = DeadLetterBox(parse_key((out / "keys" / "dead_letter.key").read_text(), "test"))
     letters = open_views(out, load_definitions(None).tables).execute("SELECT dead_letter_id, payload FROM dead_letters")
