@@ -25,7 +25,8 @@ from pipelines.definitions import load_definitions
 from pipelines.plan import RunOptions
 from pipelines.run import run
 from pipelines.stream import stream
-from pipelines.stream_plan import DIRECT, StreamOptions
+from pipelines.stream_plan import StreamOptions
+from pipelines.table_sink import DIRECT
 from reports.record_replays import RecordReplays, replay_records
 from reports.table_diff import Difference, chosen_tables, compare
 from transforms.ledger import LedgerRow

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pipelines.engine import engine_options
-from pipelines.stream_plan import DIRECT, FLINK, StreamOptions
+from pipelines.stream_plan import FLINK, StreamOptions
+from pipelines.table_sink import DIRECT
 from transforms.tables.output import OutputFolder
 
 Build = Callable[[Any], None]

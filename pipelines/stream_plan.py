@@ -12,9 +12,7 @@ from contracts.tables import Table
 from pipelines.definitions import Definitions
 from pipelines.graph import RunPlan
 from pipelines.plan import Mode, RunOptions, make_plan
-from pipelines.table_sink import DATAFLOW as DATAFLOW
-from pipelines.table_sink import DIRECT as DIRECT
-from pipelines.table_sink import FILES, BigQueryTables, bigquery_tables, check_dataflow
+from pipelines.table_sink import DIRECT, FILES, BigQueryTables, bigquery_tables, check_dataflow
 from sources.files_player import FilesSettings, files_in
 from sources.pubsub import client
 from sources.pubsub.puller import PubSubSettings
@@ -78,9 +76,8 @@ class StreamPlan:
     """Everything the streaming graph needs, checked. ``number`` counts the streams on OUT.
 
     ``retried``: the engine tries bundles again and numbers panes, so parts are named by pane. ``purges``: see
-    ``transforms.purge``. ``drain``: see
-    ``transforms.drain``. ``finished``: the file that says that all has drained (``transforms.finish``). ``bigquery``:
-    where the tables go besides; on Dataflow, instead.
+    ``transforms.purge``. ``drain``: see ``transforms.drain``. ``finished``: the file that says that all has drained
+    (``transforms.finish``). ``bigquery``: where the tables go besides; on Dataflow, instead.
     """
 
     run: RunPlan

@@ -61,8 +61,6 @@ class FlinkSettings:
         finite: the source ends by itself, and the job with it.
         worker_process: run workers in a process of their own, not in threads of ours.
         workers: worker processes a task manager; each takes some of the stages, so that two stages compute at once.
-        cache_mb: megabytes a worker remembers of the engine's state. Beam weighs each value by a walk through all
-            modules, a sixth of a core at 1,000 events a second: more than the round trips cost that it saves.
         restore: a checkpoint or savepoint to begin with, on a cluster; on ``[local]`` the job server is told instead.
         environment: Beam's environment type of workers; ``LOOPBACK`` for workers on this machine.
         environment_config: and its configuration.
@@ -77,7 +75,6 @@ class FlinkSettings:
     finite: bool = False
     worker_process: bool = True
     workers: int = 1
-    cache_mb: int = 0
     restore: Path | None = None
     environment: str = "LOOPBACK"
     environment_config: str = ""
@@ -137,7 +134,6 @@ def flink_options(endpoint: str, settings: FlinkSettings, given: Sequence[str] =
         f"--max_bundle_size={settings.bundle_elements}",
         f"--max_bundle_time_mills={settings.bundle_ms}",
         f"--sdk_worker_parallelism={settings.workers}",
-        f"--max_cache_memory_usage_mb={settings.cache_mb}",
         # without it what a bundle puts out while a checkpoint is made is kept back, and watermarks overtake it: what is
         # stated at the end of time then comes after the windows have closed, and is dropped
         "--finish_bundle_before_checkpointing",

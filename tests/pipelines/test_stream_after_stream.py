@@ -10,7 +10,8 @@ from pipelines.definitions import load_definitions
 from pipelines.plan import RunOptions
 from pipelines.run import run
 from pipelines.stream import stream
-from pipelines.stream_plan import DIRECT, StreamOptions
+from pipelines.stream_plan import StreamOptions
+from pipelines.table_sink import DIRECT
 from reports.table_diff import Difference, chosen_tables, compare
 from sources.simulator.config import WorldConfig
 from sources.simulator.world import simulate

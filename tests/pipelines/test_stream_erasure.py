@@ -9,7 +9,8 @@ from run_world import HOUR, NOON, Runs, event, write_events
 from contracts import wire
 from contracts.event import Event
 from pipelines.stream import stream
-from pipelines.stream_plan import DIRECT, StreamOptions
+from pipelines.stream_plan import StreamOptions
+from pipelines.table_sink import DIRECT
 from transforms.identity.live_eviction import SHARD_KEY
 from transforms.identity.live_eviction import STAGE as STRAND
 from transforms.identity.live_records import unpack_chunk, unpack_evicted

@@ -20,7 +20,8 @@ from pipelines.definitions import load_definitions
 from pipelines.engine import engine_options
 from pipelines.stream_check import check_stream
 from pipelines.stream_graph import build
-from pipelines.stream_plan import DATAFLOW, StreamOptions, StreamPlan, make_stream_plan
+from pipelines.stream_plan import StreamOptions, StreamPlan, make_stream_plan
+from pipelines.table_sink import DATAFLOW
 from sources.pubsub import client
 from sources.pubsub.puller import PubSubSettings
 from transforms.tables.output import writing
