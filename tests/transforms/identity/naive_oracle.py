@@ -368,8 +368,7 @@ def naive(events: Iterable[Seen], rules: IdentityRules) -> tuple[Naive, dict[Ide
     kept = []
     for word in words:
         until = erased.get(word.left)
-        if until is None or min(word.stamps)[0] > until:
-            kept.append(word)
-        elif max(word.stamps)[0] > until:  # only its last evidence is known to be after it
-            kept.append(Word(word.left, word.right, word.kind, [max(word.stamps)]))
+        left = [stamp for stamp in word.stamps if until is None or stamp[0] > until]
+        if left:
+            kept.append(Word(word.left, word.right, word.kind, left))
     return Naive(rules, kept).solve(), erased
