@@ -232,7 +232,7 @@ def test_a_cap_lets_the_earliest_through_however_a_batch_is_ordered(tmp_path: Pa
 
 def test_an_action_carries_who_the_person_is_now(tmp_path: Path) -> None:
     store = open_effects(StoreAddress(tmp_path / STORE_FILE))
-    store.note_persons([Standing("p_survivor", ("s0", "s1"), NOW)])
+    store.claim_decisions((), standings=[Standing("p_survivor", ("s0", "s1"), NOW)])
     store.close()
     assert perform(tmp_path, [a_decision()])[0].person_id == "p_survivor"
 

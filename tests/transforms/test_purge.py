@@ -45,7 +45,9 @@ def stores_fixture(tmp_path: Path) -> StoreAddress:
     identity.erase(NOON, [GONE])
     identity.close()
     effects = open_effects(address)
-    effects.put_outcomes([outcome(1, GONE, NOON - 5), outcome(2, GONE, NOON + 5), outcome(3, OTHER, NOON - 5)])
+    effects.claim_decisions(
+        (), outcomes=[outcome(1, GONE, NOON - 5), outcome(2, GONE, NOON + 5), outcome(3, OTHER, NOON - 5)]
+    )
     effects.close()
     return address
 

@@ -188,11 +188,6 @@ class JourneyWorker:
 
     def _decide(self, folded: list[_Folded], horizon: int, result: ShardResult) -> dict[str, History]:
         settings = self._settings
-        self._store.note_persons(
-            Standing(f.trace.person_id, f.holdings.current, horizon, f.trace.points[-1].consent, f.holdings.since)
-            for f in folded
-        )
-        self._store.put_outcomes([outcome for f in folded for outcome in f.trace.outcomes])
         histories: dict[str, History] = {}
         for group in apart({f.trace.person_id: f.holdings for f in folded}):
             histories.update(self._store.histories(group))
@@ -220,7 +215,12 @@ class JourneyWorker:
             made.extend(decided.decisions)
             result.decisions.extend(again)
             self._learn(f, history, {d.decision_id for d in again}, horizon, result)
-        result.decisions.extend(self._store.claim_decisions(made))
+        standings = (
+            Standing(f.trace.person_id, f.holdings.current, horizon, f.trace.points[-1].consent, f.holdings.since)
+            for f in folded
+        )
+        outcomes = (outcome for f in folded for outcome in f.trace.outcomes)
+        result.decisions.extend(self._store.claim_decisions(made, standings=standings, outcomes=outcomes))
         return histories
 
     @staticmethod

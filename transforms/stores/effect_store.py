@@ -94,10 +94,19 @@ class StoredEffects:
 
     # --- decisions ----------------------------------------------------------------------------------------------
 
-    def claim_decisions(self, decisions: Sequence[Decision]) -> list[Decision]:
-        if not decisions:
+    def claim_decisions(
+        self, decisions: Sequence[Decision], *, standings: Iterable[Standing] = (), outcomes: Iterable[Outcome] = ()
+    ) -> list[Decision]:
+        noted, found = list(standings), list(outcomes)
+        if not (decisions or noted or found):
             return []
-        claimed = self._database.write(lambda tx: self._claim_decisions(tx, decisions))
+
+        def claim(tx: Transaction) -> dict[str, Decision]:
+            _note_persons(tx, noted)
+            _put_outcomes(tx, found)
+            return self._claim_decisions(tx, decisions) if decisions else {}
+
+        claimed = self._database.write(claim)
         self._code.saved()
         return [claimed[decision.decision_id] for decision in decisions]
 
@@ -146,30 +155,6 @@ class StoredEffects:
             else EMPTY_HISTORY
             for person in persons
         }
-
-    def note_persons(self, standings: Iterable[Standing]) -> None:
-        noted = list(standings)
-        strands = sorted(
-            (strand, standing.person_id, standing.at, standing.since.get(strand, MIN_TIME))
-            for standing in noted
-            for strand in standing.strands
-        )
-        persons = sorted((standing.person_id, standing.at, json.dumps(standing.consent)) for standing in noted)
-
-        def note(tx: Transaction) -> None:
-            tx.execute_many(
-                "INSERT INTO strands VALUES (?, ?, ?, ?) ON CONFLICT (strand_id) DO UPDATE"
-                " SET person_id = excluded.person_id, at = excluded.at, since = excluded.since"
-                " WHERE excluded.at >= strands.at",
-                strands,
-            )
-            tx.execute_many(
-                "INSERT INTO persons VALUES (?, ?, ?) ON CONFLICT (person_id) DO UPDATE"
-                " SET at = excluded.at, consent = excluded.consent WHERE excluded.at >= persons.at",
-                persons,
-            )
-
-        self._database.write(note)
 
     # --- actions ------------------------------------------------------------------------------------------------
 
@@ -282,15 +267,6 @@ class StoredEffects:
 
     # --- outcomes, erasure --------------------------------------------------------------------------------------
 
-    def put_outcomes(self, outcomes: Sequence[Outcome]) -> None:
-        # of one id in a batch the last stands, whatever the order in which rows are written
-        newest = {o.outcome_id: o for o in outcomes}
-        rows = [
-            (o.outcome_id, o.action_id, o.person_id, o.anchor_strand, o.kind, o.at, o.received_at, o.value)
-            for _, o in sorted(newest.items())
-        ]
-        self._database.write(lambda tx: tx.execute_many(_PUT_OUTCOME, rows))
-
     def outcomes(self, strands: Collection[str]) -> tuple[Outcome, ...]:
         listed = list(strands)
         rows = self._database.read(
@@ -340,6 +316,33 @@ _PUT_OUTCOME = (
     f"INSERT INTO outcomes ({_OUTCOME}) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (outcome_id) DO UPDATE SET "
     + ", ".join(f"{column} = excluded.{column}" for column in _OUTCOME.split(", ")[1:])
 )
+
+
+def _note_persons(tx: Transaction, standings: Sequence[Standing]) -> None:
+    tx.execute_many(
+        "INSERT INTO strands VALUES (?, ?, ?, ?) ON CONFLICT (strand_id) DO UPDATE"
+        " SET person_id = excluded.person_id, at = excluded.at, since = excluded.since WHERE excluded.at >= strands.at",
+        sorted(
+            (strand, standing.person_id, standing.at, standing.since.get(strand, MIN_TIME))
+            for standing in standings
+            for strand in standing.strands
+        ),
+    )
+    tx.execute_many(
+        "INSERT INTO persons VALUES (?, ?, ?) ON CONFLICT (person_id) DO UPDATE"
+        " SET at = excluded.at, consent = excluded.consent WHERE excluded.at >= persons.at",
+        sorted((standing.person_id, standing.at, json.dumps(standing.consent)) for standing in standings),
+    )
+
+
+def _put_outcomes(tx: Transaction, outcomes: Sequence[Outcome]) -> None:
+    # of one id in a batch the last stands, whatever the order in which rows are written
+    newest = {o.outcome_id: o for o in outcomes}
+    rows = [
+        (o.outcome_id, o.action_id, o.person_id, o.anchor_strand, o.kind, o.at, o.received_at, o.value)
+        for _, o in sorted(newest.items())
+    ]
+    tx.execute_many(_PUT_OUTCOME, rows)
 
 
 def _of_current_persons(tx: Transaction, planned: Sequence[PlannedAction]) -> Iterator[PlannedAction]:

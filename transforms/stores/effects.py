@@ -99,16 +99,18 @@ class EffectStore(Protocol):
     is away too long, ``OutputError`` when it cannot be used.
     """
 
-    def claim_decisions(self, decisions: Sequence[Decision]) -> list[Decision]:
-        """Store those whose id is new; return the stored one for each, in the given order."""
+    def claim_decisions(
+        self, decisions: Sequence[Decision], *, standings: Iterable[Standing] = (), outcomes: Iterable[Outcome] = ()
+    ) -> list[Decision]:
+        """Store those whose id is new; return the stored one for each, in the given order.
+
+        In one commit with them, since each is a way to the disk: to whom strands belong now, and the consent of persons
+        (an older standing never replaces a newer one); and outcomes by id (the last statement of an id stands).
+        """
         ...
 
     def histories(self, persons: Mapping[str, Collection[str]]) -> dict[str, History]:
         """For each person, given with the strands held, what was decided and done under these strands."""
-        ...
-
-    def note_persons(self, standings: Iterable[Standing]) -> None:
-        """Remember to whom strands belong now, and their consent; an older standing never replaces a newer one."""
         ...
 
     def claim_actions(self, planned: Sequence[PlannedAction], guards: Guards) -> list[Claimed]:
@@ -117,10 +119,6 @@ class EffectStore(Protocol):
 
     def advance(self, finished: Sequence[Action], starting: Sequence[str]) -> frozenset[str]:
         """Record results and, in one commit with them, the intent to send ``starting``; return those to send now."""
-        ...
-
-    def put_outcomes(self, outcomes: Sequence[Outcome]) -> None:
-        """Store outcomes by id; the newest statement of an id stands."""
         ...
 
     def outcomes(self, strands: Collection[str]) -> tuple[Outcome, ...]:

@@ -206,7 +206,7 @@ def test_what_failed_changes_nothing(stores: tuple[EffectStore, RecordStore], mo
     before = core.live(b"p"), len(host.log.entries)
     first = set(host.decided)
 
-    def away(*arguments: object) -> None:
+    def away(*arguments: object, **named: object) -> None:
         raise LockedError("the store is away")
 
     later = visit("p", 11, 10, T0 + DAY, strands)

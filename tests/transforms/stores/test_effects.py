@@ -174,8 +174,8 @@ def test_a_pending_action_that_became_stale_is_suppressed(store: EffectStore, pl
 
 
 def test_consent_withdrawn_after_the_decision_suppresses(store: EffectStore) -> None:
-    store.note_persons([Standing("p1", ("s1",), NOW + 50, {"email": False})])
-    store.note_persons([Standing("p1", ("s1",), NOW + 40, {"email": True})])
+    store.claim_decisions((), standings=[Standing("p1", ("s1",), NOW + 50, {"email": False})])
+    store.claim_decisions((), standings=[Standing("p1", ("s1",), NOW + 40, {"email": True})])
     claimed = store.claim_actions([a_plan(1), a_plan(60), a_plan(2, purpose=None)], GUARDS)
     assert [c.action.status for c in claimed] == ["suppressed", "pending", "pending"]
     assert "consent" in claimed[0].action.reason
@@ -196,7 +196,7 @@ def test_an_opt_out_after_the_decision_suppresses_its_channel(
     by_email = a_plan(7, action_id="a_email", status="suppressed", person_id="p2")
     by_push = a_plan(8, action_id="a_push", status="suppressed", person_id="p2", channel="push")
     store.claim_actions([by_email, by_push], GUARDS)
-    store.put_outcomes([Outcome("o1", answers, "p1", "s5", "unsubscribed", at, at)])
+    store.claim_decisions((), outcomes=[Outcome("o1", answers, "p1", "s5", "unsubscribed", at, at)])
     assert store.claim_actions([a_plan(1)], GUARDS)[0].action.status == expected
 
 
@@ -215,7 +215,7 @@ def test_a_cap_counts_what_was_sent_under_every_strand_of_the_person(store: Effe
     guards = Guards(caps=(SendCap(DAY, 2, ("email", "push")),), duplicate_window=0)
     store.claim_actions([a_plan(1, person_id="p2", anchor_strand="s2"), a_plan(2)], guards)
     assert store.claim_actions([a_plan(3)], guards)[0].mine, "p2 is somebody else"
-    store.note_persons([Standing("p1", ("s1", "s2"), NOW)])
+    store.claim_decisions((), standings=[Standing("p1", ("s1", "s2"), NOW)])
     claimed = store.claim_actions(
         [
             a_plan(4),
@@ -231,12 +231,12 @@ def test_a_cap_counts_what_was_sent_under_every_strand_of_the_person(store: Effe
 
 def test_what_was_decided_while_a_strand_was_anothers_stays_with_whom_it_was_decided_about(store: EffectStore) -> None:
     # the device was p1's, then p2's: in whatever order both are noted and acted on
-    store.note_persons([Standing("p2", ("s1",), NOW, since={"s1": NOW + HOUR})])
-    store.note_persons([Standing("p1", (), NOW)])
+    store.claim_decisions((), standings=[Standing("p2", ("s1",), NOW, since={"s1": NOW + HOUR})])
+    store.claim_decisions((), standings=[Standing("p1", (), NOW)])
     before, after = a_plan(1, person_id="p1"), a_plan(2, person_id="p1", decided_at=NOW + HOUR)
     claimed = store.claim_actions([before, after], Guards())
     assert [c.action.person_id for c in claimed] == ["p1", "p2"]
-    store.note_persons([Standing("p2", ("s1",), NOW)])
+    store.claim_decisions((), standings=[Standing("p2", ("s1",), NOW)])
     (again,) = store.claim_actions([a_plan(3, person_id="p1")], Guards())
     assert again.action.person_id == "p2", "all of it is p2's now"
 
@@ -253,8 +253,8 @@ def test_what_was_suppressed_uses_up_no_cap(store: EffectStore) -> None:
 def test_outcomes_are_kept_once_by_id(store: EffectStore) -> None:
     first = Outcome("o1", "a1", "p1", "s1", "opened", NOW, NOW)
     corrected = replace(first, kind="clicked", value=2.5)
-    store.put_outcomes([first])
-    store.put_outcomes([corrected])
+    store.claim_decisions((), outcomes=[first])
+    store.claim_decisions((), outcomes=[corrected])
     assert store.outcomes(["s1", "s2"]) == (corrected,)
 
 
@@ -269,7 +269,7 @@ def test_a_receipt_finds_the_strand_of_its_action(store: EffectStore) -> None:
 def test_purge_erases_up_to_a_time_and_only_these_strands(store: EffectStore) -> None:
     store.claim_decisions([a_decision(1), a_decision(9), a_decision(2, strand="s2")])
     store.claim_actions([a_plan(1), a_plan(9)], GUARDS)
-    store.put_outcomes([Outcome("o1", "a1", "p1", "s1", "opened", NOW + 3, NOW)])
+    store.claim_decisions((), outcomes=[Outcome("o1", "a1", "p1", "s1", "opened", NOW + 3, NOW)])
     assert store.purge(["s1"], NOW + 5) == 3
     left = store.histories({"p1": ["s1"], "p2": ["s2"]})
     assert [decision.decision_id for decision in left["p1"].decisions] == ["d9"]

@@ -96,8 +96,6 @@ class Deciding:
         ``silent``: they are only brought back to where they were, so the store knows them already.
         """
         result = Decided()
-        if not silent:
-            self._note(persons)
         histories = self._histories(persons)
         self._look_up([live for live, _ in persons if self._asks(live)])
         made: list[Decision] = []
@@ -110,7 +108,7 @@ class Deciding:
             made += walk.go_on(part.triggers, part.at, part.changes, part.outcomes, machine.horizon)
             for logged in part.logged:
                 heapq.heappush(live.maturing, (logged.at + self._window, logged.decision_id, logged))
-        result.new = self._store.claim_decisions(made) if made else []
+        result.new = self._claim(persons, made, silent=silent)
         by_person = {live.machine.person_id: live for live, _ in persons}
         for asked, claimed in zip(made, result.new, strict=True):
             live = by_person[asked.person_id]
@@ -153,23 +151,28 @@ class Deciding:
         found = self._store.find_actions(wanted) if wanted else {}
         return {a.decision_id: a.status for a in found.values() if a.status not in (PENDING, IN_DOUBT)}
 
-    def _note(self, persons: Sequence[tuple[LivePerson, PersonRecord]]) -> None:
+    def _claim(
+        self, persons: Sequence[tuple[LivePerson, PersonRecord]], made: Sequence[Decision], *, silent: bool
+    ) -> list[Decision]:
+        """Claim decisions and, in the same commit, tell the store what is new of who decided."""
+        if silent:
+            return self._store.claim_decisions(made)
+        noted = {}
         standings = []
         for live, record in persons:
             consent = live.machine.fold.points[-1].consent
-            if live.noted is None:
+            held = live.noted
+            if held is None:
                 holdings = record.holdings()
-                noted = (holdings.current, holdings.since, consent)
-            else:
-                noted = (*live.noted[:2], consent)
-            if noted != live.noted:
-                live.noted = noted
-                standings.append(Standing(live.machine.person_id, noted[0], record.version, consent, noted[1]))
-        if standings:
-            self._store.note_persons(standings)
+                held = (holdings.current, holdings.since, consent)
+            if (held[0], held[1], consent) != live.noted:
+                noted[live.machine.person_id] = (held[0], held[1], consent)
+                standings.append(Standing(live.machine.person_id, held[0], record.version, consent, held[1]))
         outcomes = [outcome for live, _ in persons for outcome in live.machine.part.outcomes]
-        if outcomes:
-            self._store.put_outcomes(outcomes)
+        claimed = self._store.claim_decisions(made, standings=standings, outcomes=outcomes)
+        for live, _ in persons:
+            live.noted = noted.get(live.machine.person_id, live.noted)
+        return claimed
 
     def _histories(self, persons: Sequence[tuple[LivePerson, PersonRecord]]) -> dict[str, History]:
         """Of those whose machine begins."""
