@@ -100,7 +100,7 @@ def cpu_of(pid: int) -> float:
 @click.option("--rates", default="500,1000,2000", show_default=True, help="Events a second, one run each.")
 @click.option("--seconds", default=60, show_default=True, help="How long events come.")
 @click.option("--warm-up", default=30, show_default=True, help="Seconds of events before, which are not measured.")
-@click.option("--shards", default=16, show_default=True, help="Actors a keyed stage.")
+@click.option("--shards", default=2, show_default=True, help="Actors a keyed stage.")
 @click.option("--model/--no-model", default=True, show_default=True, help="Train one, and score with it.")
 def main(rates: str, seconds: int, warm_up: int, shards: int, model: bool) -> None:
     """Measure."""

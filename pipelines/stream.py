@@ -18,12 +18,12 @@ from pipelines.definitions import Definitions, load_definitions
 from pipelines.engine import cause
 from pipelines.housekeeping import Housekeeper
 from pipelines.stream_engine import Job, open_engine
-from pipelines.stream_plan import StreamOptions, StreamPlan, drain_file, make_stream_plan
+from pipelines.stream_plan import StreamOptions, StreamPlan, drain_file, make_stream_plan, settled_shards
 from pipelines.taking_over import take_over
 from transforms.drain import take_down
 from transforms.ledger import KINDS, LedgerRow, total
 from transforms.tables.output import OutputFolder, writing
-from transforms.tables.stream_folder import begin_stream, check_shards, last_stream
+from transforms.tables.stream_folder import begin_stream, last_stream
 from transforms.tables.views import open_views
 
 Observe = Callable[[str], None]
@@ -62,11 +62,12 @@ def stream(
     with ExitStack() as held:
         folder = held.enter_context(writing(options.out))
         # before an engine is started, which takes seconds
-        check_shards(folder, options.state_shards)
+        options = settled_shards(options, folder)
         engine = held.enter_context(open_engine(options, folder))
         number = last_stream(folder) + (0 if options.resume else 1)
         plan = make_stream_plan(options, definitions, folder, number, now())
-        begin_stream(folder, definitions.tables, resume=options.resume, shards=options.state_shards)
+        shards = 0 if options.by_person else options.shards
+        begin_stream(folder, definitions.tables, resume=options.resume, shards=shards)
         flag, finished = drain_file(folder, number), Path(plan.finished)
         take_down(flag)
         taken_over = 0

@@ -7,9 +7,9 @@ from typing import Any
 from pipelines.clock import now
 from pipelines.definitions import Definitions, load_definitions
 from pipelines.engine import engine_options
-from pipelines.stream_plan import StreamOptions, make_stream_plan
+from pipelines.stream_plan import StreamOptions, make_stream_plan, settled_shards
 from transforms.tables.output import writing
-from transforms.tables.stream_folder import check_shards, last_stream
+from transforms.tables.stream_folder import last_stream
 
 
 def check_stream(options: StreamOptions, definitions: Definitions | None = None) -> Any:
@@ -27,7 +27,7 @@ def check_stream(options: StreamOptions, definitions: Definitions | None = None)
     definitions = definitions or load_definitions(options.config, options.session_by)
     settings = engine_options(options.runner, 1, ("--streaming", *options.beam))
     with writing(options.out) as folder:
-        check_shards(folder, options.state_shards)
+        options = settled_shards(options, folder)
         plan = make_stream_plan(options, definitions, folder, last_stream(folder) + 1, now())
         pipeline = beam.Pipeline(options=settings)
         build(pipeline, plan)

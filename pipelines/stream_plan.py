@@ -12,15 +12,19 @@ from contracts.tables import Table
 from pipelines.definitions import Definitions
 from pipelines.graph import RunPlan
 from pipelines.plan import Mode, RunOptions, make_plan
-from pipelines.table_sink import DIRECT, FILES, BigQueryTables, bigquery_tables, check_dataflow
+from pipelines.table_sink import DATAFLOW, DIRECT, FILES, BigQueryTables, bigquery_tables, check_dataflow
 from sources.files_player import FilesSettings, files_in
 from sources.pubsub import client
 from sources.pubsub.puller import PubSubSettings
 from transforms.inputs import list_inputs
 from transforms.tables.output import OutputFolder
+from transforms.tables.stream_folder import check_shards, shards_before
 
 DEFAULT_SHARDS = 16
-"""Actors a keyed stage: enough for two cores. A cluster takes a thousand; OUT keeps that of its first stream."""
+"""Actors a keyed stage where none are asked for. A cluster takes a thousand; OUT keeps that of its first stream."""
+_SHARDS_OF_ONE = 2
+_SHARDS_A_TASK = 4
+"""What one task has, since each costs round trips a bundle; and of several each, so that hashing leaves none idle."""
 
 FLINK = "flink"
 
@@ -32,11 +36,11 @@ class StreamOptions:
     ``inputs``: event files, read once in the order of received time; with ``follow`` one folder that is followed.
     ``rate``: their events a second, None as fast as they are taken; ``live``: each at its received time.
     ``subscription``: of Pub/Sub, in place of files.
-    ``shards``: actors a keyed stage. ``by_person``: the journey stage has one a person instead. ``pane``: seconds
-    between two parts of a table. ``flink_master``: a cluster, ``host:port``; None: Flink inside this machine.
-    ``checkpoints``: their folder, None: in OUT; every ``checkpoint_every`` seconds. ``resume``: go on from the last of
-    them. ``tables``, ``bigquery_dataset``, ``bigquery_connector``: see ``pipelines.table_sink``. ``beam`` holds further
-    Beam options as given.
+    ``shards``: actors a keyed stage; None: see ``settled_shards``. ``by_person``: the journey stage has one a
+    person. ``pane``: seconds between two parts of a table. ``flink_master``: a cluster, ``host:port``; None: Flink
+    inside this machine. ``checkpoints``: their folder, None: in OUT; every ``checkpoint_every`` seconds.
+    ``resume``: go on from the last of them. ``tables``, ``bigquery_dataset``, ``bigquery_connector``: see
+    ``pipelines.table_sink``. ``beam`` holds further Beam options as given.
     """
 
     out: Path
@@ -52,7 +56,7 @@ class StreamOptions:
     pseudonym_key: Path | None = None
     dead_letter_key: Path | None = None
     session_by: str | None = None
-    shards: int = DEFAULT_SHARDS
+    shards: int | None = None
     by_person: bool = False
     pane: int = 2
     flink_master: str | None = None
@@ -64,11 +68,6 @@ class StreamOptions:
     bigquery_dataset: str | None = None
     bigquery_connector: str | None = None
     beam: tuple[str, ...] = field(default=())
-
-    @property
-    def state_shards(self) -> int:
-        """As ``--state-shards`` says it."""
-        return 0 if self.by_person else self.shards
 
 
 @dataclass(frozen=True)
@@ -100,22 +99,52 @@ class StreamPlan:
         return f"stream-{self.number:06d}"
 
 
+def settled_shards(options: StreamOptions, folder: OutputFolder) -> StreamOptions:
+    """The options with as many shards as asked for, or else as the streams before on OUT had, or as suits the engine.
+
+    Raises:
+        UsageError: no power of two, or another number than the streams before.
+    """
+    asked = options.shards
+    if asked is not None and (asked < 1 or asked & (asked - 1)):
+        raise UsageError(f"--state-shards {asked} is no power of two", hint="try 16; 0 only keys by person")
+    before = shards_before(folder)
+    by_person = options.by_person or (asked is None and before == 0)
+    if by_person:
+        # noted as 0, so the strand stage has as many whatever the engine
+        check_shards(folder, 0)
+        return replace(options, shards=DEFAULT_SHARDS, by_person=True)
+    shards = asked or before or _suitable(options)
+    check_shards(folder, shards)
+    return replace(options, shards=shards)
+
+
+def _suitable(options: StreamOptions) -> int:
+    """Fewer shards answer sooner; a stage cannot use more tasks than it has shards."""
+    tasks = options.parallelism
+    on_this_machine = options.runner != DATAFLOW and options.flink_master is None
+    if on_this_machine and tasks == 1:
+        return _SHARDS_OF_ONE
+    enough: int = 1 << (_SHARDS_A_TASK * tasks - 1).bit_length()
+    return enough if on_this_machine else max(DEFAULT_SHARDS, enough)
+
+
 def make_stream_plan(
     options: StreamOptions, definitions: Definitions, folder: OutputFolder, number: int, now: int
 ) -> StreamPlan:
     """The plan of a stream into a folder that is held for writing.
 
     Args:
+        options: as ``settled_shards`` gives them.
         number: of this stream on OUT (``transforms.tables.stream_folder``).
         now: UTC microseconds.
 
     Raises:
         ConfigurationError, InputError, ModelError, LockedError, OutputError: whatever would stop it later.
     """
-    if options.shards < 1 or options.shards & (options.shards - 1):
-        raise UsageError(f"--state-shards {options.shards} is no power of two", hint="try 16; 0 only keys by person")
+    shards = options.shards or DEFAULT_SHARDS
     check_dataflow(options.runner, options.beam)
-    config = replace(definitions.config, strand_shards=options.shards, journey_shards=options.shards)
+    config = replace(definitions.config, strand_shards=shards, journey_shards=shards)
     bounded = RunOptions(
         (),
         options.out,

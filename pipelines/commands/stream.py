@@ -36,7 +36,7 @@ and acknowledges Pub/Sub messages before they are processed. Other Beam runners 
     show_default=True,
     help="Send what is decided, or only record it.",
 )
-@click.option("--state-shards", type=click.IntRange(0), default=16, show_default=True, help="0: journeys by person.")
+@click.option("--state-shards", type=click.IntRange(0), help="Actors a stage, a power of two; 0: journeys by person.")
 @click.option(
     "--tables",
     type=click.Choice(["files", "bigquery"]),
@@ -74,7 +74,7 @@ def command(
     flink_master: str | None,
     parallelism: int,
     actions: str,
-    state_shards: int,
+    state_shards: int | None,
     tables: str,
     bigquery_dataset: str | None,
     bigquery_connector: str | None,
@@ -124,7 +124,7 @@ def command(
         pseudonym_key=pseudonym_key,
         dead_letter_key=dead_letter_key,
         session_by=session_by,
-        shards=state_shards or 16,
+        shards=state_shards or None,
         by_person=state_shards == 0,
         checkpoints=checkpoints,
         checkpoint_every=checkpoint_every,

@@ -13,7 +13,15 @@ from contracts.errors import EngineError, InputError, UsageError
 from pipelines.commands.drain import command as drain
 from pipelines.commands.stream import command
 from pipelines.definitions import load_definitions
-from pipelines.stream_plan import StreamOptions, StreamPlan, drain_file, make_stream_plan, source_of
+from pipelines.stream_plan import (
+    DEFAULT_SHARDS,
+    StreamOptions,
+    StreamPlan,
+    drain_file,
+    make_stream_plan,
+    settled_shards,
+    source_of,
+)
 from sources.files_player import FilesSettings
 from transforms.tables.output import writing
 from transforms.tables.stream_folder import begin_stream
@@ -84,8 +92,9 @@ def plan(runs: Runs, events: str, **options: Any) -> StreamPlan:
 
 @pytest.mark.parametrize("shards", [0, 3, 12, -4])
 def test_shards_are_a_power_of_two(runs: Runs, events: str, shards: int) -> None:
-    with pytest.raises(UsageError, match=f"--state-shards {shards} is no power of two"):
-        plan(runs, events, shards=shards)
+    asked = StreamOptions(runs.out, (events,), shards=shards)
+    with writing(runs.out) as folder, pytest.raises(UsageError, match=f"--state-shards {shards} is no power of two"):
+        settled_shards(asked, folder)
 
 
 def test_a_plan_has_the_shards_that_were_asked_for_and_the_number_of_the_stream(runs: Runs, events: str) -> None:
@@ -117,3 +126,30 @@ def test_drain_asks_the_last_stream_for_its_end_and_says_so(runs: Runs) -> None:
     assert result.output.startswith("asked stream 2 to end")
     assert drain_file(folder, number).exists()
     assert not drain_file(folder, number - 1).exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "shards"),
+    [
+        ({}, 2),
+        ({"parallelism": 2}, 8),
+        ({"parallelism": 3}, 16),
+        ({"flink_master": "flink:8081"}, 16),
+        ({"flink_master": "flink:8081", "parallelism": 8}, 32),
+        ({"runner": "DataflowRunner"}, 16),
+        ({"shards": 4, "parallelism": 8}, 4),
+    ],
+)
+def test_shards_that_are_not_asked_for_suit_the_engine(tmp_path: Path, options: dict[str, Any], shards: int) -> None:
+    with writing(tmp_path / "out") as folder:
+        assert settled_shards(StreamOptions(tmp_path / "out", **options), folder).shards == shards
+
+
+@pytest.mark.parametrize(("before", "by_person", "shards"), [(4, False, 4), (0, True, DEFAULT_SHARDS)])
+def test_a_later_stream_takes_its_shards_from_out(tmp_path: Path, before: int, by_person: bool, shards: int) -> None:
+    with writing(tmp_path / "out") as folder:
+        begin_stream(folder, (), shards=before)
+        settled = settled_shards(StreamOptions(tmp_path / "out", parallelism=8), folder)
+        assert (settled.by_person, settled.shards) == (by_person, shards)
+        with pytest.raises(UsageError, match=f"was streamed with --state-shards {before}"):
+            settled_shards(StreamOptions(tmp_path / "out", shards=8), folder)

@@ -30,6 +30,11 @@ def last_stream(folder: OutputFolder) -> int:
     return max([noted, *found])
 
 
+def shards_before(folder: OutputFolder) -> int | None:
+    """Actors a stage of the streams before on OUT (0: journeys by person); None when there was none."""
+    return _noted(folder).get("shards")
+
+
 def check_shards(folder: OutputFolder, shards: int) -> None:
     """Whether a stream on OUT may have so many actors a stage (0: journeys by person).
 
@@ -38,7 +43,7 @@ def check_shards(folder: OutputFolder, shards: int) -> None:
     Raises:
         UsageError: the streams before had another number.
     """
-    before = _noted(folder).get("shards")
+    before = shards_before(folder)
     if before is not None and before != shards:
         raise UsageError(
             f"{folder.root} was streamed with --state-shards {before}, and its stores are laid out for that",
