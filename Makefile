@@ -15,6 +15,9 @@ BENCH_EVENTS ?= 100000,1000000
 ACCURACY_CUSTOMERS ?= 100000
 STREAM_RATES ?= 500,1000,2000
 FLINK := build/flink
+FLINK_JAVA := infra/flink/java/org/apache/beam/runners/fnexecution/control/BundleCheckpointHandlers.java
+# a compiler that runs wherever Java does: a machine that runs Flink need not have Java's own
+JAVA_COMPILER := org.eclipse.jdt:ecj:3.37.0
 PUBSUB_SERVER := $(BIN)/wayline-pubsub-server
 
 .PHONY: help demo stream-demo services flink pubsub-server test lint types unit schemas parity chaos accuracy lock clean \
@@ -47,7 +50,7 @@ stream-demo: $(VENV)/.runtime $(FLINK)/.ready $(PUBSUB_SERVER) ## The main job l
 
 flink: $(FLINK)/.ready ## The embedded Flink job server's class path, by Maven, into build/flink (150 MB)
 
-$(FLINK)/.ready: infra/flink/pom.xml
+$(FLINK)/.ready: infra/flink/pom.xml $(FLINK_JAVA) | $(BIN)/python
 	@command -v mvn >/dev/null && command -v java >/dev/null || { \
 	  echo "make flink needs Java 17 and Maven (Debian and Ubuntu: apt-get install openjdk-17-jre-headless maven;"; \
 	  echo "macOS: brew install openjdk@17 maven)"; exit 3; }
@@ -55,6 +58,11 @@ $(FLINK)/.ready: infra/flink/pom.xml
 	@echo "getting the Flink job server by Maven (half a minute the first time)"
 	@mvn --batch-mode --quiet --file infra/flink/pom.xml dependency:copy-dependencies -DincludeScope=runtime \
 	  -DoutputDirectory="$(CURDIR)/$(FLINK)/lib"
+	@mvn --batch-mode --quiet --file infra/flink/pom.xml dependency:copy -Dartifact=$(JAVA_COMPILER) \
+	  -DoutputDirectory="$(CURDIR)/$(FLINK)/compiler"
+	@java -jar $(FLINK)/compiler/*.jar --release 11 -nowarn -d $(FLINK)/classes \
+	  -classpath "$$(printf '%s:' $(FLINK)/lib/*.jar)" $(FLINK_JAVA)
+	@cd $(FLINK)/classes && "$(CURDIR)/$(BIN)/python" -m zipfile -c ../lib/wayline-flink.jar org
 	@touch $@
 
 pubsub-server: $(PUBSUB_SERVER) ## Google's own in-memory Pub/Sub server, for trials and tests: built by Go into .venv

@@ -245,7 +245,7 @@ class Cluster:
     def _start(self, main: str, *options: str) -> None:
         java = find_java()
         jars = class_path(JobServerSettings(self._work))
-        command = [str(java.path), "-Xmx700m", *JAVA_OPENED, "-cp", f"{jars}/*", main]
+        command = [str(java.path), "-Xmx700m", *JAVA_OPENED, "-cp", jars, main]
         command += ["--configDir", str(self._work / "conf"), *options]
         with (self._work / f"{main.rpartition('.')[2]}.log").open("ab") as log:
             self._processes.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log))

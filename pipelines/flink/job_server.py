@@ -23,6 +23,8 @@ from pipelines.flink.java import find_java
 
 LOCAL = "[local]"
 CLASSPATH = Path("build") / "flink" / "lib"
+_OURS = "wayline-flink.jar"
+"""Classes of ours (``infra/flink/java``), which go before those of the same name."""
 """Where ``make flink`` puts the job server, below the root of the tree."""
 
 _MAIN = "org.apache.beam.runners.flink.FlinkJobServerDriver"
@@ -96,7 +98,7 @@ class JobServer:
             "sh", "-c", _GUARD, "job-server", str(java.path), f"-Xmx{settings.heap}", *JAVA_OPENED,
             "-Dorg.slf4j.simpleLogger.showDateTime=true", "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=info",
-            "-cp", f"{jars}/*", _MAIN,
+            "-cp", jars, _MAIN,
             f"--flink-master={settings.master}", f"--flink-conf-dir={conf}", "--job-host=localhost",
             f"--job-port={self.port}", f"--artifact-port={artifacts}", f"--expansion-port={expansion}",
             f"--artifacts-dir={settings.work / 'staged'}",
@@ -208,12 +210,14 @@ def checkpoint_uri(folder: Path) -> str:
     return folder.resolve().as_uri()
 
 
-def class_path(settings: JobServerSettings) -> Path:
-    """The folder of the job server's jars. Raises EngineError when it is missing or holds none."""
+def class_path(settings: JobServerSettings) -> str:
+    """The class path of the job server. Raises EngineError when its folder is missing or does not hold all."""
     folder = settings.classpath or Path(__file__).resolve().parent.parent.parent / CLASSPATH
     if not any(folder.glob("beam-runners-flink-*.jar")):
         raise EngineError(f"there is no Flink job server in {folder}", hint="get it: make flink")
-    return folder
+    if not (folder / _OURS).exists():
+        raise EngineError(f"the Flink job server in {folder} is of an earlier version", hint="get it anew: make flink")
+    return os.pathsep.join((str(folder / _OURS), f"{folder}/*"))
 
 
 def _free_port(wanted: int | None = None) -> socket.socket:
