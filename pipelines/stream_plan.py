@@ -18,9 +18,7 @@ from sources.pubsub import client
 from sources.pubsub.puller import PubSubSettings
 from transforms.inputs import list_inputs
 from transforms.tables.output import OutputFolder
-
-DEFAULT_SHARDS = 16
-"""Actors a keyed stage: enough for two cores. A cluster takes a thousand; OUT keeps that of its first stream."""
+from transforms.tables.stream_folder import DEFAULT_SHARDS
 
 FLINK = "flink"
 

@@ -19,8 +19,9 @@ is asked of a strand when it is first seen.
 when the shard holds more than ``shard_bytes`` and others were touched since. Of a record of more than twice
 ``tail_bytes`` the oldest chunks go to archives of their own, down to ``tail_bytes``: they are read back when events
 are no longer in order, or move. The ids of archived events are kept for ``lateness``. A record in the record store is
-never removed when it is read back, so a checkpoint of before finds it; one that an attempt left whose log was lost is
-cut to what this shard knows of, and what it had told is told again.
+never removed when it is read back, nor written over for an hour when something of it was erased, so a checkpoint of
+before finds it (``live_memory``); one that an attempt left whose log was lost is cut to what this shard knows of, and
+what it had told is told again.
 
 Time domain: records are in event time, ``now`` and ``next_poll`` in processing time. Errors: those of the stores.
 """
@@ -32,13 +33,13 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from contracts import wire
-from contracts.event import HOUR, Identifier
+from contracts.event import Identifier
 from contracts.exchange import Assignment, ErasedMark, LedgerCount, Link, ShardInput, StrandEvent
 from transforms.actor.core import Entry, Step
 from transforms.identity.live_change import Change
 from transforms.identity.live_eviction import READ_BACK, Evicted, Keeper
 from transforms.identity.live_growth import grow
-from transforms.identity.live_memory import ShardMemory
+from transforms.identity.live_memory import KEPT, ShardMemory
 from transforms.identity.live_records import (
     Record,
     ShardState,
@@ -90,8 +91,6 @@ _GAPS = 1_000
 """Restores that are remembered: 20 bytes each, of all of the stream for most."""
 _PAGE = 1_000
 _PAGES = 20
-_GARBAGE_KEPT = HOUR
-"""Processing time for which the record store keeps what nothing refers to: longer than any checkpoint is old."""
 
 
 class StrandCore:
@@ -214,6 +213,8 @@ class StrandCore:
     def _begin(self, now: int) -> Work:
         state = self._keeper.beginning() if self._is_new else msgspec.structs.replace(self._state)
         versions = Versions(state.version, now)
+        if self._is_new:
+            state.began = max(now, state.version + 1)
         if (self._is_new or self._is_restored) and now > state.version:
             # whatever was given a version in between is of an attempt whose log was lost
             state.gaps = [*state.gaps, (state.version, now)][-_GAPS:]
@@ -221,7 +222,7 @@ class StrandCore:
 
     def _end(self, work: Work) -> Step:
         self._memory.bound(work)
-        self._collect_garbage(work)
+        self._memory.settle(work)
         state = work.state
         state.version = work.versions.last
         entries: list[Entry] = []
@@ -266,7 +267,7 @@ class StrandCore:
         keys = {primary: key_of(primary) for primary in primaries}
         current = {key: change.record for key, change in work.changes.items() if change.record is not None}
         held = {key: current.get(key) or self._memory.records.get(key) for key in keys.values()}
-        read = self._keeper.read([key for key, record in held.items() if record is None], work.state.gaps)
+        read = self._keeper.read([key for key, record in held.items() if record is None], work.state)
         work.metrics[READ_BACK] += len(read)
         for evicted in read.values():
             self._memory.note_ids(evicted.record, work.state)
@@ -395,21 +396,13 @@ class StrandCore:
             out.append((LOG, ShardInput(events=tuple(change.log))))
         if change.erased:
             out.append((ERASED, ShardInput(events=tuple(change.erased))))
-        due = work.now + _GARBAGE_KEPT
+        due = work.now + KEPT
         work.state.garbage = [
             *work.state.garbage, *((self._keeper.archive_key(change.key, n), due) for n in change.garbage),
         ]  # fmt: skip
         record = change.record
-        if change.erased and record is not None and record.head.copied:
-            self._keeper.put([record], work.versions.next())
-
-    # --- bounds -------------------------------------------------------------------------------------------------
-
-    def _collect_garbage(self, work: Work) -> None:
-        due = [key for key, at in work.state.garbage if at <= work.now]
-        if due:
-            self._keeper.delete(due)
-            work.state.garbage = [item for item in work.state.garbage if item[1] > work.now]
+        if record is not None and record.head.copied and (change.erased or change.garbage):
+            self._memory.keep(record, work.now)
 
 
 def _whole(change: Change) -> Change:

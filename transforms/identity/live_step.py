@@ -50,6 +50,7 @@ class Work:
     evicted: dict[str, Record] = field(default_factory=dict)
     shortened: dict[str, Record] = field(default_factory=dict)
     rotated: list[str] = field(default_factory=list)
+    settled: list[str] = field(default_factory=list)
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     metrics: Counter[str] = field(default_factory=Counter)
     is_behind: bool = False

@@ -19,6 +19,8 @@ from transforms.tables.output import OutputFolder, write_durably
 from transforms.tables.part_names import SCHEMA_PART, parts_in, stream_part
 from transforms.tables.views import create_views
 
+DEFAULT_SHARDS = 16
+"""Actors a keyed stage: enough for two cores. A cluster takes a thousand; OUT keeps that of its first stream."""
 _NUMBER = "number.json"
 
 
@@ -44,6 +46,11 @@ def check_shards(folder: OutputFolder, shards: int) -> None:
             f"{folder.root} was streamed with --state-shards {before}, and its stores are laid out for that",
             hint=f"give --state-shards {before}, or stream to another folder",
         )
+
+
+def shards_of(folder: OutputFolder) -> int | None:
+    """The number of actors a stage that the streams on OUT had (0: journeys by person); None: there was no stream."""
+    return _noted(folder).get("shards")
 
 
 def _noted(folder: OutputFolder) -> dict[str, int]:
