@@ -80,7 +80,7 @@ class ShardMemory:
             record = work.changes[key].apply() if key in work.changes else work.shortened[key]
             self.records[key] = record
             self._size += record.size
-            self._note(key, record)
+            self._note(key, record, work.now)
         for key in work.settled:
             del self._kept[key]
         for key in work.evicted:
@@ -89,8 +89,8 @@ class ShardMemory:
         for key in work.rotated:
             self.records[key] = self.records.pop(key)
 
-    def _note(self, key: str, record: Record) -> None:
-        if record.head.kept_until:
+    def _note(self, key: str, record: Record, now: int = 0) -> None:
+        if record.head.kept_until > now:
             self._kept[key] = record.head.kept_until
         if record.size > 2 * self._bounds.tail_bytes and len(record.chunks) > 1:
             self.long.add(key)
@@ -170,9 +170,14 @@ class ShardMemory:
             work.metrics[rule] += len(records)
 
     def next_look(self, work: Work) -> int | None:
-        """When the records touched longest ago are idle, if nothing comes; none is harmed by waiting longer."""
-        first = [r.last[0] for r in islice(self.records.values(), _LOOKED_AT) if r.key not in work.evicted]
-        last = min((*first, *(change.last[0] for change in work.changes.values())), default=None)
+        """When the records touched longest ago are idle, if nothing comes; none is harmed by waiting longer.
+
+        Those that stay for a while do not count: no event time, however late, lets them go.
+        """
+        gone = self._kept.keys() - set(work.settled) | work.evicted.keys()
+        first = [r.last[0] for r in islice(self.records.values(), _LOOKED_AT) if r.key not in gone]
+        changed = (c for c in work.changes.values() if c.record is None or c.record.head.kept_until <= work.now)
+        last = min((*first, *(change.last[0] for change in changed if change.key not in gone)), default=None)
         if last is None:
             return None
         return max(last + self._bounds.idle + 1, work.state.watermark + self._bounds.look_every)
