@@ -76,8 +76,8 @@ class DeadLetter:
 class RejectedElement:
     """What the core of a streaming stage could not take: an element, or nothing when time was what it failed on.
 
-    Schema: ``rejected_element``. ``during`` is ``handle``, ``advance`` or ``poll``; ``data`` the element as it came to
-    the stage, empty for the other two. ``reason`` is the type of the exception.
+    Schema: ``rejected_element``. ``during`` is ``handle``, ``advance``, ``poll`` or ``drain``; ``data`` the element as
+    it came to the stage, empty for the other three. ``reason`` is the type of the exception.
     """
 
     stage: str

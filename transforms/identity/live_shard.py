@@ -37,6 +37,7 @@ from contracts.event import Identifier
 from contracts.exchange import Assignment, ErasedMark, LedgerCount, Link, ShardInput, StrandEvent
 from transforms.actor.core import Entry, Step
 from transforms.identity.live_change import Change
+from transforms.identity.live_drain import Meeting, Round, after
 from transforms.identity.live_eviction import READ_BACK, Evicted, Keeper
 from transforms.identity.live_growth import grow
 from transforms.identity.live_memory import KEPT, ShardMemory
@@ -104,6 +105,7 @@ class StrandCore:
         rules: the identity rules in force.
         schema_id: of the event schema, for dead letters.
         bounds: what to hold.
+        meeting: where shards meet to drain.
     """
 
     def __init__(
@@ -115,6 +117,7 @@ class StrandCore:
         rules: IdentityRules,
         schema_id: str = "",
         bounds: Bounds | None = None,
+        meeting: Meeting | None = None,
     ) -> None:
         self._shard = shard
         self._bounds = bounds or Bounds()
@@ -125,13 +128,12 @@ class StrandCore:
         self._state = ShardState()
         self._sightings = Sightings()
         self._is_new, self._is_restored = True, False
+        self._meeting, self._round = meeting, Round()
 
-    def adopt(self, identity: IdentityStore, records: RecordStore) -> None:
+    def adopt(self, identity: IdentityStore, records: RecordStore, meeting: Meeting | None = None) -> None:
         """Use these connections from now on."""
-        self._identity = identity
+        self._identity, self._meeting = identity, meeting
         self._memory.keeper = self._keeper = Keeper(self._shard, records)
-
-    # --- the log ------------------------------------------------------------------------------------------------
 
     def restore(self, entries: Iterable[Entry]) -> None:
         for entry in entries:
@@ -159,6 +161,7 @@ class StrandCore:
             self._sightings.forget()
         self._sightings.swap_in(work.sightings, work.now)
         self._state = work.state
+        self._round = work.round or self._round
         self._is_new = self._is_restored = False
 
     # --- steps --------------------------------------------------------------------------------------------------
@@ -194,21 +197,24 @@ class StrandCore:
         return self._end(work)
 
     def drain(self, now: int) -> Step:
-        """The last step: the mailbox to its end."""
+        """The last steps, in rounds with the other shards (``live_drain``): the mailbox to its end."""
         work = self._begin(now)
-        self._tell_sightings(work)
-        while True:
+        is_behind = not self._round.is_through
+        if is_behind:
+            self._tell_sightings(work)
+        while is_behind:
             work.is_behind, before = False, work.marked
             self._take(work, {}, {})
             # marks of what was erased may say that more is
-            if not work.is_behind and work.marked == before:
-                return self._end(work)
+            is_behind = work.is_behind or work.marked != before
+        work.round, work.again = after(self._round, self._shard, self._meeting, work.told)
+        return self._end(work)
 
     def _tell_sightings(self, work: Work) -> None:
         links = self._sightings.all()
         if links:
             self._identity.seen_again(links)
-            work.has_told = True
+            work.has_told = work.told = True
 
     def _begin(self, now: int) -> Work:
         state = self._keeper.beginning() if self._is_new else msgspec.structs.replace(self._state)
@@ -250,6 +256,7 @@ class StrandCore:
             self._memory.next_look(work),
             work.now if work.is_behind else work.now + self._bounds.poll_every,
             work,
+            work.again,
         )
 
     # --- events and assignments ---------------------------------------------------------------------------------
@@ -291,6 +298,7 @@ class StrandCore:
             work.marked += len(marks)
         if again:
             self._identity.seen_again(again)
+            work.told = True
 
     def _read_mailbox(self, work: Work, told: dict[Identifier, dict[Logins, Assignment]]) -> None:
         for _ in range(_PAGES):
