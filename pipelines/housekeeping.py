@@ -126,7 +126,7 @@ class Housekeeper:
         forget_copies(self._folder.purges, self._records, shards, before)
 
     def _look(self) -> None:
-        if settle(self._folder.purges, self._identity, self._sync.run):
+        if settle(self._folder.purges, self._identity, self._folder.stores, self._sync.run):
             self._erased = time.monotonic()
         self._forget_copies(time.time() - SETTLED)
         horizon = self._progress.value(GREATEST_EVENT_TIME)

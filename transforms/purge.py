@@ -33,7 +33,7 @@ from transforms.stores.database import StoreAddress
 from transforms.stores.effects import open_effects
 from transforms.stores.identity import IdentityStore
 from transforms.stores.records import RecordKey, RecordStore, StoredRecord
-from transforms.tables.output import write_durably
+from transforms.tables.output import TOMBSTONES, write_durably
 
 COPIES, STRANDS = "copies", "strands"
 """Beside the notes for the identity store, those of copies in the record store: of persons, below it of strands."""
@@ -171,12 +171,13 @@ def forget_of_run(records: RecordStore, shards: Shards, events: Iterable[StrandE
     return count
 
 
-def settle(folder: Path, identity: IdentityStore, told: Callable[[], object]) -> int:
+def settle(folder: Path, identity: IdentityStore, stores: Path, told: Callable[[], object]) -> int:
     """Let the identity store forget what was noted; returns how many strands were noted.
 
     Args:
         folder: the folder of the notes; whoever settles is alone.
         identity: the identity store.
+        stores: the folder where a bounded run reads what was erased before it: the store has no names any more.
         told: brings the tables up to date from it. Called always, and before anything is forgotten; what is noted
             meanwhile is left for the next time.
     """
@@ -187,8 +188,20 @@ def settle(folder: Path, identity: IdentityStore, told: Callable[[], object]) ->
         by_time: defaultdict[int, list[StrandKey]] = defaultdict(list)
         for until, namespace, value, *login in json.loads(path.read_text(encoding="utf-8")):
             by_time[until].append(StrandKey(Identifier(namespace, value), Identifier(*login) if login else None))
+        _keep_tombstones(stores, {(login or primary, at) for at, some in by_time.items() for primary, login in some})
         for until, strands in sorted(by_time.items()):
             identity.purge(strands, until)
             count += len(strands)
         path.unlink()
     return count
+
+
+def _keep_tombstones(stores: Path, erased: Iterable[tuple[Identifier, int]]) -> None:
+    """Add what was erased, and up to when, to the file of all streams."""
+    path = stores / f"streams-{TOMBSTONES}"
+    held = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    rows = {(str(namespace), str(value), int(until)) for namespace, value, until in held}
+    more = rows | {(*identifier, until) for identifier, until in erased}
+    if more != rows:
+        stores.mkdir(parents=True, exist_ok=True)
+        write_durably(path, json.dumps(sorted(more)))

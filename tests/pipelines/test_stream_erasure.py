@@ -75,3 +75,16 @@ def test_what_a_run_erases_is_in_no_copy_that_a_stream_left(runs: Runs) -> None:
     stream(StreamOptions(runs.out, (str(runs.root / "second"),), **options))  # type: ignore[arg-type]
     assert runs.query("SELECT event_id FROM events ORDER BY event_id") == [("e2",), ("e5",)]
     assert not stored_events(runs.out)[STRAND] & {"e1", "e3"}
+
+
+def test_what_a_stream_erased_stays_gone_when_a_run_gets_it_again(runs: Runs) -> None:
+    phone, till = {"anonymous_id": "phone", "user_id": "u1"}, {"anonymous_id": "till"}
+    lives = [event("1", "home_view", NOON, phone), event("2", "home_view", NOON, till)]
+    request = event("3", "erasure_requested", NOON + HOUR, {"user_id": "u1"})
+    write_events(runs.root / "first" / "events.avro", [*lives, request])
+    options = {"config": runs.config, "runner": DIRECT, "shards": SHARDS}
+    stream(StreamOptions(runs.out, (str(runs.root / "first"),), **options))  # type: ignore[arg-type]
+    # without the request: only the tombstones know
+    report = runs.run([*lives, event("4", "home_view", NOON + 2 * HOUR, phone)])
+    assert runs.query("SELECT event_id FROM events ORDER BY event_id") == [("e2",), ("e4",)]
+    assert (report.total.accepted, report.total.duplicate, report.total.erased) == (1, 1, 1)

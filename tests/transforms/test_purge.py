@@ -66,7 +66,7 @@ def notes_of(stores: StoreAddress) -> Path:
 def settled(stores: StoreAddress, told: Callable[[], object] = lambda: None) -> int:
     identity = open_identity(stores, RULES, SHARDS)
     try:
-        return settle(notes_of(stores), identity, told)
+        return settle(notes_of(stores), identity, notes_of(stores).parent, told)
     finally:
         identity.close()
 
