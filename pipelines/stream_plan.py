@@ -112,7 +112,7 @@ def make_stream_plan(
     """
     if options.shards < 1 or options.shards & (options.shards - 1):
         raise UsageError(f"--state-shards {options.shards} is no power of two", hint="try 16; 0 only keys by person")
-    check_dataflow(options.runner, options.beam)
+    check_dataflow(options.runner, options.beam, from_files=options.subscription is None)
     config = replace(definitions.config, strand_shards=options.shards, journey_shards=options.shards)
     bounded = RunOptions(
         (),

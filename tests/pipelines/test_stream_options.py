@@ -117,3 +117,16 @@ def test_drain_asks_the_last_stream_for_its_end_and_says_so(runs: Runs) -> None:
     assert result.output.startswith("asked stream 2 to end")
     assert drain_file(folder, number).exists()
     assert not drain_file(folder, number - 1).exists()
+
+
+def test_a_job_on_dataflow_is_refused_naming_all_that_it_lacks(runs: Runs, events: str) -> None:
+    with pytest.raises(UsageError) as found:
+        plan(runs, events, runner="DataflowRunner", beam=("--project=p", "--temp_location=/tmp/x"))
+    for lack in ("--region", "--temp_location=gs://", "--sdk_container_image", "--source pubsub", "notes of erasures"):
+        assert lack in found.value.message
+    assert "--project" not in found.value.message
+    cloud = ("--project=p", "--region=r", "--temp_location=gs://b/t", "--setup_file=./setup.py")
+    with pytest.raises(UsageError) as found:
+        plan(runs, events, runner="DataflowRunner", beam=cloud)
+    lacks = found.value.message.split("it lacks ")[1]
+    assert lacks.startswith("a source that its workers reach (--source pubsub), a place for notes")
