@@ -76,8 +76,8 @@ class DeadLetter:
 class RejectedElement:
     """What the core of a streaming stage could not take: an element, or nothing when time was what it failed on.
 
-    Schema: ``rejected_element``. ``during`` is ``handle``, ``advance`` or ``poll``; ``data`` the element as it came to
-    the stage, empty for the other two. ``reason`` is the type of the exception.
+    Schema: ``rejected_element``. ``during`` is ``handle``, ``advance``, ``poll`` or ``drain``; ``data`` the element as
+    it came to the stage, empty for the other three. ``reason`` is the type of the exception.
     """
 
     stage: str
@@ -256,7 +256,8 @@ class IdentityRows:
 class Purge:
     """Events of a strand at or before ``until`` are erased: every store forgets them.
 
-    ``persons`` are all who were ever told of the strand's events in a stream: whose records may hold some.
+    ``persons`` are all who were ever told of the strand's events in a stream: whose records may hold some. ``events``
+    are those that a stream knew and erased on the device of the strand, each as its strand, event time and event_id.
     """
 
     strand_id: str
@@ -264,6 +265,7 @@ class Purge:
     login: Identifier | None
     until: int
     persons: tuple[str, ...] = ()
+    events: tuple[tuple[str, int, str], ...] = ()
 
 
 @fast_init

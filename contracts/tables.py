@@ -323,7 +323,7 @@ RUN_LEDGER = Table(
         _c("duplicate", INT, "Events already known."),
         _c("dead_lettered", INT, "Units in dead_letters."),
         _c("expired_late", INT, "Events in expired_late."),
-        _c("erased", INT, "Events erased on request."),
+        _c("erased", INT, "Events erased on request, every copy of them."),
         _c("after_horizon", INT, "Events after --as-of, left for a later run; not part of received."),
     ),
     "One row a run and source: received = accepted + duplicate + dead_lettered + expired_late + erased.",

@@ -203,7 +203,7 @@ def _fold(
     records = strands = 0
     source = iter(sorted(by_primary.items()))
     while some := dict(islice(source, _AT_ONCE)):
-        held = keeper.read([key_of(primary) for primary in some], ())
+        held = keeper.read([key_of(primary) for primary in some], ShardState(began=MAX_TIME))
         assignments = _assignments(how.identity, some, {key: found.record for key, found in held.items()})
         made: list[Record] = []
         garbage: list[str] = []

@@ -18,10 +18,11 @@ from contracts.errors import WaylineError
 from pipelines.clock import now
 from pipelines.definitions import Definitions
 from pipelines.stream_plan import StreamPlan
+from transforms.identity.live_memory import KEPT
 from transforms.journey.live.keeping import Bounds
 from transforms.journey.ontology import SessionRule
 from transforms.link_stream import GREATEST_EVENT_TIME
-from transforms.purge import forget_copies, settle
+from transforms.purge import Shards, forget_copies, settle
 from transforms.stores.identity import open_identity
 from transforms.stores.progress import open_progress
 from transforms.stores.records import open_records
@@ -36,7 +37,7 @@ EVERY = 2.0
 COMPACT_EVERY = 60.0
 SHORTEN_EVERY = 900.0
 """Seconds: between two looks, two compactions of tables, and two of the ledger of crowded identifiers."""
-SETTLED = Bounds().settled / 1_000_000
+SETTLED = max(Bounds().settled, KEPT) / 1_000_000
 """Seconds after which no engine goes back behind what was done."""
 
 
@@ -121,10 +122,11 @@ class Housekeeper:
         return self._erased is not None and time.monotonic() - self._erased < 2 * OLDER_THAN
 
     def _forget_copies(self, before: float) -> None:
-        forget_copies(self._folder.purges, self._records, self._plan.run.journey_shards, before)
+        shards = Shards(self._plan.run.strand_shards, self._plan.run.journey_shards)
+        forget_copies(self._folder.purges, self._records, shards, before)
 
     def _look(self) -> None:
-        if settle(self._folder.purges, self._identity, self._sync.run):
+        if settle(self._folder.purges, self._identity, self._folder.stores, self._sync.run):
             self._erased = time.monotonic()
         self._forget_copies(time.time() - SETTLED)
         horizon = self._progress.value(GREATEST_EVENT_TIME)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import threading
 import time
@@ -22,6 +23,7 @@ from transforms.actions import check_decision_ledger
 from transforms.ledger import LedgerRow
 from transforms.tables.output import OutputFolder, writing
 from transforms.tables.retired import compacting
+from transforms.tables.stream_folder import DEFAULT_SHARDS, shards_before
 
 if TYPE_CHECKING:
     from pipelines.graph import RunPlan
@@ -79,6 +81,7 @@ def run(options: RunOptions, observe: Observe | None = None, definitions: Defini
             result = execute(lambda pipeline: build(pipeline, plan), settings)
         tell("committing", None)
         before_commit = time.process_time_ns()
+        _forget_copies(folder, plan)
         rows = ledger.read(folder.staging)
         run_id = f"run-{plan.revision:06d}"
         report_total = ledger.total(rows)
@@ -140,6 +143,28 @@ def _commit(
             hint="the next run finishes what was begun; make room or mend permissions first",
         ) from error
     return gained
+
+
+def _forget_copies(folder: OutputFolder, plan: RunPlan) -> None:
+    """Take what the run erased, and what a stream erased that died since, out of the records that streams left.
+
+    Before the commit: the log is what says that there was something to erase.
+    """
+    from transforms.purge import Shards, forget_copies, forget_of_run
+    from transforms.stores.records import open_records
+    from transforms.tables.log import ERASED, read_log
+
+    actors = shards_before(folder)
+    if actors is None:
+        return
+    parts = sorted((folder.staging / ERASED).glob("*.parquet"))
+    shards = Shards(*[actors or DEFAULT_SHARDS] * 2)
+    records = open_records(plan.stores)
+    try:
+        forget_copies(folder.purges, records, shards, math.inf)
+        forget_of_run(records, shards, (event for part in parts for event in read_log(part)))
+    finally:
+        records.close()
 
 
 def _retire(folder: OutputFolder, revision: int) -> None:

@@ -18,10 +18,8 @@ from sources.pubsub import client
 from sources.pubsub.puller import PubSubSettings
 from transforms.inputs import list_inputs
 from transforms.tables.output import OutputFolder
-from transforms.tables.stream_folder import check_shards, shards_before
+from transforms.tables.stream_folder import DEFAULT_SHARDS, check_shards, shards_before
 
-DEFAULT_SHARDS = 16
-"""Actors a keyed stage where none are asked for. A cluster takes a thousand; OUT keeps that of its first stream."""
 _SHARDS_OF_ONE = 2
 _SHARDS_A_TASK = 4
 """What one task has, since each costs round trips a bundle; and of several each, so that hashing leaves none idle."""
@@ -143,7 +141,7 @@ def make_stream_plan(
         ConfigurationError, InputError, ModelError, LockedError, OutputError: whatever would stop it later.
     """
     shards = options.shards or DEFAULT_SHARDS
-    check_dataflow(options.runner, options.beam)
+    check_dataflow(options.runner, options.beam, from_files=options.subscription is None)
     config = replace(definitions.config, strand_shards=shards, journey_shards=shards)
     bounded = RunOptions(
         (),

@@ -16,6 +16,8 @@ from transforms.stores.database import StoreAddress
 FILES, BIGQUERY = "files", "bigquery"
 DIRECT, DATAFLOW = "DirectRunner", "DataflowRunner"
 
+WORKER_CODE = frozenset({"sdk_container_image", "setup_file", "extra_package", "extra_packages"})
+"""Beam's options by which workers elsewhere get code."""
 _DATASET = re.compile(r"([a-z][a-z0-9.:-]{4,61}[a-z0-9])\.([A-Za-z0-9_]{1,1024})")
 _CONNECTOR = re.compile(r"[A-Za-z0-9.-]+:\d{1,5}")
 
@@ -77,11 +79,29 @@ def is_dry_run(beam: Sequence[str]) -> bool:
     return any(option.startswith("--dry_run=") for option in beam)
 
 
-def check_dataflow(runner: str, beam: Sequence[str]) -> None:
-    """Refuse what Dataflow could not do. Raises UsageError."""
-    if runner == DATAFLOW and not is_dry_run(beam):
-        raise UsageError(
-            "a stream is built and checked for Dataflow, and not run there: notes of erasures, online features and the "
-            "file channel are in OUT, which its workers do not have",
-            hint="add --dry_run=True to check the job; to run it, take --runner flink with a cluster",
-        )
+def check_dataflow(runner: str, beam: Sequence[str], *, from_files: bool = False) -> None:
+    """Refuse what Dataflow could not do, and name all that a job there would lack.
+
+    Args:
+        runner: the engine's name.
+        beam: Beam's options.
+        from_files: the source is files and not Pub/Sub.
+
+    Raises:
+        UsageError: the job is to be run there.
+    """
+    if runner != DATAFLOW or is_dry_run(beam):
+        return
+    given = {option.removeprefix("--").partition("=")[0]: option.partition("=")[2] for option in beam}
+    lacking = [f"--{name}" for name in ("project", "region") if not given.get(name)]
+    if not given.get("temp_location", "").startswith("gs://"):
+        lacking.append("--temp_location=gs://BUCKET/FOLDER")
+    if not given.keys() & WORKER_CODE:
+        lacking.append("Wayline in its workers (--sdk_container_image or --setup_file)")
+    if from_files:
+        lacking.append("a source that its workers reach (--source pubsub)")
+    lacking.append("a place for notes of erasures, online features and the file channel, which are in OUT")
+    raise UsageError(
+        f"a stream is built and checked for Dataflow, and not run there; it lacks {', '.join(lacking)}",
+        hint="add --dry_run=True to check the job; to run it, take --runner flink with a cluster",
+    )

@@ -7,6 +7,7 @@ then states of them it states whole. Repeating it changes nothing. Errors: those
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -18,6 +19,7 @@ from transforms.identity.ids import person_shard
 from transforms.journey.live.stored import store_messages
 from transforms.journey.stage_stream import FOLDED_TO
 from transforms.link_stream import GREATEST_EVENT_TIME
+from transforms.purge import Shards, forget_copies
 from transforms.stores.identity import open_identity
 from transforms.stores.progress import open_progress
 from transforms.stores.records import RecordStore, open_records
@@ -40,6 +42,8 @@ def take_over(folder: OutputFolder, plan: StreamPlan, now: int) -> int:
     identity = open_identity(run.stores, run.identity, run.strand_shards)
     records = open_records(run.stores)
     try:
+        # no engine goes back to before this stream, and its handover must not read what was erased
+        forget_copies(folder.purges, records, Shards(run.strand_shards, run.journey_shards), math.inf)
         how = Handover(identity, records, run.identity, run.strand_shards, DeadLetterBox(run.dead_letter_key))
         persons = _Persons(records, run.journey_shards, now)
         done = hand_over(how, folder, progress.value(HANDED_OVER), now, persons.give, folder.staging / "handover")

@@ -3,9 +3,10 @@
 Contract: ``Purge`` in, nothing out. The strand stage has erased the strand from its own records by then, and tells the
 journey stage. Here it leaves the effect store, and is noted in a folder of OUT. The identity store forgets its names
 later (``settle``): the tables of identity are brought up to date from that store, and a row can only be taken back
-while its name is known. Nor do the copies of persons' records leave the record store at once (``forget_copies``): an
-engine that goes back to a checkpoint of before reads them, to take the erased events out of the tables again. Only
-keyed tombstones stay. State: the purges of a bundle. Time: event time in microseconds.
+while its name is known. Nor do the copies of records of strands and persons leave the record store at once
+(``forget_copies``): an engine that goes back to a checkpoint of before reads them, to take the erased events out of the
+tables again. A bounded run has no such engine, and cuts them itself (``forget_of_run``). Only keyed tombstones stay.
+State: the purges of a bundle. Time: event time in microseconds.
 Errors: ``LockedError`` and ``OutputError`` of a store, and OSError of the disk, fail the bundle, which the engine tries
 again; purging again changes nothing.
 """
@@ -14,28 +15,38 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import apache_beam as beam
 
 from contracts.event import Identifier
-from contracts.exchange import Purge
-from transforms.identity.ids import person_shard
+from contracts.exchange import Purge, StrandEvent
+from transforms.identity.ids import person_shard, strand_id
+from transforms.identity.live_copies import Gone, forget_events
 from transforms.identity.rules import StrandKey
-from transforms.journey.live.stored import STAGE, without
+from transforms.journey.live.stored import STAGE, without, without_events
 from transforms.stores.database import StoreAddress
 from transforms.stores.effects import open_effects
 from transforms.stores.identity import IdentityStore
 from transforms.stores.records import RecordKey, RecordStore, StoredRecord
-from transforms.tables.output import write_durably
+from transforms.tables.output import TOMBSTONES, write_durably
 
-COPIES = "copies"
-"""Beside the notes for the identity store, those of copies in the record store."""
+COPIES, STRANDS = "copies", "strands"
+"""Beside the notes for the identity store, those of copies in the record store: of persons, below it of strands."""
 
 _PAGE = 200
 """Records that are cut in one transaction."""
+
+
+class Shards(NamedTuple):
+    """How many shards the record store has of each keyed stage."""
+
+    strands: int
+    persons: int
 
 
 class PurgeStores(beam.PTransform):  # type: ignore[misc]  # Beam's base class is untyped
@@ -85,6 +96,7 @@ def note(folder: Path, purges: Iterable[Purge]) -> None:
     purges = list(purges)
     _note(folder, [[purge.until, *purge.primary, *(purge.login or ())] for purge in purges])
     _note(folder / COPIES, [[purge.until, purge.strand_id, *purge.persons] for purge in purges if purge.persons])
+    _note(folder / COPIES / STRANDS, [[*purge.primary, *event] for purge in purges for event in purge.events])
 
 
 def _note(folder: Path, rows: Iterable[list[object]]) -> None:
@@ -95,22 +107,27 @@ def _note(folder: Path, rows: Iterable[list[object]]) -> None:
         write_durably(folder / f"{hashlib.blake2b(content.encode(), digest_size=8).hexdigest()}.json", content)
 
 
-def forget_copies(folder: Path, records: RecordStore, shards: int, before: float) -> int:
-    """Take what was noted out of the copies of persons' records; returns how many copies were cut or removed.
+def forget_copies(folder: Path, records: RecordStore, shards: Shards, before: float) -> int:
+    """Take what was noted out of the copies of records; returns how many copies were cut or removed.
 
-    A person who was read back leaves a copy in the record store, and it holds the erased events until the person is put
-    away again, which may be never.
+    A person or device that was read back leaves a copy in the record store, and it holds the erased events until the
+    record is put away again, which may be never.
 
     Args:
         folder: the folder of the notes; whoever calls is alone.
         records: the record store.
-        shards: of the journey stage.
+        shards: of the keyed stages.
         before: only notes made before this, seconds of the clock: the engine must not go back behind them any more.
+            Infinite: no engine runs.
     """
     count = 0
-    for path in sorted((folder / COPIES).glob("*.json")):
-        if path.stat().st_mtime >= before:
-            continue
+    for path in _noted(folder / COPIES / STRANDS, before):
+        gone: defaultdict[Identifier, set[Gone]] = defaultdict(set)
+        for namespace, value, *event in json.loads(path.read_text(encoding="utf-8")):
+            gone[Identifier(namespace, value)].add(Gone(*event))
+        count += forget_events(records, shards.strands, gone, alone=math.isinf(before))
+        path.unlink()
+    for path in _noted(folder / COPIES, before):
         erased: defaultdict[str, dict[str, int]] = defaultdict(dict)
         for until, strand, *persons in json.loads(path.read_text(encoding="utf-8")):
             for person in persons:
@@ -119,19 +136,48 @@ def forget_copies(folder: Path, records: RecordStore, shards: int, before: float
         def cut(stored: StoredRecord, erased: dict[str, dict[str, int]] = erased) -> StoredRecord | None:
             return without(stored, erased[stored.key.key])
 
-        keys = [RecordKey(STAGE, int.from_bytes(person_shard(p, shards), "big"), p) for p in sorted(erased)]
+        keys = [RecordKey(STAGE, int.from_bytes(person_shard(p, shards.persons), "big"), p) for p in sorted(erased)]
         for start in range(0, len(keys), _PAGE):
             count += records.cut(keys[start : start + _PAGE], cut)
         path.unlink()
     return count
 
 
-def settle(folder: Path, identity: IdentityStore, told: Callable[[], object]) -> int:
+def _noted(folder: Path, before: float) -> list[Path]:
+    return [path for path in sorted(folder.glob("*.json")) if path.stat().st_mtime < before]
+
+
+def forget_of_run(records: RecordStore, shards: Shards, events: Iterable[StrandEvent]) -> int:
+    """Take what a bounded run erased out of the records that streams left; returns how many were cut or removed.
+
+    Every person's record is looked at: who had the events of a strand, only the shards of the stream knew.
+
+    Args:
+        records: the record store; no stream uses it.
+        shards: of the streams before.
+        events: those that the run takes out of the log.
+    """
+    by_primary: defaultdict[Identifier, set[Gone]] = defaultdict(set)
+    for event in events:
+        by_primary[event.primary].add(Gone(strand_id(event.primary, event.login), event.event_time, event.event_id))
+    if not by_primary:
+        return 0
+    count = forget_events(records, shards.strands, by_primary, alone=True)
+    every = set().union(*by_primary.values())
+    for shard in range(shards.persons):
+        keys = [stored.key for stored in records.of_shard(STAGE, shard) if without_events(stored, every) != stored]
+        for start in range(0, len(keys), _PAGE):
+            count += records.cut(keys[start : start + _PAGE], lambda stored: without_events(stored, every))
+    return count
+
+
+def settle(folder: Path, identity: IdentityStore, stores: Path, told: Callable[[], object]) -> int:
     """Let the identity store forget what was noted; returns how many strands were noted.
 
     Args:
         folder: the folder of the notes; whoever settles is alone.
         identity: the identity store.
+        stores: the folder where a bounded run reads what was erased before it: the store has no names any more.
         told: brings the tables up to date from it. Called always, and before anything is forgotten; what is noted
             meanwhile is left for the next time.
     """
@@ -142,8 +188,20 @@ def settle(folder: Path, identity: IdentityStore, told: Callable[[], object]) ->
         by_time: defaultdict[int, list[StrandKey]] = defaultdict(list)
         for until, namespace, value, *login in json.loads(path.read_text(encoding="utf-8")):
             by_time[until].append(StrandKey(Identifier(namespace, value), Identifier(*login) if login else None))
+        _keep_tombstones(stores, {(login or primary, at) for at, some in by_time.items() for primary, login in some})
         for until, strands in sorted(by_time.items()):
             identity.purge(strands, until)
             count += len(strands)
         path.unlink()
     return count
+
+
+def _keep_tombstones(stores: Path, erased: Iterable[tuple[Identifier, int]]) -> None:
+    """Add what was erased, and up to when, to the file of all streams."""
+    path = stores / f"streams-{TOMBSTONES}"
+    held = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    rows = {(str(namespace), str(value), int(until)) for namespace, value, until in held}
+    more = rows | {(*identifier, until) for identifier, until in erased}
+    if more != rows:
+        stores.mkdir(parents=True, exist_ok=True)
+        write_durably(path, json.dumps(sorted(more)))

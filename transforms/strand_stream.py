@@ -9,8 +9,9 @@ in processing time.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -25,6 +26,7 @@ from transforms.actor.turn import REJECTED
 from transforms.actor.wake import WakeAll
 from transforms.dead_letter import DeadLetterBox
 from transforms.identity.ids import person_shard
+from transforms.identity.live_drain import Meeting
 from transforms.identity.live_shard import StrandCore
 from transforms.identity.live_step import (
     COUNTS,
@@ -41,6 +43,7 @@ from transforms.identity.rules import IdentityRules
 from transforms.read import typed
 from transforms.stores.database import StoreAddress
 from transforms.stores.identity import IdentityStore, open_identity
+from transforms.stores.progress import Progress, open_progress
 from transforms.stores.records import RecordStore, open_records
 from transforms.tables.log import erased_rows, log_rows
 
@@ -63,6 +66,7 @@ class StrandCores:
 
     _identity: IdentityStore | None = None
     _records: RecordStore | None = None
+    _progress: Progress | None = None
 
     def __init__(
         self,
@@ -79,17 +83,19 @@ class StrandCores:
         self._box = box
         self._schema_id = schema_id
         self._bounds = bounds or Bounds.of_one_of(shards)
+        self._drain = secrets.token_hex(8)
 
     def setup(self) -> None:
         """Open both stores."""
         self._identity = open_identity(self._stores, self._rules, self.shards)
         self._records = open_records(self._stores)
+        self._progress = open_progress(self._stores)
 
     def core(self, shard: bytes) -> StrandCore:
         """The core of a shard, empty."""
-        identity, records = self._opened()
+        identity, records, meeting = self._opened()
         number = int.from_bytes(shard, "big")
-        return StrandCore(number, identity, records, self._box, self._rules, self._schema_id, self._bounds)
+        return StrandCore(number, identity, records, self._box, self._rules, self._schema_id, self._bounds, meeting)
 
     def adopt(self, core: ActorCore) -> None:
         """Give a core the connections of this instance."""
@@ -106,15 +112,32 @@ class StrandCores:
 
     def teardown(self) -> None:
         """Close both stores."""
-        for store in (self._identity, self._records):
+        for store in (self._identity, self._records, self._progress):
             if store is not None:
                 store.close()
-        self._identity = self._records = None
+        self._identity = self._records = self._progress = None
 
-    def _opened(self) -> tuple[IdentityStore, RecordStore]:
+    def _opened(self) -> tuple[IdentityStore, RecordStore, Meeting]:
         assert self._identity is not None, "setup() comes first"
         assert self._records is not None, "setup() comes first"
-        return self._identity, self._records
+        assert self._progress is not None, "setup() comes first"
+        return self._identity, self._records, NotedMeeting(self._progress, f"drain {self._drain}", self.shards)
+
+
+@dataclass(frozen=True)
+class NotedMeeting:
+    """``Meeting`` of a stream's strand shards in the shared database, under a name of its own."""
+
+    progress: Progress
+    name: str
+    shards: int
+
+    def note(self, shard: int, value: int) -> None:
+        self.progress.note(f"{self.name} {shard}", value)
+
+    def values(self) -> list[int]:
+        noted = self.progress.values([f"{self.name} {shard}" for shard in range(self.shards)])
+        return [-1 if value is None else value for value in noted]
 
 
 class StreamStrands(NamedTuple):

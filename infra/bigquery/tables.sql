@@ -333,7 +333,7 @@ CREATE TABLE IF NOT EXISTS `wayline.run_ledger_rows` (
   `duplicate` INT64 OPTIONS (description = "Events already known."),
   `dead_lettered` INT64 OPTIONS (description = "Units in dead_letters."),
   `expired_late` INT64 OPTIONS (description = "Events in expired_late."),
-  `erased` INT64 OPTIONS (description = "Events erased on request."),
+  `erased` INT64 OPTIONS (description = "Events erased on request, every copy of them."),
   `after_horizon` INT64 OPTIONS (description = "Events after --as-of, left for a later run; not part of received."),
   `revision` INT64 OPTIONS (description = "Grows with every correction of the row of this key."),
   `is_final` BOOL OPTIONS (description = "No late event can change the row any more; identity still may."),

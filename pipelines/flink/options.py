@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,10 +109,15 @@ def check_folder(folder: Path) -> Path:
 
 def latest_checkpoint(folder: Path) -> Path | None:
     """The newest whole checkpoint below a folder; None when there is none. One without metadata was never finished."""
-    found = [
-        meta.parent for meta in folder.glob("**/_metadata") if _CHECKPOINT.match(meta.parent.name)
-    ]  # names count up within a job, not over several
-    return max(found, key=lambda path: (path / "_metadata").stat().st_mtime_ns, default=None)
+    found: list[tuple[int, Path]] = []
+    # the engine removes old ones meanwhile; a folder that is gone is passed over
+    for place, _, files in os.walk(folder):
+        path = Path(place)
+        if "_metadata" in files and _CHECKPOINT.match(path.name):
+            with suppress(FileNotFoundError):
+                found.append(((path / "_metadata").stat().st_mtime_ns, path))
+    # names count up within a job, not over several
+    return max(found, default=(0, None))[1]
 
 
 def flink_options(endpoint: str, settings: FlinkSettings, given: Sequence[str] = ()) -> PipelineOptions:

@@ -55,3 +55,36 @@ def test_what_a_stream_erases_is_in_no_copy_of_a_record(runs: Runs) -> None:
     for stage, ids in after.items():
         assert not ids & {"e1", "e3"}, stage
     assert "e2" in after[STAGE], "whom nobody erased is still there"
+
+
+def test_what_a_run_erases_is_in_no_copy_that_a_stream_left(runs: Runs) -> None:
+    phone, till = {"anonymous_id": "phone", "user_id": "u1"}, {"anonymous_id": "till"}
+    runs.run([event("1", "home_view", NOON, phone), event("2", "home_view", NOON, till)])
+    write_events(runs.root / "first" / "events.avro", [event("3", "home_view", NOON + HOUR, phone)])
+    options = {"config": runs.config, "runner": DIRECT, "shards": SHARDS}
+    stream(StreamOptions(runs.out, (str(runs.root / "first"),), **options))  # type: ignore[arg-type]
+    before = stored_events(runs.out)
+    assert "e1" in before[STAGE] & before[STRAND]
+    runs.run([event("4", "erasure_requested", NOON + 2 * HOUR, {"user_id": "u1"})])
+    after = stored_events(runs.out)
+    for stage, ids in after.items():
+        assert not ids & {"e1", "e3"}, stage
+        assert "e2" in ids, "whom nobody erased is still there"
+    # and the next stream, whose shards read what is left, brings nothing of it back
+    write_events(runs.root / "second" / "events.avro", [event("5", "home_view", NOON + 3 * HOUR, phone)])
+    stream(StreamOptions(runs.out, (str(runs.root / "second"),), **options))  # type: ignore[arg-type]
+    assert runs.query("SELECT event_id FROM events ORDER BY event_id") == [("e2",), ("e5",)]
+    assert not stored_events(runs.out)[STRAND] & {"e1", "e3"}
+
+
+def test_what_a_stream_erased_stays_gone_when_a_run_gets_it_again(runs: Runs) -> None:
+    phone, till = {"anonymous_id": "phone", "user_id": "u1"}, {"anonymous_id": "till"}
+    lives = [event("1", "home_view", NOON, phone), event("2", "home_view", NOON, till)]
+    request = event("3", "erasure_requested", NOON + HOUR, {"user_id": "u1"})
+    write_events(runs.root / "first" / "events.avro", [*lives, request])
+    options = {"config": runs.config, "runner": DIRECT, "shards": SHARDS}
+    stream(StreamOptions(runs.out, (str(runs.root / "first"),), **options))  # type: ignore[arg-type]
+    # without the request: only the tombstones know
+    report = runs.run([*lives, event("4", "home_view", NOON + 2 * HOUR, phone)])
+    assert runs.query("SELECT event_id FROM events ORDER BY event_id") == [("e2",), ("e4",)]
+    assert (report.total.accepted, report.total.duplicate, report.total.erased) == (1, 1, 1)

@@ -19,7 +19,7 @@ from transforms.identity.ids import person_shard, strand_id
 from transforms.identity.rules import StrandKey
 from transforms.identity.rules_file import load_rules
 from transforms.journey.live.stored import STAGE, record_of, store_messages
-from transforms.purge import PurgeStores, forget_copies, note, settle
+from transforms.purge import PurgeStores, Shards, forget_copies, note, settle
 from transforms.stores.database import STORE_FILE, StoreAddress
 from transforms.stores.effects import open_effects
 from transforms.stores.identity import open_identity
@@ -68,7 +68,7 @@ def notes_of(stores: StoreAddress) -> Path:
 def settled(stores: StoreAddress, told: Callable[[], object] = lambda: None) -> int:
     identity = open_identity(stores, RULES, SHARDS)
     try:
-        return settle(notes_of(stores), identity, told)
+        return settle(notes_of(stores), identity, notes_of(stores).parent, told)
     finally:
         identity.close()
 
@@ -162,7 +162,7 @@ def copies(stores: StoreAddress, *persons: str) -> dict[str, tuple[int, list[int
 def forgotten(stores: StoreAddress, before: float) -> int:
     records = open_records(stores)
     try:
-        return forget_copies(notes_of(stores), records, SHARDS, before)
+        return forget_copies(notes_of(stores), records, Shards(SHARDS, SHARDS), before)
     finally:
         records.close()
 

@@ -52,6 +52,7 @@ class Step:
     ``next_event_time`` is the earliest instant at which time by itself changes a record, if any: the whole truth after
     this step, not a change to what was said before. ``next_poll`` likewise, for looking at a store unasked.
     ``pending`` is the core's own: what ``commit`` swaps in; None says that the step changes nothing in memory.
+    ``again``, of a drain alone: it was not the last one, since other shards may still have something for this one.
     """
 
     outputs: tuple[tuple[str, Any], ...] = ()
@@ -60,6 +61,7 @@ class Step:
     next_event_time: int | None = None
     next_poll: int | None = None
     pending: Any = None
+    again: bool = False
 
 
 class ActorCore(Protocol):
@@ -83,7 +85,8 @@ class ActorCore(Protocol):
     def drain(self, now: int) -> Step:
         """The input ended: the watermark is at the end of time. The last step of this shard, for all that is known.
 
-        A poll that was due does not come any more, so this looks at what ``poll`` would look at.
+        A poll that was due does not come any more, so this looks at what ``poll`` would look at. A step that says
+        ``again`` is followed by another one, after a moment in which the other shards of the worker have their turn.
         """
 
     def commit(self, step: Step) -> None:

@@ -52,6 +52,12 @@ _MILLISECOND = 1_000
 """Engines keep timers in milliseconds, so an instant between two is rounded up."""
 
 
+AGAIN_AFTER = 0.02
+"""Seconds between two drains of a shard that has to hear of others."""
+AGAIN_FOR = 900_000
+"""Event time, microseconds, in which a shard drains again, a millisecond each time: the next stage comes after it."""
+
+
 class Cells(Protocol):
     """The state and timers of one shard, as the engine has them in this bundle. Timers: microseconds."""
 
@@ -144,7 +150,7 @@ class Actors:
         turn.held.event_at = None
         # engines cut timers to milliseconds
         if at >= self.settings.end - _MILLISECOND:
-            turn.drain(now)
+            turn.drain(at, now)
         else:
             turn.advance(at, now)
         return turn.close(now, served=at)
@@ -238,12 +244,26 @@ class _Turn:
         if error is not None:
             self._put_off("poll", error, now)
 
-    def drain(self, now: int) -> None:
-        self._apply(self._patiently(lambda: self.held.core.drain(now)))
+    def drain(self, at: int, now: int) -> None:
+        step = self._patiently(lambda: self.held.core.drain(now))
+        self._apply(step)
         self.held.ended = True
+        if step.again:
+            self._drain_again(at)
         # a timer that is pending holds the watermark back; Flink does not serve it any more, and would wait for ever
         self._cells.clear_poll_timer()
         self.held.poll_at = None
+
+    def _drain_again(self, at: int) -> None:
+        settings = self._actors.settings
+        if at >= settings.end + AGAIN_FOR:
+            self._actors.count("faults", 1)
+            self._put_out("drain", b"", TimeoutError("other shards were not heard to have drained; the next start is"))
+            return
+        self._actors.sleep(AGAIN_AFTER)
+        # later than what other shards of this task still have to do, earlier than what the next stage does
+        self.held.event_at = max(at, settings.end) + _MILLISECOND
+        self._cells.set_event_timer(self.held.event_at)
 
     def reject(self, during: str, data: bytes, error: Exception) -> None:
         self._actors.count("rejected", 1)

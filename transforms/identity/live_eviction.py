@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from contracts.errors import OutputError
 from contracts.exchange import MAX_TIME
 from transforms.identity.live_records import (
     HEAD_SIZE,
     VERSION,
     Archive,
-    Head,
     HeldEvent,
     Part,
     Record,
@@ -68,12 +69,12 @@ class Keeper:
         """Leave what a shard without a log begins with."""
         self._records.put([self._stored(SHARD_KEY, state.version, 0, 0, pack_state(state))])
 
-    def read(self, keys: Sequence[str], gaps: Sequence[tuple[int, int]]) -> dict[str, Evicted]:
-        """Records by key; those that are not there are left out."""
+    def read(self, keys: Sequence[str], state: ShardState) -> dict[str, Evicted]:
+        """Records by key, as the shard in this state may know them; those that are not there are left out."""
         if not keys:
             return {}
         found = self._records.get([self._key(key) for key in keys])
-        return {key.key: Evicted(_trusted(stored, gaps)) for key, stored in found.items()}
+        return {key.key: Evicted(_trusted(stored, state)) for key, stored in found.items()}
 
     def put(self, records: Sequence[Record], version: int) -> None:
         """Write records as they are."""
@@ -109,10 +110,10 @@ class Keeper:
         number = record.head.next_archive
         self._records.put([self._stored(self.archive_key(record.key, number), version, first, last, pack_archive(out))])
         old = record.head
-        head = Head(
-            old.primary, version, list(record.strands.values()),
-            [*old.archives, Archive(number, len(events), first, last)], number + 1, old.copied, old.marked,
-        )  # fmt: skip
+        archives = [*old.archives, Archive(number, len(events), first, last)]
+        head = msgspec.structs.replace(
+            old, version=version, strands=list(record.strands.values()), archives=archives, next_archive=number + 1
+        )
         ids = dict(record.ids)
         if len(ids) > 2 * max(record.ids_pruned, len(events)):
             here = {e.event_id for chunk in chunks for part in unpack_chunk(chunk) for e in part.events}
@@ -129,6 +130,11 @@ class Keeper:
     def archive_key(key: str, number: int) -> str:
         return f"{key}.{number:06d}"
 
+    @staticmethod
+    def record_of(archive: str) -> str:
+        """The key of the record whose archive this is."""
+        return archive.rpartition(".")[0]
+
     def _key(self, key: str) -> RecordKey:
         return RecordKey(STAGE, self._shard, key)
 
@@ -136,12 +142,16 @@ class Keeper:
         return StoredRecord(self._key(key), version, f"{STAGE}:{key}", first, min(last, MAX_TIME), VERSION, body)
 
 
-def _trusted(stored: StoredRecord, gaps: Sequence[tuple[int, int]]) -> Record:
+def _trusted(stored: StoredRecord, state: ShardState) -> Record:
     """A record as this shard may know it: without what came in an attempt whose log was lost."""
-    whole = unpack_evicted(stored.body)
-    if not any(after < stored.version < before for after, before in gaps):
+    whole, gaps = unpack_evicted(stored.body), state.gaps
+    head = whole.head
+    head.kept_until = 0
+    # counts of other streams stand in their ledgers, those of a lost attempt nowhere
+    head.again = [one for one in head.again if one.added >= state.began and not _in_gap(one.added, gaps)]
+    if not _in_gap(stored.version, gaps):
         return record_of(whole)
-    record = record_of(Whole(whole.head, _without_lost(whole.chunks, gaps)))
+    record = record_of(Whole(head, _without_lost(whole.chunks, gaps)))
     record.distrusted = True
     return record
 
@@ -156,4 +166,8 @@ def _without_lost(chunks: Sequence[bytes], gaps: Sequence[tuple[int, int]]) -> l
 
 
 def _is_lost(event: HeldEvent, gaps: Sequence[tuple[int, int]]) -> bool:
-    return any(after < event.added < before for after, before in gaps)
+    return _in_gap(event.added, gaps)
+
+
+def _in_gap(version: int, gaps: Sequence[tuple[int, int]]) -> bool:
+    return any(after < version < before for after, before in gaps)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
 from contracts.event import Identifier
 from contracts.exchange import (
     APPEND,
@@ -87,7 +89,7 @@ def grow(
     else:
         is_known = all(login in strands for login in new)
         old, every = record.head, list({**strands, **new}.values())
-        head = Head(old.primary, versions.last, every, old.archives, old.next_archive, old.copied, old.marked)
+        head = msgspec.structs.replace(old, version=versions.last, strands=every)
         change.entry = Growth(chunk, None if is_known else head)
     return change
 

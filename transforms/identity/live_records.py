@@ -97,9 +97,19 @@ class Archive(msgspec.Struct, array_like=True, frozen=True):
     last_time: int
 
 
+class Again(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A copy that was counted as a duplicate: of which event and payload, its source, and when it came (``added``)."""
+
+    event_id: str
+    payload: bytes
+    source: str
+    added: int
+
+
 class Head(msgspec.Struct, array_like=True):
     """A record without its events. ``copied``: the record store may have an older state of it. ``marked``: something
-    was erased on this device, of which the identity store has the marks."""
+    was erased on this device, of which the identity store has the marks. ``again``: the duplicates of its events, which
+    are erased with them. ``kept_until`` (of the clock): until then the record store's older state stays as it is."""
 
     primary: Identifier
     version: int
@@ -108,6 +118,8 @@ class Head(msgspec.Struct, array_like=True):
     next_archive: int = 0
     copied: bool = False
     marked: bool = False
+    again: list[Again] = []
+    kept_until: int = 0
 
 
 class Whole(msgspec.Struct, array_like=True, tag="whole"):
@@ -129,7 +141,8 @@ class ShardState(msgspec.Struct, array_like=True):
 
     ``version`` is the last given to a message, ``sequence`` the last seen in the mailbox, ``watermark`` the last heard
     of. ``gaps`` are ranges of versions, ends excluded, of attempts whose log was lost. ``garbage`` are keys of the
-    record store that nothing refers to, and when they go.
+    record store that nothing refers to, and when they go. ``began`` is the first version of this stream: what is older
+    was counted by another.
     """
 
     version: int = 0
@@ -137,6 +150,7 @@ class ShardState(msgspec.Struct, array_like=True):
     watermark: int = MIN_TIME
     gaps: list[tuple[int, int]] = []
     garbage: list[tuple[str, int]] = []
+    began: int = 0
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -259,18 +273,8 @@ class Record:
     def whole(self, version: int | None = None) -> Whole:
         """Its written form, ``version`` being that of the shard if another one than before."""
         head = self.head
-        return Whole(
-            Head(
-                head.primary,
-                head.version if version is None else version,
-                list(self.strands.values()),
-                head.archives,
-                head.next_archive,
-                head.copied,
-                head.marked,
-            ),
-            self.chunks,
-        )
+        version = head.version if version is None else version
+        return Whole(msgspec.structs.replace(head, version=version, strands=list(self.strands.values())), self.chunks)
 
     def live(self) -> bytes:
         """The record as the data of one whole entry."""

@@ -19,8 +19,9 @@ is asked of a strand when it is first seen.
 when the shard holds more than ``shard_bytes`` and others were touched since. Of a record of more than twice
 ``tail_bytes`` the oldest chunks go to archives of their own, down to ``tail_bytes``: they are read back when events
 are no longer in order, or move. The ids of archived events are kept for ``lateness``. A record in the record store is
-never removed when it is read back, so a checkpoint of before finds it; one that an attempt left whose log was lost is
-cut to what this shard knows of, and what it had told is told again.
+never removed when it is read back, nor written over for an hour when something of it was erased, so a checkpoint of
+before finds it (``live_memory``); one that an attempt left whose log was lost is cut to what this shard knows of, and
+what it had told is told again.
 
 Time domain: records are in event time, ``now`` and ``next_poll`` in processing time. Errors: those of the stores.
 """
@@ -32,13 +33,14 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from contracts import wire
-from contracts.event import HOUR, Identifier
+from contracts.event import Identifier
 from contracts.exchange import Assignment, ErasedMark, LedgerCount, Link, ShardInput, StrandEvent
 from transforms.actor.core import Entry, Step
 from transforms.identity.live_change import Change
+from transforms.identity.live_drain import Meeting, Round, after
 from transforms.identity.live_eviction import READ_BACK, Evicted, Keeper
 from transforms.identity.live_growth import grow
-from transforms.identity.live_memory import ShardMemory
+from transforms.identity.live_memory import KEPT, ShardMemory
 from transforms.identity.live_records import (
     Record,
     ShardState,
@@ -90,8 +92,6 @@ _GAPS = 1_000
 """Restores that are remembered: 20 bytes each, of all of the stream for most."""
 _PAGE = 1_000
 _PAGES = 20
-_GARBAGE_KEPT = HOUR
-"""Processing time for which the record store keeps what nothing refers to: longer than any checkpoint is old."""
 
 
 class StrandCore:
@@ -105,6 +105,7 @@ class StrandCore:
         rules: the identity rules in force.
         schema_id: of the event schema, for dead letters.
         bounds: what to hold.
+        meeting: where shards meet to drain.
     """
 
     def __init__(
@@ -116,6 +117,7 @@ class StrandCore:
         rules: IdentityRules,
         schema_id: str = "",
         bounds: Bounds | None = None,
+        meeting: Meeting | None = None,
     ) -> None:
         self._shard = shard
         self._bounds = bounds or Bounds()
@@ -126,13 +128,12 @@ class StrandCore:
         self._state = ShardState()
         self._sightings = Sightings()
         self._is_new, self._is_restored = True, False
+        self._meeting, self._round = meeting, Round()
 
-    def adopt(self, identity: IdentityStore, records: RecordStore) -> None:
+    def adopt(self, identity: IdentityStore, records: RecordStore, meeting: Meeting | None = None) -> None:
         """Use these connections from now on."""
-        self._identity = identity
+        self._identity, self._meeting = identity, meeting
         self._memory.keeper = self._keeper = Keeper(self._shard, records)
-
-    # --- the log ------------------------------------------------------------------------------------------------
 
     def restore(self, entries: Iterable[Entry]) -> None:
         for entry in entries:
@@ -160,6 +161,7 @@ class StrandCore:
             self._sightings.forget()
         self._sightings.swap_in(work.sightings, work.now)
         self._state = work.state
+        self._round = work.round or self._round
         self._is_new = self._is_restored = False
 
     # --- steps --------------------------------------------------------------------------------------------------
@@ -195,25 +197,30 @@ class StrandCore:
         return self._end(work)
 
     def drain(self, now: int) -> Step:
-        """The last step: the mailbox to its end."""
+        """The last steps, in rounds with the other shards (``live_drain``): the mailbox to its end."""
         work = self._begin(now)
-        self._tell_sightings(work)
-        while True:
+        is_behind = not self._round.is_through
+        if is_behind:
+            self._tell_sightings(work)
+        while is_behind:
             work.is_behind, before = False, work.marked
             self._take(work, {}, {})
             # marks of what was erased may say that more is
-            if not work.is_behind and work.marked == before:
-                return self._end(work)
+            is_behind = work.is_behind or work.marked != before
+        work.round, work.again = after(self._round, self._shard, self._meeting, work.told)
+        return self._end(work)
 
     def _tell_sightings(self, work: Work) -> None:
         links = self._sightings.all()
         if links:
             self._identity.seen_again(links)
-            work.has_told = True
+            work.has_told = work.told = True
 
     def _begin(self, now: int) -> Work:
         state = self._keeper.beginning() if self._is_new else msgspec.structs.replace(self._state)
         versions = Versions(state.version, now)
+        if self._is_new:
+            state.began = max(now, state.version + 1)
         if (self._is_new or self._is_restored) and now > state.version:
             # whatever was given a version in between is of an attempt whose log was lost
             state.gaps = [*state.gaps, (state.version, now)][-_GAPS:]
@@ -221,7 +228,7 @@ class StrandCore:
 
     def _end(self, work: Work) -> Step:
         self._memory.bound(work)
-        self._collect_garbage(work)
+        self._memory.settle(work)
         state = work.state
         state.version = work.versions.last
         entries: list[Entry] = []
@@ -249,6 +256,7 @@ class StrandCore:
             self._memory.next_look(work),
             work.now if work.is_behind else work.now + self._bounds.poll_every,
             work,
+            work.again,
         )
 
     # --- events and assignments ---------------------------------------------------------------------------------
@@ -266,7 +274,7 @@ class StrandCore:
         keys = {primary: key_of(primary) for primary in primaries}
         current = {key: change.record for key, change in work.changes.items() if change.record is not None}
         held = {key: current.get(key) or self._memory.records.get(key) for key in keys.values()}
-        read = self._keeper.read([key for key, record in held.items() if record is None], work.state.gaps)
+        read = self._keeper.read([key for key, record in held.items() if record is None], work.state)
         work.metrics[READ_BACK] += len(read)
         for evicted in read.values():
             self._memory.note_ids(evicted.record, work.state)
@@ -290,6 +298,7 @@ class StrandCore:
             work.marked += len(marks)
         if again:
             self._identity.seen_again(again)
+            work.told = True
 
     def _read_mailbox(self, work: Work, told: dict[Identifier, dict[Logins, Assignment]]) -> None:
         for _ in range(_PAGES):
@@ -395,21 +404,13 @@ class StrandCore:
             out.append((LOG, ShardInput(events=tuple(change.log))))
         if change.erased:
             out.append((ERASED, ShardInput(events=tuple(change.erased))))
-        due = work.now + _GARBAGE_KEPT
+        due = work.now + KEPT
         work.state.garbage = [
             *work.state.garbage, *((self._keeper.archive_key(change.key, n), due) for n in change.garbage),
         ]  # fmt: skip
         record = change.record
-        if change.erased and record is not None and record.head.copied:
-            self._keeper.put([record], work.versions.next())
-
-    # --- bounds -------------------------------------------------------------------------------------------------
-
-    def _collect_garbage(self, work: Work) -> None:
-        due = [key for key, at in work.state.garbage if at <= work.now]
-        if due:
-            self._keeper.delete(due)
-            work.state.garbage = [item for item in work.state.garbage if item[1] > work.now]
+        if record is not None and record.head.copied and (change.erased or change.garbage):
+            self._memory.keep(record, work.now)
 
 
 def _whole(change: Change) -> Change:

@@ -9,6 +9,7 @@ from typing import Any
 from contracts.event import HOUR, MINUTE, SECOND, Identifier
 from contracts.exchange import Assignment, Link
 from transforms.identity.live_change import Change
+from transforms.identity.live_drain import Round
 from transforms.identity.live_records import Record, ShardState
 from transforms.identity.live_telling import Logins, Versions
 
@@ -40,7 +41,10 @@ class Bounds:
 
 @dataclass(slots=True)
 class Work:
-    """One step while it is built."""
+    """One step while it is built.
+
+    ``has_told``: the sightings were told to the identity store. ``told``: it was told something that may move strands.
+    """
 
     state: ShardState
     versions: Versions
@@ -50,12 +54,16 @@ class Work:
     evicted: dict[str, Record] = field(default_factory=dict)
     shortened: dict[str, Record] = field(default_factory=dict)
     rotated: list[str] = field(default_factory=list)
+    settled: list[str] = field(default_factory=list)
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     metrics: Counter[str] = field(default_factory=Counter)
     is_behind: bool = False
     marked: int = 0
     sightings: list[Link] = field(default_factory=list)
     has_told: bool = False
+    told: bool = False
+    round: Round | None = None
+    again: bool = False
 
 
 def put_assignment(told: dict[Identifier, dict[Logins, Assignment]], assignment: Assignment) -> None:

@@ -5,14 +5,16 @@ was told before; ``live_growth.grow`` spares it the trouble where events come in
 build what ``Change.apply`` swaps in. Times: UTC microseconds of event time. Errors: none; conflicting payloads become
 dead letters.
 
-A copy of what was erased is erased again, where a bounded run would count a duplicate. The dead letter of a payload
-that is no longer rejected, since it was erased or what it lost to was, is taken back.
+Every copy of an erased event is counted as erased: a duplicate becomes so with it, one that comes later is so at once.
+The dead letter of a payload that is no longer rejected, since it was erased or what it lost to was, is taken back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+
+import msgspec
 
 from contracts import wire
 from contracts.event import Event, Identifier
@@ -28,11 +30,13 @@ from contracts.exchange import (
 from transforms.identity.carry import hands
 from transforms.identity.erasing import FORWARD, barred_logins
 from transforms.identity.evidence import LinkBook
+from transforms.identity.ids import strand_id
 from transforms.identity.live_change import Change
 from transforms.identity.live_records import (
     BEFORE_ALL,
     HEAD_SIZE,
     UNKNOWN,
+    Again,
     Growth,
     Head,
     Held,
@@ -49,7 +53,17 @@ from transforms.identity.live_records import (
 )
 from transforms.identity.live_telling import Divided, Logins, Teller, Versions, divide, own_steps
 from transforms.identity.rules import Carry, IdentityRules
-from transforms.identity.strands import ACCEPTED, DEAD_LETTERED, Fates, Rejects, conflict, fold_shard
+from transforms.identity.strands import (
+    ACCEPTED,
+    DEAD_LETTERED,
+    DUPLICATE,
+    ERASED,
+    Fates,
+    Rejects,
+    conflict,
+    fold_shard,
+    payload_hash,
+)
 
 _CHUNK_EVENTS = 500
 """Events of a chunk that is written anew."""
@@ -106,6 +120,7 @@ def refold(
 
     change.marks = result.marks
     added = versions.next()
+    again = _again([] if record is None else record.head.again, fates, added, change)
     kept = _kept(fates, by_id, added)
     strands = _strands(primary, old_strands, known, fates)
     _purges(result.purges, old_strands, strands, change)
@@ -113,16 +128,22 @@ def refold(
     after = _divided(fates.accepted, strands)
     teller = Teller(primary, strands, versions, record is not None and record.distrusted)
     change.messages = teller.tell(before, after, {event.event_id for event in change.erased})
+    if change.erased:
+        # copies of the record may hold them, whatever was purged before
+        gone = tuple((strand_id(primary, e.login), e.event_time, e.event_id) for e in change.erased)
+        first, *others = change.purges or result.purges[:1]
+        change.purges = [replace(first, events=gone), *others]
     change.purges = [replace(purge, persons=tuple(sorted(_told(strands, purge.login)))) for purge in change.purges]
 
     _letters(record, held, fates, how, change)
     _rebuild(record, primary, held, kept, strands, versions, change)
+    assert change.record is not None
+    change.record.head.again = again
     hand: Identifier | Unknown | None = UNKNOWN
     if _is_carried(strands):
         ordered = sorted(fates.accepted, key=order_of)
         barred = barred_logins({(primary, login): a for login, a in known.items()}).get(primary, ())
         hand = hands(ordered, how.carries.get(primary.namespace, FORWARD), barred)[-1].login
-    assert change.record is not None
     change.record.hand = hand
     change.record.head.marked = bool(marks or result.marks)
     change.sightings = links_after_erasure(fates.accepted, strands, how.rules)
@@ -166,6 +187,24 @@ def _letters(record: Record | None, held: Sequence[Held], fates: Fates, how: Fol
     is_doubtful = record is not None and record.distrusted
     change.dead_letters = [letter for name, letter in now.items() if is_doubtful or name not in before]
     change.withdrawn = [letter for name, letter in before.items() if name not in now]
+
+
+def _again(before: Sequence[Again], fates: Fates, added: int, change: Change) -> list[Again]:
+    """The duplicates of events that are still there; those of erased ones become erased."""
+    again = [
+        Again(event.event_id, payload_hash(event.event), copy.source, added) for event, copy in fates.duplicates
+    ]  # fmt: skip
+    if not before or not fates.erased:
+        return [*before, *again]
+    ids = {one.event_id for one in before}
+    gone = {(e.event_id, payload_hash(e.event)) for e in fates.erased if e.event_id in ids}
+    for one in before:
+        if (one.event_id, one.payload) in gone:
+            change.counts[one.source, DUPLICATE] -= 1
+            change.counts[one.source, ERASED] += 1
+        else:
+            again.append(one)
+    return again
 
 
 def _kept(fates: Fates, by_id: Mapping[int, Held], added: int) -> list[Held]:
@@ -254,9 +293,7 @@ def _rebuild(
         archives, chunks, more = [], [], list(kept)
     added = _chunks(more)
     chunks += added
-    head = Head(
-        primary, versions.last, list(strands.values()), archives, old.next_archive, old.copied
-    )  # fmt: skip
+    head = msgspec.structs.replace(old, version=versions.last, strands=list(strands.values()), archives=archives)
     if record is not None and is_same:
         ids, missing = dict(record.ids), record.ids_missing and not any(one.is_archived for one in held)
         in_chunks = record.events + len(more)

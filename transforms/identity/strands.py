@@ -77,7 +77,8 @@ class ShardResult:
 class Fates:
     """What became of each event by name, for who keeps them. Of equal payloads the one that counts is named.
 
-    ``rejected`` come with their dead letters. ``copies`` are the other copies of an event, by ``id`` of that one.
+    ``rejected`` come with their dead letters. ``copies`` are the other copies of an event, by ``id`` of that one;
+    ``duplicates`` pair the one that counts with each copy that was counted as its duplicate.
     ``assignments`` are those that divided the strands, carrying made into steps; None for a strand that stands for
     itself.
     """
@@ -86,6 +87,7 @@ class Fates:
     rejected: list[tuple[StrandEvent, DeadLetter]] = field(default_factory=list)
     erased: list[StrandEvent] = field(default_factory=list)
     copies: dict[int, Sequence[StrandEvent]] = field(default_factory=dict)
+    duplicates: list[tuple[StrandEvent, StrandEvent]] = field(default_factory=list)
     assignments: dict[StrandName, Assignment | None] = field(default_factory=dict)
 
 
@@ -107,7 +109,8 @@ def fold_shard(
     """Fold one strand shard.
 
     Each event of this run meets one fate. An event of a strand whose person asked for erasure, at or before the
-    request, is ``erased``; so is what was carried to such a strand's login. Of several events with one id and one
+    request, is ``erased``, each copy of it, since nobody can tell of a later one what it is a copy of; so is what was
+    carried to such a strand's login. Of several events with one id and one
     primary identifier the payload with the lowest hash is ``accepted``, unless it is in the log already; each other
     payload is one dead letter, unless it is in the log; all further copies are ``duplicate``. Of equal payloads the
     earliest received counts.
@@ -265,7 +268,10 @@ def _settle(
                 # its links are evidence of identity in this run, so they must be in every later one
                 result.log.append(best)
         for position, copy in enumerate(new):
-            counts[copy.source, DUPLICATE if position or was_stored else fate] += 1
+            is_duplicate = fate != ERASED and (position > 0 or was_stored)
+            counts[copy.source, DUPLICATE if is_duplicate else fate] += 1
+            if is_duplicate and fates is not None:
+                fates.duplicates.append((best, copy))
     return winner
 
 

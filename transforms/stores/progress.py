@@ -6,6 +6,8 @@ the process that accepted is gone. Notes of several workers, repeated ones and o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from transforms.stores.database import DEFAULT_TIMEOUT, Database, Migration, Schema, StoreAddress, open_database
 
 SCHEMA = Schema(
@@ -40,6 +42,14 @@ class Progress:
         """The greatest value noted under a name; None when there was none."""
         row = self._database.read(lambda tx: tx.one("SELECT value FROM progress WHERE name = ?", (name,)))
         return None if row is None else int(row[0])
+
+    def values(self, names: Sequence[str]) -> list[int | None]:
+        """The greatest values noted under names, in their order."""
+        rows = self._database.read(
+            lambda tx: tx.all("SELECT name, value FROM progress WHERE name IN ??", (sorted(set(names)),))
+        )
+        found: dict[str, int] = dict(rows)
+        return [found.get(name) for name in names]
 
     def close(self) -> None:
         """Give up the connection."""

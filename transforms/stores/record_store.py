@@ -83,6 +83,12 @@ class StoredRecords:
         query = f"SELECT {_ALL} FROM records WHERE stage = ? AND shard = ?{beyond} ORDER BY key LIMIT {PAGE}"
         return [_record(row) for row in self._database.read(lambda tx: tx.all(query, values))]
 
+    def names(self, stage: str, shard: int, prefix: str) -> list[RecordKey]:
+        beyond = prefix[:-1] + chr(ord(prefix[-1]) + 1)
+        query = "SELECT key FROM records WHERE stage = ? AND shard = ? AND key >= ? AND key < ? ORDER BY key"
+        rows = self._database.read(lambda tx: tx.all(query, (stage, shard, prefix, beyond)))
+        return [RecordKey(stage, shard, name) for (name,) in rows]
+
     def delete(self, keys: Collection[RecordKey]) -> int:
         return self._database.write(
             lambda tx: sum(tx.execute(_DELETE, (stage, shard, names)) for stage, shard, names in _by_shard(keys))

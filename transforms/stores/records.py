@@ -70,6 +70,10 @@ class RecordStore(Protocol):
         """All records of a shard, ascending by key, a page a transaction: each as it stands when its page is read."""
         ...
 
+    def names(self, stage: str, shard: int, prefix: str) -> list[RecordKey]:
+        """The keys of a shard that begin with ``prefix``, which is not empty, in order."""
+        ...
+
     def delete(self, keys: Collection[RecordKey]) -> int:
         """Remove records that are held elsewhere again; return how many there were. The keys may be put again."""
         ...

@@ -19,6 +19,8 @@ from transforms.tables.output import OutputFolder, write_durably
 from transforms.tables.part_names import SCHEMA_PART, parts_in, stream_part
 from transforms.tables.views import create_views
 
+DEFAULT_SHARDS = 16
+"""Actors a keyed stage where nothing else is known. A cluster takes a thousand; OUT keeps that of its first stream."""
 _NUMBER = "number.json"
 
 

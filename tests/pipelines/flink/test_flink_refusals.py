@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -125,6 +127,24 @@ def test_what_is_no_address_of_a_cluster(master: str) -> None:
 
 def test_an_address_of_a_cluster() -> None:
     assert check_master("http://flink-jobmanager.prod:8081") == "flink-jobmanager.prod:8081"
+
+
+def test_a_checkpoint_that_the_engine_removes_while_it_is_looked_for_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in (1, 2, 3):
+        (tmp_path / "job" / f"chk-{number}").mkdir(parents=True)
+        (tmp_path / "job" / f"chk-{number}" / "_metadata").touch()
+    scandir = os.scandir
+
+    def removing(path: Any = ".") -> Any:
+        if str(path).endswith("chk-2"):
+            shutil.rmtree(path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", removing)
+    assert latest_checkpoint(tmp_path) in {tmp_path / "job" / "chk-1", tmp_path / "job" / "chk-3"}
+    assert not (tmp_path / "job" / "chk-2").exists()
 
 
 def test_the_latest_checkpoint_is_the_newest_whole_one(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from transforms.actor.core import ActorCore, Entry, Step
 from transforms.actor.held import HeldShards
 from transforms.actor.packing import VERSION, pack
 from transforms.actor.segments import SEGMENTS
-from transforms.actor.turn import COUNTERS, REJECTED, Actors, HostSettings, Outputs
+from transforms.actor.turn import AGAIN_AFTER, AGAIN_FOR, COUNTERS, REJECTED, Actors, HostSettings, Outputs
 
 SECOND = 1_000_000
 END = 9_000_000_000 * SECOND
@@ -112,6 +112,53 @@ class World:
         except BaseException:
             self.cells = before
             raise
+
+
+class Hesitant:
+    """Makes cores that drain some times before the last."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+        self.drains = 0
+
+    def setup(self) -> None: ...
+
+    def teardown(self) -> None: ...
+
+    def adopt(self, core: ActorCore) -> None: ...
+
+    def core(self, shard: bytes) -> Any:
+        made = CountingFactory().core(shard)
+
+        def drain(now: int) -> Step:
+            self.drains += 1
+            return Step(again=self.drains <= self.times)
+
+        made.drain = drain  # type: ignore[method-assign]
+        return made
+
+
+def test_a_core_that_is_not_through_drains_again_a_little_later_and_before_the_next_stage() -> None:
+    factory = Hesitant(3)
+    world = World(factory)
+    world.batch()
+    for later in range(4):
+        assert world.cells.event == END + later * 1_000
+        world.serve_event()
+    assert (factory.drains, world.cells.event) == (4, None)
+    assert world.slept == [AGAIN_AFTER] * 3
+
+
+def test_a_core_that_is_never_through_is_given_up_and_says_so() -> None:
+    world = World(Hesitant(10_000))
+    world.batch()
+    out: Outputs = []
+    while world.cells.event is not None:
+        out += world.serve_event()
+    ((tag, rejected),) = out
+    assert (tag, rejected.during, rejected.reason) == (REJECTED, "drain", "TimeoutError")
+    assert world.counted["faults"] == 1
+    assert len(world.slept) == AGAIN_FOR // 1_000
 
 
 def test_every_counter_is_documented() -> None:

@@ -42,6 +42,7 @@ from transforms.actor.core import Step
 from transforms.actor.segments import SegmentLog
 from transforms.dead_letter import DeadLetterBox
 from transforms.identity.ids import shard_of
+from transforms.identity.live_records import unpack_state
 from transforms.identity.live_shard import StrandCore
 from transforms.identity.live_step import Bounds
 from transforms.identity.rules import IdentityRules
@@ -169,14 +170,29 @@ class ShardLog:
 
 
 @dataclass
+class Table:
+    """Where shards meet to drain."""
+
+    noted: list[int] = field(default_factory=lambda: [-1] * SHARDS)
+
+    def note(self, shard: int, value: int) -> None:
+        self.noted[shard] = max(self.noted[shard], value)
+
+    def values(self) -> list[int]:
+        return list(self.noted)
+
+
+@dataclass
 class Stream:
-    """The strand shards of a stream."""
+    """The strand shards of a stream. ``meeting``: they drain in rounds; None: each by itself, one after the other."""
 
     rules: IdentityRules
     identity: IdentityStore
     records: RecordStore
     bounds: Bounds
     now: int = 1_000
+    meeting: Table | None = field(default_factory=Table)
+    drains: list[int] = field(default_factory=list)
     ear: Ear = field(default_factory=Ear)
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     letters: dict[str, DeadLetter] = field(default_factory=dict)
@@ -193,7 +209,7 @@ class Stream:
 
     def core(self, shard: int) -> StrandCore:
         core = StrandCore(
-            shard, self.identity, self.records, BOX, self.rules, "", self.bounds,
+            shard, self.identity, self.records, BOX, self.rules, "", self.bounds, self.meeting,
         )  # fmt: skip
         core.restore(self.logs[shard].entries)
         return core
@@ -229,13 +245,26 @@ class Stream:
         self._each(lambda core: core.advance(watermark, self.now))
 
     def drain(self) -> None:
-        self._each(lambda core: core.drain(self.now))
+        again = list(range(SHARDS))
+        while again:
+            self.drains += again
+            assert len(self.drains) < 100, "the shards wait for each other"
+            again = [shard for shard in again if self._do(shard, lambda core: core.drain(self.now)).again]
 
     def _each(self, call: Callable[[StrandCore], Step]) -> None:
         for shard in range(SHARDS):
             self._do(shard, call)
 
-    def _do(self, shard: int, call: Callable[[StrandCore], Step]) -> None:
+    def unread(self) -> list[Assignment]:
+        """What the store has for shards that drained, and they did not hear."""
+        found: list[Assignment] = []
+        for shard, core in enumerate(self.cores):
+            state = core.live(b"")
+            assert state is not None
+            found += self.identity.assignments_since(shard, unpack_state(state).sequence, 1_000)
+        return found
+
+    def _do(self, shard: int, call: Callable[[StrandCore], Step]) -> Step:
         core = self.cores[shard]
         step = call(core)
         self.logs[shard].append(step, core)
@@ -243,6 +272,7 @@ class Stream:
             getattr(self, f"_{tag}")(shard, value)
         self.ear.check_rows()
         self.now += 1
+        return step
 
     def _messages(self, shard: int, message: StrandMessage) -> None:
         self.ear.hear(shard, message)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from identity_world import Seen, links_of
-from live_world import SHARDS, Sent, ShardLog, Stores, Stream, shard_number, strand_event, streamed
+from live_world import SHARDS, Sent, ShardLog, Stores, Stream, expected, shard_number, strand_event, streamed
 from test_live_strands import OWNERS, ROOMY, TIGHT
 
 from contracts import wire
@@ -115,6 +115,49 @@ def test_a_stream_ends_with_the_rows_of_what_stayed_in_any_order_and_any_batches
     stream = stores.stream(world.rules(owner, unique), TIGHT if tight else ROOMY)
     told(stream, events, rnd, crashes=crashes)
     assert rows_of(stream.identity) == rows_of_events(stream, events)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    events=world.repeated() | world.worlds(max_size=14), owner=st.sampled_from(OWNERS), unique=st.booleans(),
+    crashes=st.booleans(), rnd=st.randoms(use_true_random=False),
+)  # fmt: skip
+def test_no_shard_has_mail_when_all_have_drained(
+    stores: Stores, events: list[Seen], owner: str, unique: bool, crashes: bool, rnd: random.Random
+) -> None:
+    stream = stores.stream(world.rules(owner, unique), ROOMY)
+    told(stream, events, rnd, crashes=crashes)
+    assert stream.unread() == []
+
+
+@pytest.mark.parametrize("cookie", ["cookie:a", "cookie:b", "cookie:c"])
+@pytest.mark.parametrize("together", [True, False])
+def test_a_strand_that_the_last_step_of_another_shard_moves_hears_of_it(
+    stores: Stores, cookie: str, together: bool
+) -> None:
+    stream = stores.stream(world.rules("first_known"), ROOMY)
+    if not together:
+        stream.meeting = None
+        stream.cores = [stream.core(shard) for shard in range(SHARDS)]
+    Worker(stream)
+    events = [*(Sent(Seen(at, f"user:1 {cookie}")) for at in (3, 7, 9)), Sent(Seen(8, f"user:2 {cookie}"))]
+    events.append(Sent(Seen(10, cookie, "whose")))
+    stream.send(events)
+    stream.poll()
+    # whoever hears of this in its last step tells the store that the first user was there at 7, before the second
+    request = Sent(Seen(5, "user:1", name="erase"))
+    stream.send([request])
+    stream.drain()
+    assert len(stream.unread()) == (0 if together else 1), "each by itself, one has mail that it does not hear of"
+    _, records = expected(stream, [*events, request])
+    assert (stream.ear.records() == records) is together
+
+
+def test_shards_without_news_for_each_other_drain_in_one_round(stores: Stores) -> None:
+    stream = stores.stream(world.rules(), ROOMY)
+    stream.send([Sent(Seen(1, f"cookie:{name} user:1")) for name in "abcd"])
+    stream.drain()
+    assert stream.drains == [0, 1, 0], "the first has to hear that the second is through"
 
 
 SEEN = [Seen(at, "user:1 email:p") for at in (3, 7, 9)]

@@ -121,6 +121,13 @@ def test_what_was_erased_does_not_come_back(store: RecordStore) -> None:
     assert list(store.of_shard("strand", 3)) == [anew, other]
 
 
+def test_names_are_those_that_begin_so_in_this_shard(store: RecordStore) -> None:
+    store.put([a_record(name) for name in ("s_a", "s_a.000000", "s_a.000001", "s_a0", "s_b.000000")])
+    store.put([a_record("s_a.000002", shard=4)])
+    found = store.names("strand", 3, "s_a.")
+    assert found == [RecordKey("strand", 3, "s_a.000000"), RecordKey("strand", 3, "s_a.000001")]
+
+
 def test_nothing_asked_is_nothing_done(store: RecordStore) -> None:
     assert store.put([]) == []
     assert store.get([]) == {}

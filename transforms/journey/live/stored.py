@@ -6,9 +6,10 @@ the store, and StateVersionError for a record of a later version.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
+from contracts.event import Event
 from contracts.exchange import StrandMessage
 from transforms.journey.live.entries import body_version, pack_messages, unpack_messages
 from transforms.journey.live.messages import PersonRecord, as_messages, event_of, take
@@ -60,13 +61,19 @@ def without(stored: StoredRecord, erased: Mapping[str, int]) -> StoredRecord | N
     Args:
         erased: strand to the event time up to which its events were erased.
     """
+    return _cut(stored, lambda strand, event: strand in erased and event.event_time <= erased[strand])
+
+
+def without_events(stored: StoredRecord, erased: Collection[tuple[str, int, str]]) -> StoredRecord | None:
+    """As ``without``, of events by their strand, event time and event_id."""
+    return _cut(stored, lambda strand, event: (strand, event.event_time, event.event_id) in erased)
+
+
+def _cut(stored: StoredRecord, goes: Callable[[str, Event], bool]) -> StoredRecord | None:
     strands = dict(record_of(stored).strands)
     changed = False
-    for strand, until in erased.items():
-        held = strands.get(strand)
-        if held is None:
-            continue
-        left = tuple(event for event in held.events if event_of(event).event_time > until)
+    for strand, held in strands.items():
+        left = tuple(event for event in held.events if not goes(strand, event_of(event)))
         if left != held.events:
             strands[strand] = replace(held, events=left)
             changed = True
