@@ -39,7 +39,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What is expected of a stage, an intent, a signal, a fact or a feature at an instant."""
+    """What is expected of a stage, its confidence, an intent, a signal, a fact or a feature at an instant."""
 
     at: int
     kind: str
@@ -140,6 +140,8 @@ def _check(node: Node, world: World, begin: int, last: int, until: int) -> Check
 def _kind(what: str, node: Node, world: World) -> tuple[str, str]:
     if what == "stage":
         return "stage", ""
+    if what == "confidence":
+        return "confidence", ""
     if what.startswith("intent for "):
         stage = what.removeprefix("intent for ")
         Node(stage, node.path, node.line, "the stage").choice(world.ontology.stage_names)
@@ -155,8 +157,8 @@ def _kind(what: str, node: Node, world: World) -> tuple[str, str]:
 
 
 def _unknown(what: str, node: Node, signals: Iterable[str]) -> NoReturn:
-    near = difflib.get_close_matches(what, [*signals, *FACTS, *FEATURE_NAMES, "stage"], n=1)
+    near = difflib.get_close_matches(what, [*signals, *FACTS, *FEATURE_NAMES, "stage", "confidence"], n=1)
     node.fail(
         f"{what!r} is no signal, fact or feature",
-        hint=f"did you mean {near[0]!r}?" if near else "or write 'stage' or 'intent for STAGE'",
+        hint=f"did you mean {near[0]!r}?" if near else "or write 'stage', 'confidence' or 'intent for STAGE'",
     )

@@ -2,7 +2,7 @@
 
 The same functions in the same order as the bounded graph has them, in one process and without Beam: ``Validator``,
 ``Protector``, ``LinkBook``, ``resolve_collected``, ``fold_shard``, ``JourneyFold``, ``StagePaths``, ``decide_journey``.
-No model scores, nothing was decided before, and nothing is sent.
+Nothing was decided before, and nothing is sent; no model scores, but a scenario may say what one would say.
 
 Input: events in any order, and the horizon. Output: ``Played``. Time domain: event time, UTC microseconds. Errors:
 ``ConfigurationError`` of the files. State: none between plays, but caches of answers.
@@ -43,6 +43,9 @@ from transforms.validate import ValidationRules, Validator, flagged, without_res
 _KEY = b"the key of journey tests, no secret"
 """Fixed, so that persons have the same ids, and fall into the same groups of an experiment, wherever a test runs."""
 _SEQUENCE = 1
+_MODEL_VERSION = "as-told"
+
+Model = tuple[float, ...] | None
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class PlayedPerson:
     Attributes:
         names: (primary identifier, login or None) of each strand, as pseudonyms.
         events: the person's events, each with its strand.
+        model: what a model would say at every point, a probability a stage; None where there is none.
     """
 
     person_id: str
@@ -61,6 +65,7 @@ class PlayedPerson:
     path: StagePath
     decisions: tuple[Decision, ...]
     plans: tuple[PlanState, ...]
+    model: Model = None
 
 
 @dataclass(frozen=True)
@@ -118,8 +123,8 @@ class World:
         normal = self.identity.normalise(identifier)
         return None if normal is None else self._pseudonymiser.pseudonym(normal)
 
-    def play(self, events: Sequence[Event], horizon: int) -> Played:
-        """Play all events up to ``horizon``."""
+    def play(self, events: Sequence[Event], horizon: int, model: Model = None) -> Played:
+        """Play all events up to ``horizon``; ``model`` as in ``PlayedPerson``."""
         rejected: list[tuple[str, str]] = []
         kept: list[StrandEvent] = []
         book = LinkBook(self.identity)
@@ -152,7 +157,8 @@ class World:
             )
             names.setdefault(record.person_id, set()).add((record.primary, record.login))
         persons = [
-            self._journey(person, frozenset(names[person]), tuple(pairs), horizon) for person, pairs in journeys.items()
+            self._journey(person, frozenset(names[person]), tuple(pairs), horizon, model)
+            for person, pairs in journeys.items()
         ]
         persons.sort(key=lambda played: (played.trace.first_time, played.trace.steps[0].event.event_id))
         return Played(tuple(persons), tuple(rejected))
@@ -163,7 +169,7 @@ class World:
         if not known:
             raise LookupError("the journey had not begun")
         trace = self._fold.trace(person.person_id, known, at)
-        path = self._paths.stage_path(trace)
+        path = self._path(trace, person.model)
         return trace, path, self._paths.trigger_at(trace, path, at)
 
     def _journey(
@@ -172,9 +178,10 @@ class World:
         names: frozenset[tuple[Identifier, Identifier | None]],
         pairs: tuple[tuple[Event, str], ...],
         horizon: int,
+        model: Model,
     ) -> PlayedPerson:
         trace = self._fold.trace(person, pairs, horizon)
-        path = self._paths.stage_path(trace)
+        path = self._path(trace, model)
         decided = decide_journey(
             self.policies,
             person,
@@ -187,4 +194,10 @@ class World:
             self.ontology.version,
             trace.outcomes,
         )
-        return PlayedPerson(person, names, pairs, trace, path, decided.decisions, decided.plans)
+        return PlayedPerson(person, names, pairs, trace, path, decided.decisions, decided.plans, model)
+
+    def _path(self, trace: Trace, model: Model) -> StagePath:
+        if model is None:
+            return self._paths.stage_path(trace)
+        points = len(trace.points)
+        return self._paths.stage_path(trace, [model] * points, [_MODEL_VERSION] * points)

@@ -20,14 +20,14 @@ from contracts.event import Event
 from pipelines.config import ProjectConfig
 from pipelines.scenarios.expected import PERSON_KEYS, Expected, read_expected
 from pipelines.scenarios.happening import Who, read_events, read_who
-from pipelines.scenarios.play import World
+from pipelines.scenarios.play import Model, World
 from pipelines.scenarios.when import read_when
 
 Worlds = Callable[[ProjectConfig], World]
 
 KEYS = (
-    "scenario", "because", "ontology", "identity", "policies", "begins", "who", "events", "until", "people", "rejected",
-    *PERSON_KEYS,
+    "scenario", "because", "ontology", "identity", "policies", "begins", "who", "model", "events", "until",
+    "people", "rejected", *PERSON_KEYS,
 )  # fmt: skip
 MONDAY = "2024-01-01"
 
@@ -43,6 +43,7 @@ class Scenario:
         who: what people and devices are called.
         people: what is expected of whom; the name is None for the one person that a scenario without ``people`` has.
         rejected: how many events are expected to be turned away.
+        model: what a model would say at every point, a probability a stage; None where there is none.
     """
 
     name: str
@@ -55,13 +56,14 @@ class Scenario:
     who: Who
     people: tuple[tuple[str | None, Expected], ...]
     rejected: int
+    model: Model = None
 
 
 def scenario_files(paths: list[Path]) -> list[Path]:
-    """The scenario files among files and folders, in order."""
+    """The scenario files among files and folders, in order; of a folder those directly in it."""
     found: list[Path] = []
     for path in paths:
-        found += sorted([*path.rglob("*.yaml"), *path.rglob("*.yml")]) if path.is_dir() else [path]
+        found += sorted([*path.glob("*.yaml"), *path.glob("*.yml")]) if path.is_dir() else [path]
     return list(dict.fromkeys(found))
 
 
@@ -140,7 +142,20 @@ def _read(node: Node, config: ProjectConfig, worlds: Worlds) -> Scenario:
         who,
         tuple(people),
         rejected.integer(minimum=0) if rejected else 0,
+        _model(node.get("model"), world),
     )
+
+
+def _model(node: Node | None, world: World) -> Model:
+    """The probabilities that are said; what is left of 1 is shared by the stages of which nothing is said."""
+    if node is None:
+        return None
+    stages = world.ontology.stage_names
+    said = {stage: child.number(minimum=0, maximum=1) for stage, child in node.mapping(stages).items()}
+    left, others = 1.0 - sum(said.values()), len(stages) - len(said)
+    if left < -1e-9 or (not others and left > 1e-9):
+        node.fail("the probabilities of 'model' add up to 1")
+    return tuple(said.get(stage, max(left, 0.0) / max(others, 1)) for stage in stages)
 
 
 def _own_files(node: Node, config: ProjectConfig) -> ProjectConfig:

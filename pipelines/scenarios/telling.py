@@ -48,6 +48,7 @@ def failure_text(verdict: Verdict) -> str:
 
 
 def _story(scenario: Scenario, person: PlayedPerson) -> Iterator[str]:
+    asked = frozenset(entry.name for _, who in scenario.people for entry in (*(who.decisions or ()), *who.withheld))
     told: list[tuple[int, int, list[str]]] = []
     for step in person.trace.steps:
         event = step.event
@@ -56,8 +57,8 @@ def _story(scenario: Scenario, person: PlayedPerson) -> Iterator[str]:
         begins = ", begins a session" if step.began else ""
         told.append((event.event_time, 0, [f"{event.name}{path}: shows {means}{begins}"]))
     told += [(move.at, 1, _move(scenario, move)) for move in person.path.transitions]
-    told += [(decision.at, 2, _decision(decision)) for decision in person.decisions]
-    for at, _, lines in sorted(told, key=lambda item: item[:2]):
+    told += [(decision.at, 2, _decision(decision, asked)) for decision in person.decisions]
+    for at, _, lines in sorted((item for item in told if item[2]), key=lambda item: item[:2]):
         when = f"{shown(at, scenario.begin):<17}"
         yield f"{when} {lines[0]}"
         yield from (f"{'':<17}   {line}" for line in lines[1:])
@@ -75,15 +76,17 @@ def _move(scenario: Scenario, move: Transition) -> list[str]:
     return lines
 
 
-def _decision(decision: Decision) -> list[str]:
-    chosen = "nothing" if decision.chosen == NOTHING else f"{decision.template} by {decision.channel}"
-    lines = [f"= {decision.slot}: {chosen}: {decision.reason}"]
-    lines += [
+def _decision(decision: Decision, asked: frozenset[str]) -> list[str]:
+    """A decision; nothing of one that chose nothing from what nobody asks about and what no condition let in."""
+    lines = [
         f"not {candidate.name}, {candidate.dropped_by}: {candidate.reason}"
         for candidate in decision.candidates
-        if candidate.dropped_by is not None and candidate.dropped_by != "not_eligible"
+        if candidate.dropped_by is not None
+        and (candidate.dropped_by != "not_eligible" or not asked.isdisjoint((candidate.name, candidate.action)))
     ]
-    return lines
+    if decision.chosen == NOTHING:
+        return [f"= {decision.slot}: nothing", *lines] if lines else []
+    return [f"= {decision.slot}: {decision.template} by {decision.channel}: {decision.reason}", *lines]
 
 
 def summary(results: Sequence[Timed], seconds: float) -> str:

@@ -39,7 +39,7 @@ class Verdict:
 
 def judge(scenario: Scenario) -> Verdict:
     """Play a scenario and compare."""
-    played = scenario.world.play([e for e in scenario.events if e.event_time <= scenario.until], scenario.until)
+    played = scenario.world.play(scenario.events, scenario.until, scenario.model)
     failures: list[Failure] = []
     if len(played.rejected) != scenario.rejected:
         came = ", ".join(f"{event_id}: {reason}" for event_id, reason in played.rejected) or "none"
@@ -177,6 +177,8 @@ class _Comparing:
         _, path, seen = self._scenario.world.as_of(self._person, check.at)
         if check.kind == "stage":
             return seen.stage
+        if check.kind == "confidence":
+            return seen.confidence
         if check.kind == "intent":
             return path.intents[check.name]
         if check.kind == "signal":
