@@ -48,6 +48,7 @@ PURE = (
     "features/journey_features.py",
     "features/state.py",
     "models/target.py",
+    "pipelines/scenarios/*.py",
     "transforms/actor/core.py",
     "transforms/actor/segments.py",
     "transforms/actor/packing.py",
