@@ -18,12 +18,12 @@ from transforms.journey.check.emitted import Seen
 
 
 def seen_in_files(patterns: Sequence[str]) -> Iterator[Seen]:
-    """Every event that the files give, whether or not a run would take it; damaged parts give none."""
+    """Every named event that the files give, whether or not a run would take it."""
     counts = Counter[tuple[str, str | None]]()
     for name in list_inputs(patterns):
         with open_file(name) as stream:
             for event in read_events(stream):
-                if not isinstance(event, Damage):
+                if not isinstance(event, Damage) and event.name:
                     counts[event.name, event.context.path] += 1
     for (name, path), times in counts.items():
         yield name, path, times

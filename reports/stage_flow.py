@@ -7,7 +7,7 @@ too, and whoever stays is drawn paler than whoever moves. Errors, state: none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -51,7 +51,8 @@ def flow_picture(found: OntologyDifference, title_a: str, title_b: str) -> str:
         found: who moves where.
         title_a, title_b: what the two columns are called.
     """
-    left, right = _bars(found.a.persons, found.persons), _bars(found.b.persons, found.persons)
+    colours = _colours(list(found.a.persons), list(found.b.persons))
+    left, right = (_bars(side.persons, found.persons, colours) for side in (found.a, found.b))
     bottom = max(bar.top + bar.height for bar in (*left, *right))
     bottom = max([bottom, *(bar.label + _LINE for bar in (*left, *right))])
     height = bottom + _BOTTOM
@@ -79,14 +80,25 @@ def flow_picture(found: OntologyDifference, title_a: str, title_b: str) -> str:
     return "\n".join([*parts, "</svg>", ""])
 
 
-def _bars(persons: Mapping[str, int], everybody: int) -> list[_Bar]:
+def _colours(a: Sequence[str], b: Sequence[str]) -> dict[str, str]:
+    """Stage to its colour: one name has one colour, and no two stages of a side share theirs.
+
+    Stages of B alone take what A leaves, and when nothing is left, what no other stage of B has.
+    """
+    chosen = dict(zip(a, COLOURS, strict=False))
+    free = [colour for colour in COLOURS if colour not in chosen.values()]
+    free += [colour for name, colour in chosen.items() if name not in b]
+    return chosen | dict(zip((name for name in b if name not in chosen), free, strict=False))
+
+
+def _bars(persons: Mapping[str, int], everybody: int, colours: Mapping[str, str]) -> list[_Bar]:
     bars: list[_Bar] = []
     top, least_label = float(_TOP), float(_TOP)
-    for place, (name, count) in enumerate(persons.items()):
+    for name, count in persons.items():
         height = max(_LEAST, _HEIGHT * count / everybody if everybody else 0.0)
         # two lines of text beside a thin bar need more room than the bar
         label = max(top + height / 2 - 2, least_label)
-        bars.append(_Bar(name, count, COLOURS[place % len(COLOURS)], top, height, label))
+        bars.append(_Bar(name, count, colours[name], top, height, label))
         least_label = label + 2 * _LINE + 6
         top += height + _GAP
     return bars

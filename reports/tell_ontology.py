@@ -30,7 +30,7 @@ def tell_findings(ontology: Ontology, findings: Sequence[Finding], sources: Emit
     for one in findings:
         place = f"{clean(one.path)}:{one.line}: "
         yield Text.assemble(place, (f"{one.severity} {one.rule}", _STYLES[one.severity]), f": {clean(one.message)}")
-        yield indented(text(f"fix: {one.mending}", "dim"))
+        yield text(f"  fix: {one.mending}", "dim")
     seen = "no sources were looked at" if sources is None else f"{plural(sources.events, 'event')} of {sources.where}"
     counts = ", ".join(plural(n, severity) for severity, n in counted(findings).items())
     yield text(f"{ontology.version}: {plural(len(ontology.stages), 'stage')}, {counts}; {seen}")

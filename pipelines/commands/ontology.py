@@ -76,7 +76,8 @@ def check(
     if as_json:
         _print_json(finding_values(ontology, found, sources))
     else:
-        _print(tell_findings(ontology, found, sources))
+        # a finding is one line, as other programs expect it of file:line: message
+        _print(tell_findings(ontology, found, sources), soft_wrap=True)
     counts = counted(found)
     bad = counts[ERROR] + (counts[WARNING] if strict else 0)
     if bad:
@@ -165,7 +166,7 @@ def _write(path: Path, text: str) -> None:
         raise OutputError(f"{path} cannot be written: {error.strerror}") from error
 
 
-def _print(story: Iterable[RenderableType]) -> None:
+def _print(story: Iterable[RenderableType], *, soft_wrap: bool = False) -> None:
     from rich.console import Console
 
     from pipelines.commands.explain import WIDTH
@@ -173,7 +174,7 @@ def _print(story: Iterable[RenderableType]) -> None:
     console = Console(highlight=False)
     console.width = min(console.width, WIDTH + 20) if console.is_terminal else WIDTH
     for item in story:
-        console.print(item, soft_wrap=not console.is_terminal)
+        console.print(item, soft_wrap=soft_wrap)
 
 
 def _print_json(values: dict[str, Any]) -> None:
