@@ -242,6 +242,24 @@ class FeatureState:
             cursors[number] = cursor
         return counts
 
+    def next_fall(self, at: int, counters: frozenset[int]) -> int | None:
+        """The first instant after a moment at which one of the counters falls, should nothing happen until then.
+
+        Raises:
+            ValueError: ``at`` is before the last observed event.
+        """
+        self.advance(at)
+        due: int | None = None
+        for number, window in enumerate(WINDOWS):
+            for place in range(self._cursors[number], len(self._times)):
+                leaves = self._times[place] + window
+                if due is not None and leaves >= due:
+                    break
+                if not counters.isdisjoint(self._feeds[place][number]):
+                    due = leaves
+                    break
+        return due
+
     def active_days_at(self, at: int) -> int:
         """UTC days with activity among the last 30, the day of ``at`` included."""
         return len(self.active_days) - bisect_right(self.active_days, at // DAY - _DAYS)

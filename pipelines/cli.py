@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "diff": ("pipelines.commands.diff", "Compare the tables of two output folders."),
     "reconcile": ("pipelines.commands.reconcile", "Fold all persons again from the stored events."),
     "identity": ("pipelines.commands.identity", "Explain persons, ask for merges and unlinks, try other rules."),
+    "ontology": ("pipelines.commands.ontology", "Begin from a template, check an ontology, compare two on history."),
     "replay-dead-letters": ("pipelines.commands.dead_letters", "Write dead letters out again, to be run again."),
     "schema": ("pipelines.commands.schema", "Check the Avro schemas against their predecessors."),
     "stream-demo": ("pipelines.commands.stream_demo", "A simulated world live: what `make stream-demo` runs."),

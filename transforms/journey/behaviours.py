@@ -46,7 +46,8 @@ class Meaning:
         counters: places of the facts it raises by one.
         signals: numbers of the signals it feeds.
         resets: numbers of the signals it sets back to nothing, before it feeds any.
-        renews: numbers of the stages whose ``exit.after`` it starts anew.
+        renews: numbers of the stages whose ``exit.since`` it shows.
+        ends: numbers of the stages that it ends, until something of their ``exit.since`` comes.
     """
 
     behaviours: tuple[str, ...]
@@ -60,6 +61,7 @@ class Meaning:
     signals: tuple[int, ...] = ()
     resets: tuple[int, ...] = ()
     renews: tuple[int, ...] = ()
+    ends: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,9 @@ evaluated (a division by zero) does not hold. State: none between journeys but a
 ``Fold`` is one journey under way, which goes on with what comes later.
 
 **Evaluation points** are a function of the journey alone: every distinct instant at which events happened (all of them
-taken, in event id order, before the point is looked at), and every multiple of ``model.grid`` since the epoch within
-``model.span`` after an event, as long as no other event and no horizon comes first.
+taken, in event id order, before the point is looked at), every multiple of ``model.grid`` since the epoch within
+``model.span`` after an event, and every instant at which a feature that a condition looks at changes by itself, as long
+as no other event and no horizon comes first.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from contracts.exchange import LoggedDecision, Outcome, Session
 from transforms.conditions import ConditionSet
 from transforms.journey.behaviours import Meaning
 from transforms.journey.consent import ConsentFold
-from transforms.journey.facts import EVENT_FACT_NAMES, FactState, FactValue, place_of
-from transforms.journey.ontology import Ontology
+from transforms.journey.facts import EVENT_FACT_NAMES, EVENT_FACTS, FactState, FactValue, place_of
+from transforms.journey.ontology import ENDED, Ontology
 from transforms.journey.sessions import SessionFold
 from transforms.journey.signals import Fed, SignalFold
 
@@ -51,11 +52,16 @@ class Features(Protocol):
 
 @dataclass(frozen=True)
 class FeatureFunctions:
-    """The features, injected: their names, a fresh accumulator, and the vector as of a moment."""
+    """The features, injected: their names, a fresh accumulator, and the vector as of a moment.
+
+    ``next_turn``: (accumulator, moment, names of features) to the first instant after the moment at which one of them
+    can change without an event. Needed where conditions look at features.
+    """
 
     names: tuple[str, ...]
     start: Callable[[], Features]
     vector: Callable[[Any, int], tuple[float, ...]]
+    next_turn: Callable[[Any, int, tuple[str, ...]], int | None] | None = None
 
 
 class Step(NamedTuple):
@@ -136,8 +142,13 @@ class JourneyFold:
         self.features = features
         self.lateness = lateness
         self._conditions = ConditionSet(ontology.conditions)
-        names = self._conditions.names
-        places = [place_of(name) for name in names]
+        self._facts = tuple(name for name in self._conditions.names if name in EVENT_FACTS)
+        self.watched = tuple(name for name in self._conditions.names if name not in EVENT_FACTS)
+        missing = [name for name in self.watched if name not in features.names]
+        if missing or (self.watched and features.next_turn is None):
+            raise ValueError(f"conditions look at features that are not computed here: {missing or self.watched}")
+        self._indices = tuple(features.names.index(name) for name in self.watched)
+        places = [place_of(name) for name in self._facts]
         self._pick: Callable[[list[FactValue]], Any] | None = itemgetter(*places) if places else None
         self._single = len(places) == 1
         self._verdicts: dict[Any, tuple[bool, ...]] = {}
@@ -164,16 +175,22 @@ class JourneyFold:
         """A journey without events, to go on from."""
         return Fold(self, person_id)
 
-    def held(self, values: list[FactValue]) -> tuple[bool, ...]:
-        """Which of the ontology's conditions hold on these facts. Answers are remembered by the facts they look at."""
-        if self._pick is None:
+    def held(self, values: list[FactValue], vector: tuple[float, ...] = ()) -> tuple[bool, ...]:
+        """Which of the ontology's conditions hold on these facts. Answers are remembered by what they look at.
+
+        ``vector``: the features, where conditions look at any (``watched``).
+        """
+        if self._pick is None and not self.watched:
             return self._answer({}) if len(self._conditions) else ()
-        key = self._pick(values)
+        facts = None if self._pick is None else self._pick(values)
+        seen = tuple(vector[index] for index in self._indices)
+        key = (facts, seen) if seen else facts
         # True and 1 are one key to a dict, but a fact never changes its type.
         found = self._verdicts.get(key)
         if found is None:
-            seen = (key,) if self._single else key
-            found = self._answer(dict(zip(self._conditions.names, seen, strict=True)))
+            given = () if facts is None else (facts,) if self._single else facts
+            named = dict(zip(self._facts, given, strict=True))
+            found = self._answer(named | dict(zip(self.watched, seen, strict=True)))
             if len(self._verdicts) >= _REMEMBERED:
                 self._verdicts.clear()
             self._verdicts[key] = found
@@ -254,10 +271,20 @@ class Fold:
         return None
 
     def next_instant(self) -> int | None:
-        """The next instant of the grid, should no event come before."""
-        grid = self.ontology.model.grid
-        instant = (self.points[-1].at // grid + 1) * grid
-        return instant if instant <= self.steps[-1].event.event_time + self.ontology.model.span else None
+        """The next instant at which time makes a point, should no event come before."""
+        return self._next_after(self.points[-1].at, self.steps[-1].event.event_time)
+
+    def _next_after(self, at: int, event_time: int) -> int | None:
+        """The first instant after ``at`` of the grid, or at which a watched feature changes by itself."""
+        model = self.ontology.model
+        instant: int | None = (at // model.grid + 1) * model.grid
+        if instant is not None and instant > event_time + model.span:
+            instant = None
+        host = self.host
+        if not host.watched or host.features.next_turn is None:
+            return instant
+        turn = host.features.next_turn(self.features, at, host.watched)
+        return turn if instant is None else instant if turn is None else min(instant, turn)
 
     def take(self, index: int, event: Event, strand_id: str) -> bool:
         """Take one event; True when it began a session."""
@@ -277,7 +304,7 @@ class Fold:
         self.steps.append(Step(event, strand_id, meaning, session_id, began, value))
         self.facts.observe(event, meaning, value or 0.0, place)
         self.features.observe(event, meaning.behaviours, began, meaning.activity, value=value)
-        self.held = self.host.held(self.facts.values)
+        self.held = self._verdicts(event.event_time)
         self._feed(index, event.event_time, meaning)
         if event.consent or meaning.revokes:
             self.consent.observe(event, strand_id, meaning.revokes)
@@ -286,6 +313,10 @@ class Fold:
         if meaning.logged_action:
             self._log(event)
         return began
+
+    def _verdicts(self, at: int) -> tuple[bool, ...]:
+        host = self.host
+        return host.held(self.facts.values, self.vector(self.features, at) if host.watched else ())
 
     def _feed(self, index: int, at: int, meaning: Meaning) -> None:
         for number in meaning.resets:
@@ -296,9 +327,10 @@ class Fold:
                 self.signals.feed(number, at, index)
         if meaning.signals or meaning.resets:
             self.frozen = tuple(self.signals.fed)
-        if meaning.renews:
+        if meaning.renews or meaning.ends:
             self.renewed = tuple(
-                at if number in meaning.renews else before for number, before in enumerate(self.renewed)
+                at if number in meaning.renews else ENDED if number in meaning.ends else before
+                for number, before in enumerate(self.renewed)
             )
 
     def point(self, at: int, event: int, on_event: bool, opener: int | None) -> Point:
@@ -320,11 +352,12 @@ class Fold:
         )
 
     def grid(self, at: int, event_time: int, event: int, until: int) -> None:
-        """The points of the grid after ``at`` and before ``until``, the latest event being that at ``event``."""
-        grid = self.ontology.model.grid
-        end = min(until, event_time + self.ontology.model.span + 1)
-        for instant in range((at // grid + 1) * grid, end, grid):
+        """The points that time makes after ``at`` and before ``until``, the latest event being that at ``event``."""
+        while (instant := self._next_after(at, event_time)) is not None and instant < until:
+            if self.host.watched:
+                self.held = self._verdicts(instant)
             self.points.append(self.point(instant, event, False, None))
+            at = instant
 
     def _value(self, event: Event) -> float | None:
         for name in self.ontology.value_properties:

@@ -5,8 +5,8 @@ with a version (``name@hash`` of the content, comments aside). Units: times in m
 Errors: ``ConfigurationError`` with file and line. State: none but caches; an ontology is pickled as its text.
 
 A stage is entered when its intent score reaches ``entry.intent`` and its condition ``entry.when`` holds, and kept while
-the score stays at or above ``entry.intent * (1 - hysteresis.margin)`` and neither ``exit.when`` nor ``exit.after`` ends
-it; ``stages.py`` states the whole rule.
+the score stays at or above ``entry.intent * (1 - hysteresis.margin)`` and neither ``exit.when`` nor ``exit.by`` nor
+``exit.after`` ends it; a terminal stage is left by its ``reentry`` alone. ``stages.py`` states the whole rule.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from transforms.journey.facts import counters_of
 
 MAX_STAGES = 7
 SIGNALS_PER_STAGE = (3, 5)
+
+ENDED = -(2**62)
+"""Instead of when a stage was last started anew: a behaviour of its ``by`` came since, and ended it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +63,10 @@ class Stage:
         keep: intent score below which it is left; None when intent does not matter.
         entry_when, exit_when: numbers of conditions, None when there is none.
         certain: decided by rules alone, whatever a model says.
+        terminal: left only when its exit (in the file: ``reentry``) says so, whatever else holds.
         after: microseconds without ``since`` after which it lapses; None when it never does.
-        since: behaviours that start ``after`` anew.
+        since: behaviours that start it anew: ``after`` counts from them, and what ``by`` ended they open.
+        by: behaviours that end it, until one of ``since`` comes.
         defining: behaviours that show, afterwards, that a person was here: the classifier's target.
         benchmark: share of persons expected to go on from here, None when not stated.
     """
@@ -79,6 +84,8 @@ class Stage:
     defining: frozenset[str]
     benchmark: float | None
     signals: tuple[Signal, ...]
+    terminal: bool = False
+    by: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +206,8 @@ class Ontology:
             counters=counters_of(meaning.behaviours),
             signals=tuple(s.number for s in self.signals if shown & s.behaviours),
             resets=tuple(s.number for s in self.signals if shown & s.reset_by),
-            renews=tuple(s.number for s in self.stages if s.after is not None and shown & s.since),
+            renews=tuple(s.number for s in self.stages if shown & s.since),
+            ends=tuple(s.number for s in self.stages if shown & s.by),
         )
 
 

@@ -10,17 +10,16 @@ import difflib
 import hashlib
 import json
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
 
 from contracts import documents
 from contracts.documents import Node
 from contracts.errors import ConfigurationError
 from contracts.event import DAY, HOUR, MINUTE, SECOND
+from features.turning import TURNS, UNTIMED
 from transforms import conditions
-from transforms.journey.behaviours import OUTCOME_KINDS, BehaviourTable, fold_name
+from transforms.journey.events_file import check_name, read_table
 from transforms.journey.facts import EVENT_FACTS, HOLDERS, TIME_FACTS
 from transforms.journey.ontology import (
     MAX_STAGES,
@@ -33,15 +32,19 @@ from transforms.journey.ontology import (
     Stage,
 )
 
-_NAME = re.compile(r"^[a-z][a-z0-9_]{0,39}$")
 _TOP = ("name", "description", "sessions", "people", "conversion", "model", "hysteresis", "stages", "events")
-_EVENTS = ("behaviours", "pages", "neutral", "records", "receipts", "revokes", "logged_actions")
-_STAGE = ("name", "description", "entry", "exit", "certain", "defining", "benchmark", "signals")
+_STAGE = (
+    "name", "description", "entry", "exit", "certain", "terminal", "reentry", "defining", "benchmark", "signals",
+)  # fmt: skip
+_EXIT = ("when", "by", "after", "since")
 _SIGNAL = ("name", "description", "behaviours", "when", "weight", "half_life", "cap", "reset_by")
 _LEAST_HALF_LIFE = MINUTE
 
-VOCABULARY = conditions.Vocabulary({name: kind for name, (kind, _) in EVENT_FACTS.items()})
-"""What conditions of an ontology may use: the facts that only an event can change."""
+VOCABULARY = conditions.Vocabulary(
+    dict.fromkeys(TURNS, conditions.DOUBLE) | {name: kind for name, (kind, _) in EVENT_FACTS.items()}
+)
+"""What conditions of an ontology may use: the facts that only an event can change, and the features of which every
+change has a computed instant. Of one name the fact counts."""
 
 
 def read_ontology(path: str, session_by: str | None = None) -> Ontology:
@@ -73,7 +76,7 @@ class _Reader:
     def ontology(self, text: str, path: str) -> Ontology:
         top = self.root.mapping(_TOP)
         name = self._name(self.root.need("name"), "the ontology's name")
-        table = self._table(self.root.need("events"))
+        table = read_table(self.root.need("events"))
         self.behaviours = tuple(
             sorted({b for found in table.names.values() for b in found} | set(table.page_default))
         ) + tuple(behaviour for behaviour, _ in table.page_paths)
@@ -131,7 +134,9 @@ class _Reader:
         certain = certain_node is not None and certain_node.boolean()
         signals = self._signals(name, node.need("signals"))
         enter, entry_when = self._entry(number, name, certain, node, sum(signal.cap for signal in signals))
-        exit_when, after, since = self._exit(number, found.get("exit"))
+        terminal = self._terminal(name, certain, node)
+        end = node.get("reentry") if terminal else node.get("exit")
+        exit_when, after, since, by = self._exit(number, "reentry" if terminal else "exit", end)
         description = found.get("description")
         return Stage(
             number,
@@ -147,7 +152,29 @@ class _Reader:
             self._behaviours(node.need("defining")),
             None if benchmark is None else benchmark.number(minimum=0, maximum=1),
             signals,
+            terminal,
+            by,
         )
+
+    def _terminal(self, name: str, certain: bool, node: Node) -> bool:
+        said, reentry, end = node.get("terminal"), node.get("reentry"), node.get("exit")
+        terminal = said is not None and said.boolean()
+        if reentry is not None and not terminal:
+            reentry.fail(
+                f"stage {name!r} has a reentry but is not terminal",
+                hint="say terminal: true, or call it exit: a stage that is not terminal is left in other ways too",
+            )
+        if said is not None and terminal:
+            if end is not None:
+                end.fail(
+                    f"stage {name!r} is terminal, so it has no exit", hint="say under reentry what leads out of it"
+                )
+            if not certain:
+                said.fail(
+                    f"stage {name!r} is terminal but not certain: a guess must put nobody where nothing leads out",
+                    hint="add certain: true, and an entry.when",
+                )
+        return terminal
 
     def _entry(
         self, number: int, name: str, certain: bool, node: Node, reachable: float
@@ -180,21 +207,34 @@ class _Reader:
                 )
         return enter, None if when is None else self._condition(when)
 
-    def _exit(self, number: int, node: Node | None) -> tuple[int | None, int | None, frozenset[str]]:
-        if node is None or node.value is None:
-            return None, None, frozenset()
+    def _exit(
+        self, number: int, called: str, node: Node | None
+    ) -> tuple[int | None, int | None, frozenset[str], frozenset[str]]:
+        """(condition, after, since, by) of an exit or a reentry."""
+        if node is None:
+            return None, None, frozenset(), frozenset()
         if number == 0:
             node.fail("the first stage is never left for an earlier one, so it has no exit")
-        node.mapping(("when", "after", "since"))
-        when, after, since = node.get("when"), node.get("after"), node.get("since")
-        if (after is None) != (since is None):
+        node.mapping(_EXIT)
+        when, by, after, since = (node.get(key) for key in _EXIT)
+        if when is None and by is None and after is None and since is None:
+            node.fail(f"{called} says nothing", hint="give it when, by with since, or after with since")
+        if (after is None and by is None) != (since is None):
             node.fail(
-                "exit.after and exit.since belong together", hint="since names the behaviours that renew the stage"
+                f"{called}.after or {called}.by, and {called}.since, belong together",
+                hint="since names the behaviours that start the stage anew",
+            )
+        ending, renewing = (frozenset() if some is None else self._behaviours(some) for some in (by, since))
+        if by is not None and ending & renewing:
+            by.fail(
+                f"{', '.join(sorted(ending & renewing))} both ends the stage and starts it anew",
+                hint=f"name it under {called}.by or under {called}.since",
             )
         return (
             None if when is None else self._condition(when),
             None if after is None else after.duration(minimum=HOUR),
-            frozenset() if since is None else self._behaviours(since),
+            renewing,
+            ending,
         )
 
     def _signals(self, stage: str, node: Node) -> tuple[Signal, ...]:
@@ -233,13 +273,24 @@ class _Reader:
         try:
             made = conditions.compile(node, VOCABULARY)
         except ConfigurationError:
-            used = next((name for name in TIME_FACTS if re.search(rf"\b{name}\b", str(node.value))), None)
-            if used is None:
-                raise
-            node.fail(
-                f"{used} changes by time alone, so the instant at which {node.value!r} turns is not defined",
-                hint="let a stage lapse through exit.after, or through the half-lives of its signals",
-            )
+            words = set(re.findall(r"\b[a-z]\w*", str(node.value)))
+            if used := words & {"stage", "days_in_stage", "stage_history", "intent"}:
+                node.fail(
+                    f"{min(used)} is derived from the stage, and a stage condition may not depend on the stage",
+                    hint="say it by facts, signals or hysteresis; policies may use it",
+                )
+            if used := words & set(TIME_FACTS):
+                node.fail(
+                    f"{min(used)} changes by time alone, so the instant at which {node.value!r} turns is not defined",
+                    hint="let a stage lapse through exit.after, or through the half-lives of its signals",
+                )
+            if used := words & set(UNTIMED):
+                node.fail(
+                    f"feature {min(used)} changes by time alone, so the instant at which {node.value!r} turns is not "
+                    "computed",
+                    hint="use a count of a window, such as events_7d, exit.after, or the half-life of a signal",
+                )
+            raise
         self.compiled.append(made)
         return len(self.compiled) - 1
 
@@ -284,64 +335,6 @@ class _Reader:
             return {"user_id": "login", "crm_id": "crm_record", "email_sha256": "email", "phone": "phone"}
         return {namespace: kind for kind, child in node.mapping(HOLDERS).items() for namespace in child.strings()}
 
-    # --- events -------------------------------------------------------------------------------------------------
-
-    def _table(self, node: Node) -> BehaviourTable:
-        node.mapping(_EVENTS)
-        names: dict[str, tuple[str, ...]] = {}
-        for behaviour, child in node.need("behaviours").items():
-            self._check_name(child, behaviour, "a behaviour")
-            for name in self._folded(child):
-                if behaviour in names.get(name, ()):
-                    child.fail(f"event {name!r} is listed twice under {behaviour!r}")
-                names[name] = (*names.get(name, ()), behaviour)
-        receipts = node.get("receipts")
-        revokes = node.get("revokes")
-        page_names, page_default, page_paths = self._pages(node.get("pages"))
-        return BehaviourTable(
-            names=names,
-            page_names=page_names,
-            page_default=page_default,
-            page_paths=page_paths,
-            neutral=self._folded_at(node, "neutral"),
-            records=self._folded_at(node, "records"),
-            receipts={}
-            if receipts is None
-            else {
-                name: kind for kind, child in receipts.mapping(OUTCOME_KINDS).items() for name in self._folded(child)
-            },
-            revokes={} if revokes is None else {fold_name(name): child.strings() for name, child in revokes.items()},
-            logged_actions=self._folded_at(node, "logged_actions"),
-        )
-
-    def _pages(
-        self, node: Node | None
-    ) -> tuple[frozenset[str], tuple[str, ...], tuple[tuple[str, tuple[str, ...]], ...]]:
-        if node is None:
-            return frozenset(), (), ()
-        node.mapping(("events", "default", "paths"))
-        default, paths = node.get("default"), node.get("paths")
-        if default is not None:
-            for behaviour in default.strings():
-                self._check_name(default, behaviour, "a behaviour")
-        table: list[tuple[str, tuple[str, ...]]] = []
-        if paths is not None:
-            for behaviour, child in paths.items():
-                self._check_name(child, behaviour, "a behaviour")
-                table.append((behaviour, child.strings()))
-        return (
-            frozenset(self._folded(node.need("events"))),
-            () if default is None else default.strings(),
-            tuple(table),
-        )
-
-    def _folded(self, node: Node) -> Iterable[str]:
-        return [fold_name(name) for name in node.strings()]
-
-    def _folded_at(self, node: Node, key: str) -> frozenset[str]:
-        child = node.get(key)
-        return frozenset() if child is None else frozenset(self._folded(child))
-
     # --- small checks -------------------------------------------------------------------------------------------
 
     def _behaviours(self, node: Node) -> frozenset[str]:
@@ -363,13 +356,5 @@ class _Reader:
         return number
 
     def _name(self, node: Node, what: str) -> str:
-        self._check_name(node, node.string(), what)
+        check_name(node, node.string(), what)
         return node.string()
-
-    def _check_name(self, node: Node, name: str, what: str) -> None:
-        if not _NAME.match(name):
-            _bad_name(node, name, what)
-
-
-def _bad_name(node: Node, name: str, what: str) -> NoReturn:
-    node.fail(f"{what} is {name!r}", hint="use lower-case letters, digits and underscores, starting with a letter")

@@ -11,8 +11,11 @@
 
 **Rules.** A stage is entered when its intent score reaches ``entry.intent`` and ``entry.when`` holds; it is kept while
 the score stays at or above ``entry.intent * (1 - hysteresis.margin)`` and ``exit.when`` does not hold (where there is
-no ``exit.when``: while ``entry.when`` holds). A stage whose ``exit.when`` holds, or whose ``exit.after`` has run out,
-is neither entered nor kept.
+no ``exit.when``: while ``entry.when`` holds). A stage whose ``exit.when`` holds, whose ``exit.after`` has run out, or
+which a behaviour of ``exit.by`` ended later than one of ``exit.since`` came, is neither entered nor kept.
+
+**Terminal.** Who is in a terminal stage stays there, whatever the score, other rules or the model say, until its
+``reentry`` (the same three, under another name) ends it. Then all stages but it are open.
 
 **Hysteresis** runs after scoring: a move on waits until the stage has lasted ``hysteresis.forward``, a move back
 ``hysteresis.back``; what is blocked is asked again at the instant the wait ends. A move into a certain stage never
@@ -34,7 +37,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from contracts.exchange import MAX_TIME
-from transforms.journey.ontology import Ontology, Stage
+from transforms.journey.ontology import ENDED, Ontology, Stage
 from transforms.journey.signals import Fed, Score, falls_below, holds_until, intent, score_of
 
 RULES, MODEL = "rules", "model"
@@ -63,7 +66,7 @@ class StagePoint(Protocol):
 
     @property
     def renewed(self) -> tuple[int | None, ...]:
-        """For each stage, when its ``exit.after`` was last started anew."""
+        """For each stage, when something of its ``exit.since`` last came; ``ENDED`` when ``exit.by`` came after it."""
 
 
 class Opinion(NamedTuple):
@@ -163,24 +166,33 @@ class StageRules:
                 second, next_best = number, probability
         return Opinion(at, version, tuple(folded), top, second, first - next_best >= self._margin)
 
+    def ended(self, number: int, point: StagePoint, at: int) -> bool:
+        """Whether a stage's exit, or re-entry, has ended it: it is neither entered nor kept."""
+        stage = self.stages[number]
+        if stage.exit_when is not None and point.held[stage.exit_when]:
+            return True
+        renewed = point.renewed[number]
+        if renewed is None:
+            return False
+        return renewed == ENDED or (stage.after is not None and at >= renewed + stage.after)
+
     def holds(self, number: int, point: StagePoint, at: int, keeping: bool) -> bool:
         """Whether a stage's rule holds at ``at``: its entry, or with ``keeping`` what keeps a person in it."""
         stage = self.stages[number]
-        held = point.held
-        if stage.exit_when is not None and held[stage.exit_when]:
+        if self.ended(number, point, at):
             return False
+        if keeping and stage.terminal:
+            return True
         asked = not (keeping and stage.exit_when is not None)
-        if asked and stage.entry_when is not None and not held[stage.entry_when]:
+        if asked and stage.entry_when is not None and not point.held[stage.entry_when]:
             return False
-        if stage.after is not None:
-            renewed = point.renewed[number]
-            if renewed is not None and at >= renewed + stage.after:
-                return False
         level = stage.keep if keeping else stage.enter
         return level is None or intent(self.scores[number], point.signals, at) >= level
 
     def say(self, present: int, point: StagePoint, at: int, opinion: Opinion | None) -> Said:
         """The answer at ``at``; ``present`` is -1 before the journey began."""
+        if present >= 0 and self.stages[present].terminal and not self.ended(present, point, at):
+            return Said(present, RULES_SPEAK_CERTAIN)
         for number in self._certain:
             if self.holds(number, point, at, number == present):
                 return Said(number, RULES_SPEAK_CERTAIN)
@@ -374,9 +386,9 @@ class StageWalk:
             stage = rules.stages[number]
             if stage.after is not None:
                 renewed = point.renewed[number]
-                if renewed is not None and at < renewed + stage.after < due:
+                if renewed is not None and renewed != ENDED and at < renewed + stage.after < due:
                     due = renewed + stage.after
-            level = stage.keep if number == self.present else stage.enter
+            level = stage.enter if number != self.present else None if stage.terminal else stage.keep
             if level is not None:
                 score = rules.scores[number]
                 if not exact:

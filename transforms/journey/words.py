@@ -6,6 +6,7 @@ Input: a move, the rules, the point it was made at. Output: one sentence. Errors
 from __future__ import annotations
 
 from contracts.event import DAY, HOUR, MINUTE
+from transforms.journey.ontology import ENDED
 from transforms.journey.signals import intent, value
 from transforms.journey.stages import RULES_SPEAK_CERTAIN, Move, StagePoint, StageRules
 
@@ -64,6 +65,8 @@ def _left(rules: StageRules, number: int, point: StagePoint, at: int) -> str:
     if stage.exit_when is not None and point.held[stage.exit_when]:
         return f"{stage.name} ends: {conditions[stage.exit_when].text}"
     renewed = point.renewed[number]
+    if renewed == ENDED:
+        return f"{stage.name} ends: {', '.join(sorted(stage.by))} came"
     if stage.after is not None and renewed is not None and at >= renewed + stage.after:
         return f"{stage.name} lapses: {duration(stage.after)} without {', '.join(sorted(stage.since))}"
     if stage.keep is not None:

@@ -38,6 +38,7 @@ from contracts.tables import (
 )
 from features.journey_features import FEATURE_NAMES, vector
 from features.state import FeatureState
+from features.turning import next_turn
 from transforms.decide.decide import decide_journey
 from transforms.decide.rules import PolicySet
 from transforms.journey.fold import FeatureFunctions, JourneyFold, Trace
@@ -107,7 +108,7 @@ class JourneyWorker:
     def __init__(
         self, settings: JourneySettings, score: Score | None, store: EffectStore, clock: Callable[[], int]
     ) -> None:
-        functions = FeatureFunctions(FEATURE_NAMES, FeatureState, vector)
+        functions = FeatureFunctions(FEATURE_NAMES, FeatureState, vector, next_turn)
         self._settings = settings
         self._fold = JourneyFold(settings.ontology, functions, settings.lateness)
         self._paths = StagePaths(settings.ontology, functions)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from features.journey_features import FEATURE_NAMES, feature_columns
 from transforms.decide.policy import load_policies, policy_vocabulary
 from transforms.journey.facts import FACTS
 from transforms.journey.ontology import load_ontology
+from transforms.journey.ontology_file import parse_ontology
 from transforms.journey.worker import JourneySettings, JourneyWorker, Score
 from transforms.stores.effects import EffectStore
 
@@ -29,6 +31,25 @@ POLICIES = load_policies(
 )
 FEATURES, SCORES = feature_tables(feature_columns(), ONTOLOGY.stage_names)
 SETTINGS = JourneySettings(ONTOLOGY, POLICIES, 48 * HOUR, 1, "live", DAY, FEATURES, SCORES)
+_STRICT = (
+    ("entry: {intent: 2.5}", "entry: {intent: 2.5, when: 'events_7d < 9.0 && known == 0.0'}"),
+    ("when: pricing_views >= 2", "when: pricing_views_30d >= 2.0 && events_1d >= 2.0"),
+    (
+        "exit: {after: 180d, since: [conversion, usage, renewal, support, account]}",
+        "terminal: true\n    reentry: {by: [support], since: [conversion, renewal], after: 20d}",
+    ),
+)
+
+
+def strict() -> JourneySettings:
+    """Settings whose ontology looks at windows that fall by time, and has a terminal stage with a way out."""
+    text = Path(ONTOLOGY.path).read_text(encoding="utf-8")
+    for old, new in _STRICT:
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    return replace(SETTINGS, ontology=parse_ontology(text, "strict.yaml"))
+
+
 TABLES: dict[str, Table] = {table.name: table for table in (*FIXED_TABLES, FEATURES, SCORES)}
 COMPARED = ("events", "sessions", "transitions", "outcomes", "features", "scores", "journeys", "persons")
 T0 = 1_704_067_200_000_000
@@ -176,11 +197,15 @@ class Tables:
 
 
 def bounded(
-    records: list[StrandRecord], horizon: int, store: EffectStore, score: Score | None
+    records: list[StrandRecord],
+    horizon: int,
+    store: EffectStore,
+    score: Score | None,
+    settings: JourneySettings = SETTINGS,
 ) -> dict[str, dict[Any, dict[str, Any]]]:
     """The tables of the bounded host."""
     found: dict[str, dict[Any, dict[str, Any]]] = {name: {} for name in COMPARED}
-    worker = JourneyWorker(SETTINGS, score, store, lambda: 0)
+    worker = JourneyWorker(settings, score, store, lambda: 0)
     meta = {column.name for column in META}
     for result in worker.fold_shard("j", [StrandBatch(tuple(records))], horizon):
         for batch in result.batches:

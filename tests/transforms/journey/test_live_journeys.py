@@ -14,13 +14,16 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from journey_world import COMPARED, SETTINGS, Strands, Tables, bounded, model
+from journey_world import COMPARED, SETTINGS, Strands, Tables, bounded, model, strict
 
 from contracts.event import DAY
 from transforms.journey.live.journeys import LiveJourneys
 from transforms.journey.live.work import Work
+from transforms.journey.worker import JourneySettings
 from transforms.stores.database import STORE_FILE, StoreAddress
 from transforms.stores.effects import open_effects
+
+STRICT = strict()
 
 
 def differences(tables: Tables, expected: dict[str, dict[Any, dict[str, Any]]]) -> list[str]:
@@ -51,6 +54,18 @@ def delivered(rng: random.Random, strands: Strands, disorder: int) -> list[list[
 @settings(deadline=None, max_examples=12)
 @given(seed=st.integers(0, 10**6), disorder=st.sampled_from([0, 0, 2, 8, 100]), scored=st.booleans())
 def test_any_way_of_arrival_ends_in_the_tables_of_the_bounded_host(seed: int, disorder: int, scored: bool) -> None:
+    agree(SETTINGS, seed, disorder, scored)
+
+
+@settings(deadline=None, max_examples=12)
+@given(seed=st.integers(0, 10**6), disorder=st.sampled_from([0, 0, 2, 8, 100]), scored=st.booleans())
+def test_both_hosts_agree_on_conditions_that_time_turns_and_on_terminal_stages(
+    seed: int, disorder: int, scored: bool
+) -> None:
+    agree(STRICT, seed, disorder, scored)
+
+
+def agree(how: JourneySettings, seed: int, disorder: int, scored: bool) -> None:
     rng = random.Random(seed)
     strands = Strands(rng)
     strands.live(rng.randrange(1, 40), erasing=not disorder)
@@ -59,7 +74,7 @@ def test_any_way_of_arrival_ends_in_the_tables_of_the_bounded_host(seed: int, di
     with tempfile.TemporaryDirectory() as folder:
         store = open_effects(StoreAddress(Path(folder) / STORE_FILE))
         score = model if scored else None
-        live = LiveJourneys(SETTINGS, score, store)
+        live = LiveJourneys(how, score, store)
         now = 1_000_000
 
         def done(work: Work) -> None:
@@ -82,7 +97,7 @@ def test_any_way_of_arrival_ends_in_the_tables_of_the_bounded_host(seed: int, di
             done(live.apply(batch, now))
         done(live.drain(sorted(live.records), horizon, now + 10))
         other = open_effects(StoreAddress(Path(folder) / "other" / STORE_FILE))
-        assert differences(tables, bounded(strands.records(), horizon, other, score)) == []
+        assert differences(tables, bounded(strands.records(), horizon, other, score, how)) == []
         assert counts["expired"] == 0
         assert not any(record.early for record in live.records.values())
         other.close()

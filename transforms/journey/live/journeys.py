@@ -25,6 +25,7 @@ from contracts.exchange import MAX_TIME, MIN_TIME, OnlineFeatures, StrandMessage
 from contracts.tables import EVENTS
 from features.journey_features import FEATURE_NAMES, vector
 from features.state import FeatureState
+from features.turning import next_turn
 from transforms.journey.fold import FeatureFunctions, JourneyFold, event_order
 from transforms.journey.live.deciding import Deciding, LivePerson
 from transforms.journey.live.machine import Machine
@@ -57,7 +58,7 @@ class LiveJourneys:
     def __init__(
         self, settings: JourneySettings, score: Score | None, store: EffectStore, window: int = MATURITY
     ) -> None:
-        functions = FeatureFunctions(FEATURE_NAMES, FeatureState, vector)
+        functions = FeatureFunctions(FEATURE_NAMES, FeatureState, vector, next_turn)
         self._fold = JourneyFold(settings.ontology, functions, settings.lateness)
         self._paths = StagePaths(settings.ontology, functions)
         self._score = score

@@ -1,0 +1,181 @@
+"""``wayline ontology``: a project from a template, what an ontology can never do, and what another would change."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from pipelines.definitions import Definitions
+    from reports.history import History
+    from transforms.journey.check.emitted import Emitted
+    from transforms.journey.ontology import Ontology
+
+_json = click.option("--json", "as_json", is_flag=True, help="One JSON document, for machines.")
+_config = click.option(
+    "--config", type=click.Path(path_type=Path), help="Project configuration; the shipped one by default."
+)
+
+
+@click.group("ontology")
+def command() -> None:
+    """A project from a template; what an ontology can never do; what another one would change."""
+
+
+@command.command("init")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--template", required=True, metavar="saas|ecommerce|leads", help="The business it is for.")
+def init(folder: Path, template: str) -> None:
+    """Write a complete project into DIR: ontology, policy and configuration. Nothing is overwritten."""
+    from pipelines.ontology_templates import ONTOLOGY_FILE, PROJECT_FILE, write_template
+
+    for path in write_template(template, folder):
+        click.echo(f"written: {path}")
+    click.echo(f"next:    wayline ontology check {folder / ONTOLOGY_FILE}")
+    click.echo(f"         wayline run --config {folder / PROJECT_FILE} --input EVENTS --out OUT")
+
+
+@command.command("check")
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.option("--input", "inputs", multiple=True, help="Glob or folder of event Avro that sources sent; repeatable.")
+@click.option("--out", type=click.Path(path_type=Path), help="Output folder of runs over what sources sent.")
+@click.option("--strict", is_flag=True, help="Warnings end the command with exit code 9 too.")
+@_json
+@_config
+def check(
+    file: Path | None,
+    inputs: tuple[str, ...],
+    out: Path | None,
+    strict: bool,
+    as_json: bool,
+    config: Path | None,
+) -> None:
+    """Find what an ontology can never do, or does by accident. FILE: by default the project's.
+
+    With --input or --out it is also held against the events that sources really sent. Exit code 9: errors were found.
+    docs/ontology_check.md says what each rule decides, and what it cannot.
+    """
+    if inputs and out is not None:
+        raise click.UsageError("name --input or --out, not both")
+    from contracts.errors import CheckFailedError
+    from pipelines.definitions import load_definitions
+    from reports.tell_ontology import counted, finding_values, tell_findings
+    from transforms.journey.check.findings import ERROR, WARNING
+    from transforms.journey.check.findings import check as find
+
+    definitions = load_definitions(config)
+    ontology = definitions.ontology if file is None else _ontology(file, definitions)
+    sources = _sources(ontology, definitions, inputs, out)
+    found = find(ontology, sources)
+    if as_json:
+        _print_json(finding_values(ontology, found, sources))
+    else:
+        # a finding is one line, as other programs expect it of file:line: message
+        _print(tell_findings(ontology, found, sources), soft_wrap=True)
+    counts = counted(found)
+    bad = counts[ERROR] + (counts[WARNING] if strict else 0)
+    if bad:
+        raise CheckFailedError(f"{ontology.path}: {bad} of {len(found)} findings are to be mended")
+
+
+def _ontology(path: Path, definitions: Definitions) -> Ontology:
+    """A file, read as a run of this project would read it."""
+    from transforms.identity.rules_file import load_rules
+    from transforms.journey.ontology import load_ontology
+
+    requests = load_rules(definitions.config.identity).administrative
+    return load_ontology(path, definitions.config.session_by).with_administrative(requests)
+
+
+def _sources(ontology: Ontology, definitions: Definitions, inputs: tuple[str, ...], out: Path | None) -> Emitted | None:
+    from reports.source_events import seen_in_files, seen_in_tables
+    from transforms.journey.check.emitted import emitted
+
+    if inputs:
+        return emitted(ontology, ", ".join(inputs), seen_in_files(inputs))
+    if out is not None:
+        return emitted(ontology, str(out), seen_in_tables(out, definitions.tables))
+    return None
+
+
+@command.command("diff")
+@click.argument("a", type=click.Path(path_type=Path))
+@click.argument("b", type=click.Path(path_type=Path))
+@click.option("--on", "history", required=True, metavar="DIR", help="An output folder, or a folder of event Avro.")
+@click.option("--picture", type=click.Path(path_type=Path), metavar="FILE", help="Write the flow as an SVG file.")
+@click.option(
+    "--examples", type=click.IntRange(min=0), default=2, show_default=True, help="Persons for each pair of stages."
+)
+@_json
+@_config
+def diff(
+    a: Path, b: Path, history: str, picture: Path | None, examples: int, as_json: bool, config: Path | None
+) -> None:
+    """Replay history under the ontologies A and B, and show who stands elsewhere. No output folder is changed.
+
+    Journeys are folded as a run folds them, by rules alone: no model speaks, since it knows the stages of one ontology.
+    """
+    from pipelines.definitions import load_definitions
+    from reports.ontology_replay import replay
+    from reports.stage_flow import flow_picture
+    from reports.tell_ontology import difference_values, tell_ontology_difference
+
+    if picture is not None and picture.suffix != ".svg":
+        raise click.UsageError("--picture writes SVG: name a file that ends in .svg")
+    definitions = load_definitions(config)
+    one, other = _ontology(a, definitions), _ontology(b, definitions)
+    found = replay(_history(history, definitions), one, other, examples)
+    if picture is not None:
+        _write(picture, flow_picture(found, found.a.version, found.b.version))
+    if as_json:
+        _print_json(difference_values(found))
+        return
+    _print(tell_ontology_difference(found))
+    if picture is not None:
+        click.echo(f"\nwritten: {picture}")
+
+
+def _history(where: str, definitions: Definitions) -> History:
+    from pipelines import clock
+    from pipelines.plan import read_marks, read_tombstones, validation_rules
+    from reports.history import history_of_files, history_of_output
+    from transforms.identity.rules_file import load_rules
+    from transforms.tables.output import OutputFolder, check_readable
+    from transforms.validate import Validator
+
+    rules = load_rules(definitions.config.identity)
+    if not OutputFolder(Path(where)).format_file.is_file():
+        return history_of_files((where,), rules, Validator(validation_rules(definitions, clock.now())))
+    folder = check_readable(Path(where))
+    tombstones = read_tombstones(folder)
+    return history_of_output(folder, rules, tombstones, read_marks(folder, tombstones))
+
+
+def _write(path: Path, text: str) -> None:
+    from contracts.errors import OutputError
+
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _print(story: Iterable[RenderableType], *, soft_wrap: bool = False) -> None:
+    from rich.console import Console
+
+    from pipelines.commands.explain import WIDTH
+
+    console = Console(highlight=False)
+    console.width = min(console.width, WIDTH + 20) if console.is_terminal else WIDTH
+    for item in story:
+        console.print(item, soft_wrap=soft_wrap)
+
+
+def _print_json(values: dict[str, Any]) -> None:
+    click.echo(json.dumps(values, indent=2, ensure_ascii=False))

@@ -1,0 +1,204 @@
+"""Each rule of the check finds what it is for, at its line, and is silent on what is right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from transforms.journey.check.emitted import Emitted, Seen, emitted
+from transforms.journey.check.findings import ERROR, NOTE, RULES, WARNING, Finding, check
+from transforms.journey.ontology_file import parse_ontology
+
+ROOT = Path(__file__).parents[4] / "ontology"
+TEXT = (ROOT / "journey.yaml").read_text(encoding="utf-8")
+CONSIDERATION, DECISION = "entry: {intent: 2.0}", "entry: {intent: 2.5}"
+CUSTOMER = "entry: {when: conversions >= 1 || renewals >= 1}"
+CUSTOMER_EXIT = "    exit: {after: 180d, since: [conversion, usage, renewal, support, account]}\n"
+ALL_SEEN: Sequence[Seen] = tuple(
+    (name, None, 1)
+    for name in (
+        "home_view", "category_view", "search", "ad_click", "product_view", "compare", "review_view", "pricing_view",
+        "add_to_cart", "checkout_start", "signup", "demo_request", "purchase", "feature_used", "support_ticket",
+        "login", "email_opened", "email_clicked", "renewal",
+    )
+)  # fmt: skip
+
+
+def found(*changes: tuple[str, str], seen: Sequence[Seen] | None = None) -> list[Finding]:
+    text = TEXT
+    for old, new in changes:
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    ontology = parse_ontology(text, "journey.yaml")
+    sources = None if seen is None else emitted(ontology, "input", seen)
+    return check(ontology, sources)
+
+
+def one(rule: str, *changes: tuple[str, str], seen: Sequence[Seen] | None = None) -> Finding:
+    """The only finding of a rule, with a mending."""
+    (finding,) = [finding for finding in found(*changes, seen=seen) if finding.rule == rule]
+    assert rule in RULES
+    assert finding.mending
+    return finding
+
+
+def line_of(part: str) -> int:
+    return TEXT[: TEXT.index(part)].count("\n") + 1
+
+
+@pytest.mark.parametrize("name", ["saas", "ecommerce", "leads"])
+def test_templates_have_neither_errors_nor_warnings(name: str) -> None:
+    path = ROOT / "templates" / name / "journey.yaml"
+    ontology = parse_ontology(path.read_text(encoding="utf-8"), str(path))
+    assert [finding for finding in check(ontology) if finding.severity != NOTE] == []
+    assert any(stage.entry_when is not None for stage in ontology.stages)
+    assert all(stage.benchmark is not None for stage in ontology.stages)
+
+
+def test_the_shipped_ontology_has_no_finding_with_or_without_its_sources() -> None:
+    assert found() == []
+    assert found(seen=ALL_SEEN) == []
+
+
+def test_contradiction_of_an_entry() -> None:
+    finding = one("contradiction", (CUSTOMER, "entry: {when: conversions >= 1 && conversions < 1}"))
+    assert (finding.severity, finding.line) == (ERROR, line_of(CUSTOMER))
+    assert "nobody enters 'customer'" in finding.message
+
+
+def test_contradiction_of_a_signal_makes_its_caps_unreachable() -> None:
+    changed = ("when: pricing_views >= 2", "when: pricing_views < 0")
+    finding = one("contradiction", changed)
+    assert (finding.severity, finding.line) == (ERROR, line_of(changed[0]))
+    assert one("unreachable-intent", changed, (DECISION, "entry: {intent: 15}")).severity == ERROR
+
+
+def test_contradiction_of_an_exit_is_a_warning() -> None:
+    finding = one("contradiction", (CUSTOMER_EXIT, "    exit: {when: refunds < 0}\n"))
+    assert finding.severity == WARNING
+
+
+def test_ends_at_once_where_the_entry_implies_the_exit() -> None:
+    finding = one("ends-at-once", (CUSTOMER_EXIT, "    exit: {when: conversions + 0 >= 0 || events >= 1}\n"))
+    assert (finding.severity, finding.line) == (ERROR, line_of(CUSTOMER_EXIT))
+
+
+def test_overlap_of_entry_and_exit_is_noted_with_an_example() -> None:
+    finding = one("overlap", (CUSTOMER_EXIT, "    exit: {when: refunds >= 1}\n"))
+    assert finding.severity == NOTE
+    assert "conversions = 1" in finding.message
+    assert "refunds = 1" in finding.message
+
+
+def test_unreachable_intent_with_what_sources_emit() -> None:
+    seen = [item for item in ALL_SEEN if item[0] not in ("add_to_cart", "checkout_start", "demo_request")]
+    assert not [f for f in found(seen=seen) if f.rule == "unreachable-intent"], "prices alone reach 3"
+    finding = one("unreachable-intent", (DECISION, "entry: {intent: 3.5}"), seen=seen)
+    assert (finding.severity, finding.line) == (ERROR, line_of(DECISION))
+    assert "at most 3: filling_cart, checking_out, talking_to_sales can never be fed" in finding.message
+
+
+def test_barely_reachable_where_every_cap_is_needed_at_once() -> None:
+    finding = one("barely-reachable", (CONSIDERATION, "entry: {intent: 12.5}"))
+    assert (finding.severity, finding.line) == (WARNING, line_of(CONSIDERATION))
+
+
+def test_shadowed_stage_by_a_certain_one_is_an_error() -> None:
+    wide = (CUSTOMER, "entry: {when: activities >= 1}")
+    condition = (DECISION, "entry: {intent: 2.5, when: sessions >= 1 && activities > 2}")
+    finding = one("shadowed-stage", wide, condition, (CUSTOMER_EXIT, ""))
+    assert (finding.severity, finding.line) == (ERROR, line_of(DECISION))
+    assert "'decision'" in finding.message
+    assert "'customer'" in finding.message
+
+
+def test_shadowed_stage_by_one_that_is_not_certain_leaves_it_to_a_model() -> None:
+    wide = (DECISION, "entry: {when: sessions >= 0}")
+    shadowed = [f for f in found(wide) if f.rule == "shadowed-stage"]
+    assert [f.severity for f in shadowed] == [WARNING, WARNING]
+    assert "'discovery'" in shadowed[0].message
+    assert not [f for f in found(wide) if "'customer'" in f.message and f.rule == "shadowed-stage"]
+
+
+def test_a_stage_that_ends_by_itself_shadows_nothing() -> None:
+    wide = (CUSTOMER, "entry: {when: activities >= 0}")
+    assert not [f for f in found(wide) if f.rule == "shadowed-stage"]
+
+
+def test_unreachable_stage_where_sources_never_count_what_it_asks_for() -> None:
+    seen = [item for item in ALL_SEEN if item[0] not in ("purchase", "renewal")]
+    finding = one("unreachable-stage", seen=seen)
+    assert (finding.severity, finding.line) == (ERROR, line_of(CUSTOMER))
+
+
+def test_overlap_of_two_stages_says_who_wins() -> None:
+    finding = one("overlap", (DECISION, "entry: {when: cart_adds >= 1}"))
+    assert finding.severity == NOTE
+    assert "'customer' wins over 'decision'" in finding.message
+    assert not [f for f in found((DECISION, "entry: {when: conversions == 0 && renewals == 0}")) if f.rule == "overlap"]
+
+
+def test_cannot_tell_is_said_where_a_condition_is_not_understood() -> None:
+    finding = one("cannot-tell", (DECISION, "entry: {when: cart_adds > checkouts}"))
+    assert finding.severity == NOTE
+    assert "wayline ontology diff" in finding.mending
+
+
+def test_unfed_signal_names_what_no_event_shows() -> None:
+    finding = one("unfed-signal", seen=[item for item in ALL_SEEN if item[0] != "search"])
+    assert (finding.severity, finding.line) == (WARNING, line_of("- {name: searching"))
+    assert "no event shows search" in finding.message
+
+
+def test_unfed_signal_where_its_condition_never_holds_with_what_sources_emit() -> None:
+    changed = (
+        "{name: getting_help, behaviours: [support],",
+        "{name: getting_help, behaviours: [support], when: refunds > 0,",
+    )
+    finding = one("unfed-signal", changed, seen=ALL_SEEN)
+    assert "'refunds > 0' never holds" in finding.message
+
+
+def test_unseen_outcome_leaves_the_model_nothing_to_learn() -> None:
+    seen = [item for item in ALL_SEEN if item[0] not in ("add_to_cart", "checkout_start", "demo_request")]
+    finding = one("unseen-outcome", seen=seen)
+    assert finding.severity == WARNING
+    assert "'decision'" in finding.message
+
+
+def test_unknown_events_are_noted_the_most_frequent_first() -> None:
+    more = [(f"never_heard_{n:02}", None, n + 1) for n in range(12)]
+    noted = [f for f in found(seen=[*ALL_SEEN, *more]) if f.rule == "unknown-event"]
+    assert len(noted) == 11
+    assert any("12 events named 'never_heard_11'" in f.message for f in noted)
+    assert any("2 further names" in f.message for f in noted)
+
+
+def test_double_count_of_one_event() -> None:
+    finding = one("double-count", ("behaviours: [form, store_visit]", "behaviours: [form, pricing_view]"))
+    assert finding.severity == NOTE
+    assert "pricing_view feeds both 'asking_price' and 'asking'" in finding.message
+
+
+def test_dwell_outlasts_evidence() -> None:
+    stages = [f for f in found(("  back: 10m", "  back: 40h")) if f.rule == "dwell-outlasts-evidence"]
+    assert [f.severity for f in stages] == [WARNING, WARNING]
+    assert not [f for f in found(("  back: 10m", "  back: 36h")) if f.rule == "dwell-outlasts-evidence"]
+
+
+def test_evidence_fades_waiting() -> None:
+    finding = [f for f in found(("  forward: 0s", "  forward: 37h")) if f.rule == "evidence-fades-waiting"]
+    assert [f.message.split("'")[1] for f in finding] == ["filling_cart", "checking_out", "returning_to_price"]
+
+
+def test_no_margin() -> None:
+    lacking = [f for f in found(("  margin: 0.30", "  margin: 0.0")) if f.rule == "no-margin"]
+    assert [f.severity for f in lacking] == [WARNING, WARNING]
+
+
+def test_pages_are_seen_by_their_path() -> None:
+    ontology = parse_ontology(TEXT, "journey.yaml")
+    seen = emitted(ontology, "input", [("page_view", "/pricing", 3), ("page_view", "/x", 2), ("odd", None, 1)])
+    assert seen == Emitted("input", 6, {"pricing_view": 3, "content_view": 2}, {"odd": 1})

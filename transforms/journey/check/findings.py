@@ -1,0 +1,333 @@
+"""What an ontology can never do, or does by accident: findings with line, severity and the way to mend them.
+
+Input: a checked ``Ontology`` and, if at hand, what the sources emit. Output: ``Finding``s in the order of the file.
+Errors: none; what cannot be read at all ``ontology_file`` refuses before. State: none. ``docs/ontology_check.md`` says
+what each rule decides and what it cannot.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Final
+
+from contracts import documents
+from contracts.documents import Node
+from transforms.journey.check.emitted import Emitted
+from transforms.journey.check.known_values import RANGES
+from transforms.journey.check.ranges import Answer, Ranges
+from transforms.journey.facts import COUNTED, SESSION_COUNTED
+from transforms.journey.ontology import Ontology, Signal, Stage
+from transforms.journey.words import duration
+
+ERROR, WARNING, NOTE = "error", "warning", "note"
+
+RULES: Final[dict[str, str]] = {
+    "contradiction": "a condition that can never hold",
+    "ends-at-once": "a stage whose entry is also its end",
+    "unreachable-intent": "an intent that the signals which can be fed never reach",
+    "barely-reachable": "an intent that takes nearly every signal at its cap at once",
+    "shadowed-stage": "a stage in whose place the rules always name another",
+    "unreachable-stage": "a stage that nothing the sources emit leads to",
+    "overlap": "two conditions that can hold at once, of which one wins",
+    "cannot-tell": "a pair of conditions that this check does not understand",
+    "unfed-signal": "a signal that nothing the sources emit feeds",
+    "unseen-outcome": "a stage of which the model can learn nothing from what the sources emit",
+    "unknown-event": "an event that sources emit and the ontology does not name",
+    "double-count": "two signals of one stage that one event feeds",
+    "dwell-outlasts-evidence": "a least time in a stage that is longer than what was shown lasts",
+    "evidence-fades-waiting": "a signal that halves before a move on may be made",
+    "no-margin": "a stage that is left a microsecond after it was reached",
+}
+"""Every rule, with what it finds."""
+
+_NEARLY = 0.95
+_MOST_UNKNOWN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something to look at. ``rule`` is one of ``RULES``, ``severity`` error, warning or note."""
+
+    rule: str
+    severity: str
+    path: str
+    line: int
+    message: str
+    mending: str
+
+
+def check(ontology: Ontology, sources: Emitted | None = None) -> list[Finding]:
+    """Everything there is to say of an ontology, by line."""
+    found = list(_Check(ontology, sources).findings())
+    return sorted(found, key=lambda one: (one.line, one.rule, one.message))
+
+
+class _Check:
+    def __init__(self, ontology: Ontology, sources: Emitted | None) -> None:
+        self.ontology = ontology
+        self.sources = sources
+        self.root = documents.parse(ontology.source, ontology.path)
+        self.nodes = self.root.need("stages").list()
+        self.ranges = RANGES if sources is None else RANGES.limited(self._never_counted(sources))
+
+    def findings(self) -> Iterator[Finding]:
+        for stage in self.ontology.stages:
+            yield from self._conditions(stage)
+            yield from self._intent(stage)
+            yield from self._signals(stage)
+            yield from self._shadows(stage)
+            yield from self._times(stage)
+        yield from self._overlaps()
+        if self.sources is not None:
+            yield from self._outcomes(self.sources)
+            yield from self._unknown(self.sources)
+
+    def _say(self, rule: str, severity: str, node: Node, message: str, mending: str) -> Finding:
+        return Finding(rule, severity, self.ontology.path, node.line, message, mending)
+
+    def _at(self, stage: Stage, *keys: str) -> Node:
+        """The node of a stage below some keys, or the nearest above it."""
+        node = self.nodes[stage.number]
+        for key in keys:
+            below = node.get(key)
+            if below is None:
+                break
+            node = below
+        return node
+
+    def _text(self, number: int | None) -> str | None:
+        return None if number is None else self.ontology.conditions[number].text
+
+    # --- what sources leave possible ----------------------------------------------------------------------------
+
+    def _never_counted(self, sources: Emitted) -> dict[str, float]:
+        """Facts that stay at nothing because no event shows what they count."""
+        counted = {**COUNTED, **SESSION_COUNTED}
+        never = {name: 0.0 for name, behaviour in counted.items() if behaviour not in sources.behaviours}
+        if self.ontology.conversions.isdisjoint(sources.behaviours):
+            never["conversions"] = 0.0
+        return never
+
+    def _is_fed(self, signal: Signal, ranges: Ranges, sources: Emitted | None) -> bool:
+        if sources is not None and signal.behaviours.isdisjoint(sources.behaviours):
+            return False
+        return ranges.can(self._text(signal.when)).answer is not Answer.NEVER
+
+    # --- one stage ----------------------------------------------------------------------------------------------
+
+    def _conditions(self, stage: Stage) -> Iterator[Finding]:
+        entry, end = self._text(stage.entry_when), self._text(stage.exit_when)
+        if RANGES.can(entry).answer is Answer.NEVER:
+            yield self._say(
+                "contradiction",
+                ERROR,
+                self._at(stage, "entry", "when"),
+                f"{entry!r} can never hold, so nobody enters {stage.name!r} by it",
+                "take out the comparison that excludes the others",
+            )
+            return
+        if self.ranges.can(entry).answer is Answer.NEVER and self.sources is not None:
+            yield self._say(
+                "unreachable-stage",
+                ERROR,
+                self._at(stage, "entry", "when"),
+                f"{entry!r} never holds with what {self.sources.where} emits, so nobody enters {stage.name!r}",
+                "name the events that show it under events.behaviours, or send them",
+            )
+        if end is None:
+            return
+        node = self._at(stage, "reentry" if stage.terminal else "exit", "when")
+        if RANGES.can(end).answer is Answer.NEVER:
+            yield self._say(
+                "contradiction",
+                WARNING,
+                node,
+                f"{end!r} can never hold, so it never ends {stage.name!r}",
+                "take out the comparison that excludes the others, or the condition",
+            )
+        elif RANGES.implies(entry, end):
+            yield self._say(
+                "ends-at-once",
+                ERROR,
+                node,
+                f"whoever meets the entry of {stage.name!r} meets {end!r} too, so nobody is ever in it",
+                "make the condition hold for some of those in the stage, not for all",
+            )
+        elif (both := RANGES.can(entry, end)).answer is Answer.CAN and entry is not None:
+            yield self._say(
+                "overlap",
+                NOTE,
+                node,
+                f"entry and end of {stage.name!r} can hold at once ({both}); who meets both is not in it",
+                "nothing, if that is meant",
+            )
+
+    def _intent(self, stage: Stage) -> Iterator[Finding]:
+        if stage.enter is None:
+            return
+        node = self._at(stage, "entry", "intent")
+        fed = [signal for signal in stage.signals if self._is_fed(signal, self.ranges, self.sources)]
+        reachable = math.fsum(signal.cap for signal in fed)
+        if reachable < stage.enter:
+            missing = ", ".join(signal.name for signal in stage.signals if signal not in fed)
+            because = "" if self.sources is None else f" with what {self.sources.where} emits"
+            yield self._say(
+                "unreachable-intent",
+                ERROR,
+                node,
+                f"{stage.name!r} needs an intent of {stage.enter:g}, and{because} its signals add up to at most "
+                f"{reachable:g}: {missing} can never be fed",
+                "lower the intent, raise caps, or mend the signals named",
+            )
+        elif stage.enter > reachable * _NEARLY:
+            yield self._say(
+                "barely-reachable",
+                WARNING,
+                node,
+                f"{stage.name!r} needs an intent of {stage.enter:g} of at most {reachable:g}: nearly every signal has "
+                "to be at its cap at one time, while all of them fade",
+                "lower the intent or raise the caps",
+            )
+
+    def _signals(self, stage: Stage) -> Iterator[Finding]:
+        nodes = self._at(stage, "signals").list()
+        for signal, node in zip(stage.signals, nodes, strict=True):
+            when = self._text(signal.when)
+            if RANGES.can(when).answer is Answer.NEVER:
+                yield self._say(
+                    "contradiction",
+                    ERROR,
+                    node.need("when"),
+                    f"{when!r} can never hold, so nothing feeds signal {signal.name!r}",
+                    "take out the comparison that excludes the others",
+                )
+            elif not self._is_fed(signal, self.ranges, self.sources) and self.sources is not None:
+                unseen = ", ".join(sorted(signal.behaviours - set(self.sources.behaviours)))
+                why = f"no event shows {unseen}" if unseen else f"{when!r} never holds"
+                yield self._say(
+                    "unfed-signal",
+                    WARNING,
+                    node,
+                    f"signal {signal.name!r} of {stage.name!r} is never fed by what {self.sources.where} emits: {why}",
+                    "name the events that show it under events.behaviours, send them, or replace the signal",
+                )
+        for (one, _), (other, node) in combinations(zip(stage.signals, nodes, strict=True), 2):
+            shared = one.behaviours & other.behaviours
+            if shared and RANGES.can(self._text(one.when), self._text(other.when)).answer is not Answer.NEVER:
+                yield self._say(
+                    "double-count",
+                    NOTE,
+                    node,
+                    f"{', '.join(sorted(shared))} feeds both {one.name!r} and {other.name!r} of {stage.name!r}",
+                    "nothing, if it is meant to count twice",
+                )
+
+    def _shadows(self, stage: Stage) -> Iterator[Finding]:
+        for other in self.ontology.stages[stage.number + 1 :]:
+            endless = other.exit_when is None and other.after is None and not other.by
+            first = other.certain or not stage.certain
+            if not endless or other.enter is not None or not first:
+                continue
+            entry = self._text(stage.entry_when)
+            if RANGES.can(entry).answer is Answer.NEVER or not RANGES.implies(entry, self._text(other.entry_when)):
+                continue
+            yield self._say(
+                "shadowed-stage",
+                ERROR if other.certain else WARNING,
+                self._at(stage, "entry"),
+                f"whoever could be in {stage.name!r} by its rule is in {other.name!r}, which comes later: "
+                + ("nobody is ever in it" if other.certain else "only a model can say it"),
+                f"narrow the entry of {other.name!r}",
+            )
+            return
+
+    def _times(self, stage: Stage) -> Iterator[Finding]:
+        hysteresis = self.ontology.hysteresis
+        slowest = max(stage.signals, key=lambda signal: signal.half_life)
+        if stage.enter is not None and not stage.terminal:
+            lasts = slowest.half_life * -math.log2(1 - hysteresis.margin)
+            if not hysteresis.margin:
+                yield self._say(
+                    "no-margin",
+                    WARNING,
+                    self._at(stage, "entry", "intent"),
+                    f"without hysteresis.margin {stage.name!r} is left a microsecond after its intent was just reached",
+                    "state a hysteresis.margin, such as 0.25",
+                )
+            elif lasts < hysteresis.back:
+                yield self._say(
+                    "dwell-outlasts-evidence",
+                    WARNING,
+                    self._at(stage, "entry", "intent"),
+                    f"who just reached {stage.name!r} falls below what keeps it within {duration(round(lasts))}, while "
+                    f"hysteresis.back holds everybody {duration(hysteresis.back)}: half-lives have no say",
+                    "shorten hysteresis.back, lengthen the half-lives, or widen the margin",
+                )
+        if not stage.number or stage.certain:
+            return
+        for signal, node in zip(stage.signals, self._at(stage, "signals").list(), strict=True):
+            if signal.half_life < hysteresis.forward:
+                yield self._say(
+                    "evidence-fades-waiting",
+                    WARNING,
+                    node,
+                    f"signal {signal.name!r} halves in {duration(signal.half_life)}, while a move on waits up to "
+                    f"{duration(hysteresis.forward)}: what it showed may be gone by then",
+                    "shorten hysteresis.forward or lengthen the half-life",
+                )
+
+    # --- stages together ----------------------------------------------------------------------------------------
+
+    def _overlaps(self) -> Iterator[Finding]:
+        by_condition = [s for s in self.ontology.stages if s.enter is None and s.entry_when is not None]
+        for one, other in combinations(by_condition, 2):
+            first, second = self._text(one.entry_when), self._text(other.entry_when)
+            winner, loser = (one, other) if one.certain and not other.certain else (other, one)
+            found = RANGES.can(first, second)
+            if found.answer is Answer.CAN:
+                yield self._say(
+                    "overlap",
+                    NOTE,
+                    self._at(other, "entry", "when"),
+                    f"the entries of {one.name!r} and {other.name!r} can hold at once ({found}); "
+                    f"{winner.name!r} wins over {loser.name!r}",
+                    "nothing, if that is meant",
+                )
+            elif found.answer is Answer.CANNOT_TELL:
+                yield self._say(
+                    "cannot-tell",
+                    NOTE,
+                    self._at(other, "entry", "when"),
+                    f"whether the entries of {one.name!r} and {other.name!r} can hold at once cannot be told",
+                    "compare facts with numbers and texts alone, or try both with wayline ontology diff",
+                )
+
+    def _outcomes(self, sources: Emitted) -> Iterator[Finding]:
+        for stage in self.ontology.stages:
+            if stage.defining.isdisjoint(sources.behaviours):
+                yield self._say(
+                    "unseen-outcome",
+                    WARNING,
+                    self._at(stage, "defining"),
+                    f"nothing that {sources.where} emits shows {', '.join(sorted(stage.defining))}, so a model never "
+                    f"learns to foresee {stage.name!r}",
+                    "name behaviours that are seen, or send the events",
+                )
+
+    def _unknown(self, sources: Emitted) -> Iterator[Finding]:
+        most = sorted(sources.unknown.items(), key=lambda item: (-item[1], item[0]))
+        node = self.root.need("events")
+        for name, times in most[:_MOST_UNKNOWN]:
+            yield self._say(
+                "unknown-event",
+                NOTE,
+                node,
+                f"{times:,} events named {name!r} were seen, which the ontology does not name",
+                "list it under events.behaviours, or under events.neutral if it shows nothing",
+            )
+        if len(most) > _MOST_UNKNOWN:
+            more = len(most) - _MOST_UNKNOWN
+            yield self._say("unknown-event", NOTE, node, f"{more:,} further names are not named either", "as above")
