@@ -25,6 +25,7 @@ from contracts.tables import (
 from features.journey_features import feature_columns
 from transforms.journey.ontology import load_ontology
 from transforms.tables.batches import arrow_schema
+from transforms.tables.journey_views import journey_views
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "tables.md"
@@ -55,7 +56,7 @@ def documented_tables() -> tuple[Table, ...]:
 
 def columns_markdown() -> str:
     """The part of the page between the markers."""
-    return "\n".join([_overview(), _kinds(), *map(_section, documented_tables())])
+    return "\n".join([_overview(), _views(), _kinds(), *map(_section, documented_tables())])
 
 
 def written(page: str) -> str:
@@ -78,6 +79,15 @@ def _overview() -> str:
         key = ", ".join(f"`{name}`" for name in table.key)
         fate = "stated anew by each run" if table.refolded else "kept: rows are added or revised"
         lines.append(f"| [`{table.name}`](#{table.name}) | {what} | {key} | {fate} |")
+    return "\n".join(lines) + "\n"
+
+
+def _views() -> str:
+    lines = ["## Views for BI", "", "| view | one row is | key | made of |", "|---|---|---|---|"]
+    for view in journey_views(documented_tables()):
+        what = view.doc.removeprefix("One row ").rstrip(".")
+        key, needs = (", ".join(f"`{name}`" for name in names) for names in (view.key, view.needs))
+        lines.append(f"| `{view.name}` | {what} | {key} | {needs} |")
     return "\n".join(lines) + "\n"
 
 

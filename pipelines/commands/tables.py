@@ -1,4 +1,4 @@
-"""``wayline tables``: what tables an output folder has, and compacting their parts."""
+"""``wayline tables``: what tables an output folder has, whether they hold together, and compacting their parts."""
 
 from __future__ import annotations
 
@@ -71,6 +71,28 @@ def compact_command(out: Path, older_than: float, grace: float, whole: bool, con
         click.echo(f"{one.table}: {one.parts} parts with {one.rows:,} rows became {min(one.kept, 1)} with {one.kept:,}")
     if not done:
         click.echo("nothing to merge")
+
+
+@command.command("check")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Output folder; a stream may be writing.")
+@_config
+def check_command(out: Path, config: Path | None) -> None:
+    """Test the rows of an output folder: keys, references, accepted values. Exit code 9 when a test fails."""
+    from contracts.errors import CheckFailedError
+    from pipelines.definitions import load_definitions
+    from reports.table_check import failed_tests
+    from transforms.tables.data_tests import data_tests
+
+    tables = load_definitions(config).tables
+    failures = failed_tests(out, tables)
+    for failure in failures:
+        click.echo(f"{failure.name}: {failure.rows:,} rows\n  {failure.sql}")
+    asked = len(data_tests(tables))
+    if failures:
+        raise CheckFailedError(
+            f"{len(failures)} of {asked} data tests failed", hint='see the rows: wayline query "…" --out OUT'
+        )
+    click.echo(f"{asked} data tests hold")
 
 
 def _bytes(size: float) -> str:

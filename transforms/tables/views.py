@@ -1,4 +1,4 @@
-"""``OUT/wayline.duckdb``: one view a table, showing the newest revision of each key and hiding deleted rows. No Beam.
+"""``OUT/wayline.duckdb``: one view a table, showing the newest revision of each key, and those for BI. No Beam.
 
 The database holds views only; the rows stay in the Parquet parts, so the file can be rebuilt at any time and is
 replaced by rename: a reader that has the old one open keeps it. Views name the parts by absolute path, since DuckDB
@@ -18,6 +18,7 @@ import duckdb
 from contracts.errors import LockedError
 from contracts.tables import HIDDEN, META, Table
 from transforms.tables.finality import final_sql, write_horizon
+from transforms.tables.journey_views import journey_views
 from transforms.tables.output import OutputFolder
 from transforms.tables.sql import name_sql, newest_rows, quote
 
@@ -37,6 +38,9 @@ def create_views(folder: OutputFolder, tables: Sequence[Table]) -> None:
         for table in tables:
             connection.execute(f"CREATE VIEW {table.name} AS {view_sql(folder, table)}")
             connection.execute(f"COMMENT ON VIEW {table.name} IS {quote(table.doc)}")
+        for view in journey_views(tables):
+            connection.execute(f"CREATE VIEW {view.name} AS {view.sql}")
+            connection.execute(f"COMMENT ON VIEW {view.name} IS {quote(view.doc)}")
         connection.execute(f"CREATE VIEW _origin AS SELECT {quote(str(folder.root.resolve()))} AS root")
     finally:
         connection.close()

@@ -1,0 +1,170 @@
+"""The views for BI on tables worked by hand: attribution, stage history, funnel, dwell and retention."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import duckdb
+import pytest
+
+from reports.table_docs import documented_tables
+from transforms.tables.data_tests import data_tests
+from transforms.tables.journey_views import MODELS, journey_views
+
+
+@pytest.fixture
+def base() -> Iterator[Any]:
+    """Empty tables under the names that the views read, and the views over them."""
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'America/New_York'")
+    kinds = {"text": "VARCHAR", "json": "VARCHAR", "timestamp": "TIMESTAMPTZ", "int": "BIGINT", "real": "DOUBLE"}
+    for table in documented_tables():
+        columns = ", ".join(f'"{c.name}" {kinds.get(c.kind, c.kind)}' for c in table.columns)
+        connection.execute(f"CREATE TABLE {table.name} ({columns})")
+    for view in journey_views(documented_tables()):
+        connection.execute(f"CREATE VIEW {view.name} AS {view.sql}")
+    yield connection
+    connection.close()
+
+
+def _session(base: Any, name: str, day: str, channel: str, person: str = "p") -> None:
+    base.execute(
+        "INSERT INTO sessions (session_id, person_id, started_at, channel) VALUES (?, ?, ?::TIMESTAMPTZ, ?)",
+        [name, person, f"{day}T00:00:00Z", channel],
+    )
+
+
+def _conversion(base: Any, name: str, day: str, person: str = "p") -> None:
+    base.execute(
+        """INSERT INTO outcomes (outcome_id, kind, "at", person_id) VALUES (?, 'converted', ?::TIMESTAMPTZ, ?)""",
+        [name, f"{day}T00:00:00Z", person],
+    )
+
+
+def _moves(base: Any, *moves: tuple[str | None, str, str]) -> None:
+    for left, entered, time in moves:
+        base.execute(
+            """INSERT INTO transitions (person_id, from_stage, to_stage, "at") VALUES ('p', ?, ?, ?::TIMESTAMPTZ)""",
+            [left, entered, time],
+        )
+        base.execute("INSERT INTO events (event_id, event_time) VALUES (?, ?::TIMESTAMPTZ)", [time, time])
+
+
+def _credits(base: Any, model: str) -> list[float]:
+    found = base.execute("SELECT credit FROM attribution WHERE model = ? ORDER BY conversion_id, place", [model])
+    return [float(row[0]) for row in found.fetchall()]
+
+
+def test_credit_of_four_touches_in_three_channels_is_as_worked_by_hand(base: Any) -> None:
+    for name, day, channel in (("a", "01", "web"), ("b", "08", "email"), ("c", "08", "web"), ("d", "15", "ads")):
+        _session(base, name, f"2026-01-{day}", channel)
+    _conversion(base, "x", "2026-01-15")
+    assert _credits(base, "first") == [1, 0, 0, 0]
+    assert _credits(base, "last") == [0, 0, 0, 1]
+    assert _credits(base, "linear") == [0.25] * 4
+    # weights 1/4, 1/2, 1/2, 1: together 9/4
+    assert _credits(base, "time_decay") == pytest.approx([1 / 9, 2 / 9, 2 / 9, 4 / 9])
+    assert _credits(base, "position") == pytest.approx([0.4, 0.1, 0.1, 0.4])
+    # a third to each channel; both touches of web halve theirs
+    assert _credits(base, "shapley") == pytest.approx([1 / 6, 1 / 3, 1 / 6, 1 / 3])
+
+
+def test_position_gives_all_to_one_touch_and_half_to_each_of_two(base: Any) -> None:
+    _session(base, "a", "2026-01-01", "web")
+    _conversion(base, "x", "2026-01-02")
+    _session(base, "b", "2026-01-01", "web", "q")
+    _session(base, "c", "2026-01-02", "web", "q")
+    _conversion(base, "y", "2026-01-02", "q")
+    assert _credits(base, "position") == [1, 0.5, 0.5]
+
+
+def test_a_touch_is_in_the_window_on_its_edge_and_out_of_it_a_day_before(base: Any) -> None:
+    for day in ("01", "02", "31"):
+        _session(base, day, f"2026-01-{day}", "web")
+    _session(base, "after", "2026-02-02", "web")
+    _conversion(base, "x", "2026-02-01")
+    found = base.execute("SELECT session_id FROM touchpoints ORDER BY place").fetchall()
+    assert found == [("02",), ("31",)]
+
+
+def test_a_conversion_without_a_touch_keeps_its_credit_in_every_model(base: Any) -> None:
+    _conversion(base, "x", "2026-01-02")
+    found = base.execute("SELECT model, channel, credit FROM attribution ORDER BY ALL").fetchall()
+    assert [(m, c, float(credit)) for m, c, credit in found] == [(m, "(none)", 1.0) for m in sorted(MODELS)]
+
+
+def test_a_stay_ends_where_the_next_begins_and_the_last_is_current(base: Any) -> None:
+    first, second = "2026-01-01T12:00:00Z", "2026-01-03T12:00:00Z"
+    _moves(base, (None, "discovery", first), ("discovery", "decision", second))
+    found = base.execute(
+        "SELECT stage, went_to, epoch(valid_to) - epoch(valid_from), is_current FROM stage_history ORDER BY valid_from"
+    ).fetchall()
+    assert found == [("discovery", "decision", 172_800.0, False), ("decision", None, None, True)]
+
+
+def test_the_funnel_has_every_day_and_stage_and_counts_days_of_utc(base: Any) -> None:
+    # 01:00 in UTC is still the day before in New York, where this connection is
+    _moves(base, (None, "discovery", "2026-01-01T01:00:00Z"), ("discovery", "decision", "2026-01-03T01:00:00Z"))
+    _moves(base, ("decision", "discovery", "2026-01-04T01:00:00Z"))
+    found = base.execute(
+        "SELECT day::VARCHAR, entered, moved_on, fell_back, persons_at_end, drop_off FROM funnel "
+        "WHERE stage IN ('discovery', 'decision') ORDER BY place, day"
+    ).fetchall()
+    assert found == [
+        ("2026-01-01", 1, 0, 0, 1, None),
+        ("2026-01-02", 0, 0, 0, 1, None),
+        ("2026-01-03", 0, 1, 0, 0, 0.0),
+        ("2026-01-04", 1, 0, 0, 1, None),
+        ("2026-01-01", 0, 0, 0, 0, None),
+        ("2026-01-02", 0, 0, 0, 0, None),
+        ("2026-01-03", 1, 0, 0, 1, None),
+        ("2026-01-04", 0, 0, 1, 0, 1.0),
+    ]
+    assert base.execute("SELECT count(*) FROM funnel").fetchone() == (4 * 4,)
+
+
+def test_stage_conversion_and_dwell_leave_open_stays_out_of_the_mean(base: Any) -> None:
+    _moves(base, (None, "discovery", "2026-01-01T00:00:00Z"), ("discovery", "decision", "2026-01-01T00:01:00Z"))
+    found = base.execute(
+        "SELECT stage, stays, moved_on, still_there, rate, mean_dwell FROM stage_conversion ORDER BY place"
+    ).fetchall()
+    assert found == [
+        ("discovery", 1, 1, 0, 1.0, 60.0),
+        ("consideration", 0, 0, 0, None, None),
+        ("decision", 1, 0, 1, 0.0, None),
+        ("customer", 0, 0, 0, None, None),
+    ]
+
+
+def test_retention_shows_a_week_in_which_nobody_came(base: Any) -> None:
+    # Mondays: 5, 12 and 19 January 2026
+    for name, day in (("a", "05"), ("b", "19")):
+        _session(base, name, f"2026-01-{day}", "web")
+        at = f"2026-01-{day}T00:00:00Z"
+        base.execute("INSERT INTO events (event_id, event_time) VALUES (?, ?::TIMESTAMPTZ)", [name, at])
+    _session(base, "c", "2026-01-06", "web", "q")
+    found = base.execute("SELECT cohort::VARCHAR, week, persons, active, share FROM retention ORDER BY week").fetchall()
+    assert found == [("2026-01-05", 0, 2, 2, 1.0), ("2026-01-05", 1, 2, 0, 0.0), ("2026-01-05", 2, 2, 1, 0.5)]
+
+
+def _failing(base: Any) -> set[str]:
+    return {test.name for test in data_tests(documented_tables()) if base.execute(test.sql).fetchall()}
+
+
+def test_a_data_test_fails_by_name_for_each_kind_of_fault_and_not_on_empty_tables(base: Any) -> None:
+    assert _failing(base) == set()
+    base.execute("INSERT INTO actions (action_id, status) VALUES ('a', 'lost'), ('b', 'sent'), ('b', 'sent')")
+    base.execute("INSERT INTO labels (outcome) VALUES ('none')")
+    _session(base, "s", "2026-01-01", "web", "nobody")
+    base.execute(
+        "INSERT INTO run_ledger (run_id, source, received, accepted, duplicate, dead_lettered, expired_late, erased) "
+        "VALUES ('r', 's', 2, 1, 0, 0, 0, 0)"
+    )
+    assert _failing(base) == {
+        "actions.status_is_accepted",
+        "actions.key_is_unique",
+        "labels.key_is_not_null",
+        "sessions.person_id_is_in_persons",
+        "run_ledger.balances",
+    }

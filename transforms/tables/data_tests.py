@@ -1,0 +1,85 @@
+"""What must hold of the rows of OUT: keys, references and accepted values, each a query for what breaks it.
+
+No Beam. Input: the tables' contracts. Output: ``DataTest`` declarations; a test holds when its query finds nothing.
+Errors: none. State: none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from contracts.tables import Table
+from transforms.tables.journey_views import journey_views
+from transforms.tables.sql import name_sql, quote
+
+
+@dataclass(frozen=True, slots=True)
+class DataTest:
+    """``name`` is TABLE.RULE; ``sql`` finds the rows that break it."""
+
+    name: str
+    sql: str
+
+
+_ACCEPTED = (
+    ("actions", "status", ("sent", "suppressed", "failed", "pending", "in_doubt")),
+    ("labels", "outcome", ("converted", "none")),
+    ("labels", "origin", ("policy", "logged")),
+    ("journeys", "decided_by", ("rules", "model")),
+    ("transitions", "decided_by", ("rules", "model")),
+    ("edges", "status", ("accepted", "refused", "removed", "barred")),
+)
+_REFERENCES = (
+    ("sessions", "person_id", "persons", "person_id"),
+    ("journeys", "person_id", "persons", "person_id"),
+    ("transitions", "person_id", "journeys", "person_id"),
+    ("transitions", "session_id", "sessions", "session_id"),
+    ("events", "session_id", "sessions", "session_id"),
+    ("stage_history", "stage", "dim_stage", "stage"),
+    ("journeys", "stage", "dim_stage", "stage"),
+)
+_RULES = (
+    (
+        "run_ledger.balances",
+        ("run_ledger",),
+        "SELECT * FROM run_ledger WHERE received <> accepted + duplicate + dead_lettered + expired_late + erased",
+    ),
+    ("sessions.end_is_not_before_start", ("sessions",), "SELECT * FROM sessions WHERE ended_at < started_at"),
+    (
+        "stage_history.current_is_stage_of_journey",
+        ("stage_history", "journeys"),
+        "SELECT h.person_id, h.stage, j.stage AS journey FROM stage_history AS h JOIN journeys AS j USING (person_id) "
+        "WHERE h.is_current AND h.stage <> j.stage",
+    ),
+    (
+        "attribution.credits_add_up_to_one",
+        ("attribution",),
+        "SELECT model, conversion_id, sum(credit) AS credit FROM attribution GROUP BY 1, 2 "
+        "HAVING abs(sum(credit) - 1) > 1e-9",
+    ),
+)
+
+
+def data_tests(tables: Sequence[Table]) -> tuple[DataTest, ...]:
+    """The tests of the tables and of the views over them, by table."""
+    views = journey_views(tables)
+    keys = {table.name: table.key for table in tables} | {view.name: view.key for view in views}
+    found: list[DataTest] = []
+    for table, key in keys.items():
+        columns = ", ".join(map(name_sql, key))
+        missing = " OR ".join(f"{name_sql(name)} IS NULL" for name in key)
+        found.append(DataTest(f"{table}.key_is_not_null", f"SELECT * FROM {table} WHERE {missing}"))
+        twice = f"SELECT {columns}, count(*) AS rows FROM {table} GROUP BY {columns} HAVING count(*) > 1"
+        found.append(DataTest(f"{table}.key_is_unique", twice))
+    for table, column, values in _ACCEPTED:
+        if table in keys:
+            listed = ", ".join(map(quote, values))
+            sql = f"SELECT * FROM {table} WHERE {column} NOT IN ({listed})"
+            found.append(DataTest(f"{table}.{column}_is_accepted", sql))
+    for table, column, other, there in _REFERENCES:
+        if table in keys and other in keys:
+            sql = f"SELECT t.* FROM {table} AS t ANTI JOIN {other} AS o ON o.{there} = t.{column} "
+            found.append(DataTest(f"{table}.{column}_is_in_{other}", f"{sql}WHERE t.{column} IS NOT NULL"))
+    found += [DataTest(name, sql) for name, needs, sql in _RULES if keys.keys() >= set(needs)]
+    return tuple(found)
