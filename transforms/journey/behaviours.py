@@ -47,6 +47,8 @@ class Meaning:
         signals: numbers of the signals it feeds.
         resets: numbers of the signals it sets back to nothing, before it feeds any.
         renews: numbers of the stages whose ``exit.after`` it starts anew.
+        view: it is a view of a page or screen.
+        heartbeat: it only says that the person is still there.
     """
 
     behaviours: tuple[str, ...]
@@ -60,6 +62,8 @@ class Meaning:
     signals: tuple[int, ...] = ()
     resets: tuple[int, ...] = ()
     renews: tuple[int, ...] = ()
+    view: bool = False
+    heartbeat: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,8 @@ class BehaviourTable:
         receipts: event name to outcome kind.
         revokes: event name to consent purposes that it withdraws.
         logged_actions: events that record a randomised action.
+        views: behaviours that are views; page events always are.
+        heartbeats: events that only say that the person is still there.
     """
 
     names: Mapping[str, tuple[str, ...]]
@@ -87,6 +93,8 @@ class BehaviourTable:
     receipts: Mapping[str, str]
     revokes: Mapping[str, tuple[str, ...]]
     logged_actions: frozenset[str]
+    views: frozenset[str] = frozenset()
+    heartbeats: frozenset[str] = frozenset()
 
 
 class Meanings:
@@ -165,6 +173,8 @@ class Meanings:
                 receipt=table.receipts.get(folded, "converted" if conversion else None),
                 revokes=table.revokes.get(folded, ()),
                 logged_action=folded in table.logged_actions,
+                view=folded in table.page_names or not table.views.isdisjoint(behaviours),
+                heartbeat=folded in table.heartbeats,
             )
         )
 

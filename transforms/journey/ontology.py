@@ -18,6 +18,7 @@ from functools import cache
 from transforms.conditions import Condition
 from transforms.journey.behaviours import BehaviourTable, Meaning, Meanings, fold_name
 from transforms.journey.facts import counters_of
+from transforms.journey.session_rule import SessionRule
 
 MAX_STAGES = 7
 SIGNALS_PER_STAGE = (3, 5)
@@ -79,19 +80,6 @@ class Stage:
     defining: frozenset[str]
     benchmark: float | None
     signals: tuple[Signal, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class SessionRule:
-    """What makes a session.
-
-    ``by`` is ``gap`` (a silence of ``gap`` ends it) or ``tracker`` (the tracker's id says; a silence of ``timeout``
-    ends it all the same).
-    """
-
-    by: str
-    gap: int
-    timeout: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,9 @@ POLICIES = load_policies(
 FEATURES, SCORES = feature_tables(feature_columns(), ONTOLOGY.stage_names)
 SETTINGS = JourneySettings(ONTOLOGY, POLICIES, 48 * HOUR, 1, "live", DAY, FEATURES, SCORES)
 TABLES: dict[str, Table] = {table.name: table for table in (*FIXED_TABLES, FEATURES, SCORES)}
-COMPARED = ("events", "sessions", "transitions", "outcomes", "features", "scores", "journeys", "persons")
+COMPARED = (
+    "events", "sessions", "device_sessions", "transitions", "outcomes", "features", "scores", "journeys", "persons",
+)  # fmt: skip
 T0 = 1_704_067_200_000_000
 NAMES = (
     "home_view", "product_view", "comparison_view", "pricing_view", "add_to_cart", "checkout_start", "purchase",
