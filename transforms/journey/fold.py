@@ -159,7 +159,7 @@ class JourneyFold:
             fold.sessions.rows(person_id, horizon, self.lateness),
             tuple(fold.outcomes),
             tuple(fold.logged),
-            fold.sessions.rows(person_id, horizon, self.lateness, fold.sessions.by_strand),
+            fold.sessions.rows(person_id, horizon, self.lateness, fold.sessions.by_strand, of_strand=True),
         )
 
     def start(self, person_id: str) -> Fold:

@@ -16,8 +16,8 @@ from contracts.event import Event
 from contracts.exchange import LoggedDecision, Outcome, Transition, Trigger
 from transforms.decide.decide import DecideWalk, nowhere
 from transforms.journey.fold import JourneyFold, Point, Step, Trace
+from transforms.journey.open_session import OpenSession
 from transforms.journey.path import StagePaths
-from transforms.journey.sessions import OpenSession
 from transforms.journey.stages import Opinion, StageWalk, Standing, Walk
 
 BYTES_A_STEP, BYTES_AT_LEAST = 2_500, 12_000

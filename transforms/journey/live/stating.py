@@ -175,8 +175,9 @@ class Stating:
         for table, begun in ((SESSIONS, old.fold.sessions.all), (DEVICE_SESSIONS, old.fold.sessions.by_strand)):
             lost = gone.get(table.name, ())
             for session in begun if lost else ():
-                if session.session_id in lost:
-                    sheet.delete(table, record.version_of(session.strand_id), (session.session_id,))
+                key = session.strand_session_id if table is DEVICE_SESSIONS else session.session_id
+                if key in lost:
+                    sheet.delete(table, record.version_of(session.strand_id), (key,))
         lost = gone.get(OUTCOMES.name, ())
         for outcome in old.fold.outcomes if lost else ():
             if outcome.outcome_id in lost:
@@ -196,7 +197,8 @@ class Stating:
             (SESSIONS, part.sessions, rows.session_row),
             (DEVICE_SESSIONS, part.strand_sessions, rows.device_session_row),
         ):
-            sessions = machine.fold.sessions.rows(person, machine.horizon, 0, found)
+            own = table is DEVICE_SESSIONS
+            sessions = machine.fold.sessions.rows(person, machine.horizon, 0, found, of_strand=own)
             yield (
                 table,
                 [(session.session_id, record.version_of(session.strand_id), row_of(session)) for session in sessions],
