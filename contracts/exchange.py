@@ -324,7 +324,12 @@ class StrandMessages:
 @fast_init
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A run of a journey without a gap, or one tracker session. ``ended_at`` is the time of its last event."""
+    """A run of a journey, or of one strand of it, without a gap, or one tracker session.
+
+    ``ended_at`` is the time of its last event; times and ``engaged`` are microseconds, ``engaged`` None where no event
+    told it. ``channels`` are channels with the number of their activities. Of a session of one strand
+    ``inside`` is the person's session in which it began, and ``number`` its place among the strand's, from 1.
+    """
 
     session_id: str
     person_id: str
@@ -339,6 +344,15 @@ class Session:
     tracker_session_id: str | None
     conversions: int
     is_final: bool
+    strand_id: str
+    channels: dict[str, int]
+    views: int
+    bounced: bool
+    engaged: int | None
+    strands: int
+    tracker_sessions: int
+    number: int
+    inside: str | None
 
 
 @fast_init

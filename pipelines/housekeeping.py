@@ -20,7 +20,7 @@ from pipelines.definitions import Definitions
 from pipelines.stream_plan import StreamPlan
 from transforms.identity.live_memory import KEPT
 from transforms.journey.live.keeping import Bounds
-from transforms.journey.ontology import SessionRule
+from transforms.journey.session_rule import SessionRule
 from transforms.link_stream import GREATEST_EVENT_TIME
 from transforms.purge import Shards, forget_copies, settle
 from transforms.stores.identity import open_identity

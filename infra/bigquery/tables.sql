@@ -38,6 +38,13 @@ CREATE TABLE IF NOT EXISTS `wayline.sessions_rows` (
   `campaign` STRING OPTIONS (description = "Campaign name of the first event that states one."),
   `tracker_session_id` STRING OPTIONS (description = "The tracker's own session id, of the first event that states one."),
   `conversions` INT64 OPTIONS (description = "Conversions in it."),
+  `duration` FLOAT64 OPTIONS (description = "Seconds from its first to its last event."),
+  `channels` STRING OPTIONS (description = "Channel to the number of its events there."),
+  `views` INT64 OPTIONS (description = "Views of a page or screen."),
+  `bounced` BOOL OPTIONS (description = "Not engaged, as docs/sessions.md has it: too short, too few views, and no conversion."),
+  `engaged_time` FLOAT64 OPTIONS (description = "Seconds of engaged time, from heartbeats or as stated by events; null: nothing told."),
+  `strands` INT64 OPTIONS (description = "Strands that took part; more than one is a session across devices, or across a login."),
+  `tracker_sessions` INT64 OPTIONS (description = "Tracker sessions inside: how many ids its events state."),
   `revision` INT64 OPTIONS (description = "Grows with every correction of the row of this key."),
   `is_final` BOOL OPTIONS (description = "No late event can change the row any more; identity still may."),
   `is_deleted` BOOL OPTIONS (description = "The key vanished: a tombstone."),
@@ -45,7 +52,38 @@ CREATE TABLE IF NOT EXISTS `wayline.sessions_rows` (
   PRIMARY KEY (`session_id`) NOT ENFORCED
 )
 CLUSTER BY `session_id`
-OPTIONS (max_staleness = INTERVAL 15 MINUTE, description = "One row a session.");
+OPTIONS (max_staleness = INTERVAL 15 MINUTE, description = "One row a session of a person, across devices.");
+
+CREATE TABLE IF NOT EXISTS `wayline.device_sessions_rows` (
+  `device_session_id` STRING NOT NULL OPTIONS (description = "Hash of its strand and of the id of its first event."),
+  `person_id` STRING OPTIONS (description = "Person."),
+  `strand_id` STRING OPTIONS (description = "Strand whose session it is."),
+  `number` INT64 OPTIONS (description = "Place among the sessions of its strand that the person has, from 1."),
+  `session_id` STRING OPTIONS (description = "Session of the person in which it began."),
+  `started_at` TIMESTAMP OPTIONS (description = "Time of its first event."),
+  `ended_at` TIMESTAMP OPTIONS (description = "Time of its last event; the gap that closed it is not part of it."),
+  `events` INT64 OPTIONS (description = "Events in it."),
+  `entry_page` STRING OPTIONS (description = "Path of the first event that has one."),
+  `exit_page` STRING OPTIONS (description = "Path of the last event that has one."),
+  `channel` STRING OPTIONS (description = "Channel of its first event."),
+  `device` STRING OPTIONS (description = "Device class of the first event that states one."),
+  `campaign` STRING OPTIONS (description = "Campaign name of the first event that states one."),
+  `tracker_session_id` STRING OPTIONS (description = "The tracker's own session id, of the first event that states one."),
+  `conversions` INT64 OPTIONS (description = "Conversions in it."),
+  `duration` FLOAT64 OPTIONS (description = "Seconds from its first to its last event."),
+  `channels` STRING OPTIONS (description = "Channel to the number of its events there."),
+  `views` INT64 OPTIONS (description = "Views of a page or screen."),
+  `bounced` BOOL OPTIONS (description = "Not engaged, as docs/sessions.md has it: too short, too few views, and no conversion."),
+  `engaged_time` FLOAT64 OPTIONS (description = "Seconds of engaged time, from heartbeats or as stated by events; null: nothing told."),
+  `tracker_sessions` INT64 OPTIONS (description = "Tracker sessions inside: how many ids its events state."),
+  `revision` INT64 OPTIONS (description = "Grows with every correction of the row of this key."),
+  `is_final` BOOL OPTIONS (description = "No late event can change the row any more; identity still may."),
+  `is_deleted` BOOL OPTIONS (description = "The key vanished: a tombstone."),
+  `sequence` INT64 OPTIONS (description = "Who of two that state the row has it: goes before the revision; null counts as 0."),
+  PRIMARY KEY (`device_session_id`) NOT ENFORCED
+)
+CLUSTER BY `device_session_id`
+OPTIONS (max_staleness = INTERVAL 15 MINUTE, description = "One row a session of one strand of a person, whatever its other devices did.");
 
 CREATE TABLE IF NOT EXISTS `wayline.persons_rows` (
   `person_id` STRING NOT NULL OPTIONS (description = "Canonical id of an identifier; the anchor's is the person's."),

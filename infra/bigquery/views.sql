@@ -27,7 +27,7 @@ QUALIFY ROW_NUMBER() OVER (PARTITION BY `event_id` ORDER BY COALESCE(`sequence`,
 WHERE NOT `is_deleted`;
 
 CREATE OR REPLACE VIEW `wayline.sessions`
-OPTIONS (description = "One row a session.")
+OPTIONS (description = "One row a session of a person, across devices.")
 AS SELECT
   `session_id`,
   `person_id`,
@@ -41,11 +41,50 @@ AS SELECT
   `campaign`,
   `tracker_session_id`,
   `conversions`,
+  `duration`,
+  `channels`,
+  `views`,
+  `bounced`,
+  `engaged_time`,
+  `strands`,
+  `tracker_sessions`,
   `revision`,
   COALESCE(`is_final` OR `ended_at` <= (SELECT TIMESTAMP_MICROS(MAX(horizon - lateness - silence)) FROM `wayline.stream_horizon`), false) AS `is_final`
 FROM (
 SELECT * FROM `wayline.sessions_rows` WHERE true
 QUALIFY ROW_NUMBER() OVER (PARTITION BY `session_id` ORDER BY COALESCE(`sequence`, 0) DESC, `revision` DESC) = 1
+)
+WHERE NOT `is_deleted`;
+
+CREATE OR REPLACE VIEW `wayline.device_sessions`
+OPTIONS (description = "One row a session of one strand of a person, whatever its other devices did.")
+AS SELECT
+  `device_session_id`,
+  `person_id`,
+  `strand_id`,
+  `number`,
+  `session_id`,
+  `started_at`,
+  `ended_at`,
+  `events`,
+  `entry_page`,
+  `exit_page`,
+  `channel`,
+  `device`,
+  `campaign`,
+  `tracker_session_id`,
+  `conversions`,
+  `duration`,
+  `channels`,
+  `views`,
+  `bounced`,
+  `engaged_time`,
+  `tracker_sessions`,
+  `revision`,
+  COALESCE(`is_final` OR `ended_at` <= (SELECT TIMESTAMP_MICROS(MAX(horizon - lateness - silence)) FROM `wayline.stream_horizon`), false) AS `is_final`
+FROM (
+SELECT * FROM `wayline.device_sessions_rows` WHERE true
+QUALIFY ROW_NUMBER() OVER (PARTITION BY `device_session_id` ORDER BY COALESCE(`sequence`, 0) DESC, `revision` DESC) = 1
 )
 WHERE NOT `is_deleted`;
 

@@ -48,6 +48,8 @@ class Meaning:
         resets: numbers of the signals it sets back to nothing, before it feeds any.
         renews: numbers of the stages whose ``exit.since`` it shows.
         ends: numbers of the stages that it ends, until something of their ``exit.since`` comes.
+        view: it is a view of a page or screen.
+        heartbeat: it only says that the person is still there.
     """
 
     behaviours: tuple[str, ...]
@@ -62,6 +64,8 @@ class Meaning:
     resets: tuple[int, ...] = ()
     renews: tuple[int, ...] = ()
     ends: tuple[int, ...] = ()
+    view: bool = False
+    heartbeat: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,8 @@ class BehaviourTable:
         receipts: event name to outcome kind.
         revokes: event name to consent purposes that it withdraws.
         logged_actions: events that record a randomised action.
+        views: behaviours that are views; page events always are.
+        heartbeats: events that only say that the person is still there.
     """
 
     names: Mapping[str, tuple[str, ...]]
@@ -89,6 +95,8 @@ class BehaviourTable:
     receipts: Mapping[str, str]
     revokes: Mapping[str, tuple[str, ...]]
     logged_actions: frozenset[str]
+    views: frozenset[str] = frozenset()
+    heartbeats: frozenset[str] = frozenset()
 
 
 class Meanings:
@@ -167,6 +175,8 @@ class Meanings:
                 receipt=table.receipts.get(folded, "converted" if conversion else None),
                 revokes=table.revokes.get(folded, ()),
                 logged_action=folded in table.logged_actions,
+                view=folded in table.page_names or not table.views.isdisjoint(behaviours),
+                heartbeat=folded in table.heartbeats,
             )
         )
 

@@ -19,6 +19,8 @@ from contracts.event import DAY, SECOND, Event
 from transforms.journey.behaviours import Meaning
 
 FactValue = bool | int | float | str
+SessionPlace = tuple[int, int, bool, int, int, bool]
+"""Of the session of an activity: start, activities so far, whether it just began, views, engaged seconds, engaged."""
 
 NEVER_DAYS: Final = 36_500
 """What ``days_since_conversion`` says of a person without one: a hundred years."""
@@ -72,6 +74,9 @@ _OWN: Final[Mapping[str, tuple[str, str]]] = {
     "channels": ("int", "Distinct channels of activities."),
     "session_events": ("int", "Activities in the session of the latest activity, so far."),
     "session_seconds": ("int", "Whole seconds between the first and the latest activity of that session."),
+    "session_views": ("int", "Views of a page or screen in that session, so far (sessions.views)."),
+    "session_engaged_seconds": ("int", "Whole seconds of engaged time in that session, so far; 0 when nothing tells."),
+    "session_engaged": ("bool", "That session is engaged so far, which is no bounce (sessions.engaged)."),
     "first_channel": ("string", "Channel of the first activity."),
     "last_channel": ("string", "Channel of the latest activity."),
     "first_campaign": ("string", "First campaign stated (its name, or else its source)."),
@@ -110,6 +115,8 @@ _EVENTS, _ACTIVITIES, _SESSIONS = _AT["events"], _AT["activities"], _AT["session
 _CONVERSIONS, _VALUE, _JOURNEY_DAYS = _AT["conversions"], _AT["conversion_value"], _AT["journey_days"]
 _ACTIVE_DAYS, _CHANNELS = _AT["active_days"], _AT["channels"]
 _SESSION_EVENTS, _SESSION_SECONDS = _AT["session_events"], _AT["session_seconds"]
+_SESSION_VIEWS, _SESSION_ENGAGED = _AT["session_views"], _AT["session_engaged"]
+_SESSION_ENGAGED_SECONDS = _AT["session_engaged_seconds"]
 _FIRST_CHANNEL, _LAST_CHANNEL = _AT["first_channel"], _AT["last_channel"]
 _FIRST_CAMPAIGN, _LAST_CAMPAIGN = _AT["first_campaign"], _AT["last_campaign"]
 _LAST_EVENT, _LAST_PATH, _DEVICE = _AT["last_event"], _AT["last_path"], _AT["device"]
@@ -155,14 +162,14 @@ class FactState:
         self._day = -(2**40)
         self._flags = {namespace: _HOLDERS[kind] for namespace, kind in namespaces.items()}
 
-    def observe(self, event: Event, meaning: Meaning, value: float, session: tuple[int, int, bool] | None) -> None:
+    def observe(self, event: Event, meaning: Meaning, value: float, session: SessionPlace | None) -> None:
         """Take one event.
 
         Args:
             event: the next in order.
             meaning: what the ontology makes of it.
             value: of a conversion; 0 when it states none.
-            session: of an activity (start, activities so far, whether it just began), None for other events.
+            session: of an activity (``sessions.SessionFold.place_of_latest``), None for other events.
         """
         values = self.values
         now = event.event_time
@@ -189,11 +196,11 @@ class FactState:
             values[_VALUE] += value  # type: ignore[operator]
             self.last_conversion = now
 
-    def _observe_activity(self, event: Event, session: tuple[int, int, bool]) -> None:
+    def _observe_activity(self, event: Event, session: SessionPlace) -> None:
         values = self.values
         now = event.event_time
         self.last_activity = now
-        started, activities, began = session
+        started, activities, began, views, engaged_seconds, engaged = session
         values[_ACTIVITIES] += 1  # type: ignore[operator]
         if began:
             values[_SESSIONS] += 1  # type: ignore[operator]
@@ -201,6 +208,9 @@ class FactState:
                 values[place] = 0
         values[_SESSION_EVENTS] = activities
         values[_SESSION_SECONDS] = (now - started) // SECOND
+        values[_SESSION_VIEWS] = views
+        values[_SESSION_ENGAGED_SECONDS] = engaged_seconds
+        values[_SESSION_ENGAGED] = engaged
         day = now // DAY
         if day != self._day:
             self._day = day

@@ -121,6 +121,7 @@ class Trace:
     sessions: tuple[Session, ...]
     outcomes: tuple[Outcome, ...]
     logged: tuple[LoggedDecision, ...]
+    strand_sessions: tuple[Session, ...] = ()
 
     @property
     def first_time(self) -> int:
@@ -169,6 +170,7 @@ class JourneyFold:
             fold.sessions.rows(person_id, horizon, self.lateness),
             tuple(fold.outcomes),
             tuple(fold.logged),
+            fold.sessions.rows(person_id, horizon, self.lateness, fold.sessions.by_strand, of_strand=True),
         )
 
     def start(self, person_id: str) -> Fold:
@@ -293,13 +295,13 @@ class Fold:
             self.created = event.received_time
         began = False
         session_id: str | None = None
-        place: tuple[int, int, bool] | None = None
+        place: tuple[int, int, bool, int, int, bool] | None = None
         if meaning.activity:
             began = self.sessions.take(event, strand_id, meaning)
             session = self.sessions.latest
             if session is not None:
                 session_id = session.session_id
-                place = (session.started_at, session.activities, began)
+                place = self.sessions.place_of_latest(began)
         value = self._value(event) if meaning.conversion else None
         self.steps.append(Step(event, strand_id, meaning, session_id, began, value))
         self.facts.observe(event, meaning, value or 0.0, place)

@@ -18,6 +18,7 @@ from functools import cache
 from transforms.conditions import Condition
 from transforms.journey.behaviours import BehaviourTable, Meaning, Meanings, fold_name
 from transforms.journey.facts import counters_of
+from transforms.journey.session_rule import SessionRule
 
 MAX_STAGES = 7
 SIGNALS_PER_STAGE = (3, 5)
@@ -86,19 +87,6 @@ class Stage:
     signals: tuple[Signal, ...]
     terminal: bool = False
     by: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class SessionRule:
-    """What makes a session.
-
-    ``by`` is ``gap`` (a silence of ``gap`` ends it) or ``tracker`` (the tracker's id says; a silence of ``timeout``
-    ends it all the same).
-    """
-
-    by: str
-    gap: int
-    timeout: int
 
 
 @dataclass(frozen=True, slots=True)

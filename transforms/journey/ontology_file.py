@@ -10,13 +10,13 @@ import difflib
 import hashlib
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from contracts import documents
 from contracts.documents import Node
 from contracts.errors import ConfigurationError
-from contracts.event import DAY, HOUR, MINUTE, SECOND
+from contracts.event import DAY, HOUR, MINUTE
 from features.turning import TURNS, UNTIMED
 from transforms import conditions
 from transforms.journey.events_file import check_name, read_table
@@ -27,10 +27,10 @@ from transforms.journey.ontology import (
     Hysteresis,
     ModelRule,
     Ontology,
-    SessionRule,
     Signal,
     Stage,
 )
+from transforms.journey.session_rule import read_session_rule, with_by
 
 _TOP = ("name", "description", "sessions", "people", "conversion", "model", "hysteresis", "stages", "events")
 _STAGE = (
@@ -80,6 +80,7 @@ class _Reader:
         self.behaviours = tuple(
             sorted({b for found in table.names.values() for b in found} | set(table.page_default))
         ) + tuple(behaviour for behaviour, _ in table.page_paths)
+        sessions = with_by(read_session_rule(top.get("sessions"), self.behaviours), self.session_by, self.root.path)
         conversion = self.root.need("conversion")
         conversion.mapping(("behaviours", "value"))
         conversions = self._behaviours(conversion.need("behaviours"))
@@ -97,10 +98,10 @@ class _Reader:
             stages=stages,
             signals=tuple(self.signals),
             conditions=tuple(self.compiled),
-            sessions=self._sessions(top.get("sessions")),
+            sessions=sessions,
             model=self._model(top.get("model")),
             hysteresis=hysteresis,
-            table=table,
+            table=replace(table, views=sessions.views, heartbeats=sessions.heartbeats),
             conversions=conversions,
             value_properties=("value", "revenue", "total") if value is None else value.strings(),
             holders=self._people(top.get("people")),
@@ -295,20 +296,6 @@ class _Reader:
         return len(self.compiled) - 1
 
     # --- rules --------------------------------------------------------------------------------------------------
-
-    def _sessions(self, node: Node | None) -> SessionRule:
-        by, gap, timeout = "gap", 30 * MINUTE, DAY
-        if node is not None:
-            node.mapping(("by", "gap", "tracker_timeout"))
-            said, gap_node, timeout_node = node.get("by"), node.get("gap"), node.get("tracker_timeout")
-            by = by if said is None else said.choice(("gap", "tracker"))
-            gap = gap if gap_node is None else gap_node.duration(minimum=SECOND)
-            timeout = timeout if timeout_node is None else timeout_node.duration(minimum=SECOND)
-            if timeout < gap:
-                node.fail("sessions.tracker_timeout must not be shorter than sessions.gap")
-        if self.session_by not in (None, "gap", "tracker"):
-            raise ConfigurationError(self.root.path, None, f"session_by is {self.session_by!r}, not gap or tracker")
-        return SessionRule(self.session_by or by, gap, timeout)
 
     def _model(self, node: Node | None) -> ModelRule:
         if node is None:

@@ -1,4 +1,4 @@
-"""Sessions: runs of a person's activities without a gap, or as the tracker counted them.
+"""Sessions: runs of a person's activities without a gap, or as the tracker counted them; and those of each strand.
 
 Input: a person's activities in order, across devices. Output: ``contracts.exchange.Session``. Time domain: event time,
 microseconds. Errors: none. State: the sessions of the journey.
@@ -6,126 +6,184 @@ microseconds. Errors: none. State: the sessions of the journey.
 By gap: an activity ``gap`` or more after the latest one begins a session (exactly ``gap`` apart are two sessions). By
 tracker: activities with one tracker session id are one session, also when another device's come between, until the id
 has been silent for ``timeout``; an activity without an id joins the latest session when that is less than ``gap`` ago.
-Receipts and records of other systems belong to no session and keep none open. A session's id is the hash of
-the strand of its first event and that event's id, so it does not depend on later events, nor on the person.
+Where the rule says so, midnight and another campaign begin a session too. Receipts and records of other systems belong
+to no session and keep none open. A session's id is the hash of the strand of its first event and that event's id, so it
+does not depend on later events, nor on the person.
+
+The same rule over the activities of one strand alone makes that strand's sessions, which no other device prolongs.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
+from zoneinfo import ZoneInfo
 
-from contracts.event import Event
+from contracts.event import SECOND, Event
 from contracts.exchange import Session
 from transforms.journey.behaviours import Meaning
-from transforms.journey.ontology import SessionRule
+from transforms.journey.open_session import NO_CAMPAIGN, OpenSession, campaign_of, next_midnight, session_id_of
+from transforms.journey.session_rule import SessionRule
 
 
-def session_id_of(strand_id: str, event_id: str) -> str:
-    """The id of the session that this event of this strand begins: ``v_`` (visit) and 20 hex digits."""
-    return "v_" + hashlib.blake2b(f"{strand_id}\0{event_id}".encode(), digest_size=10).hexdigest()
+class _Line:
+    """Where the next activity may belong: of a person, or of one strand."""
 
+    __slots__ = ("begun", "latest", "tracked")
 
-class OpenSession:
-    """A session being folded; ``contracts.exchange.Session`` says what the fields mean."""
-
-    __slots__ = (
-        "activities",
-        "campaign",
-        "channel",
-        "conversions",
-        "device",
-        "ended_at",
-        "entry_page",
-        "exit_page",
-        "number",
-        "session_id",
-        "started_at",
-        "strand_id",
-        "tracker",
-    )
-
-    def __init__(self, number: int, session_id: str, strand_id: str, event: Event) -> None:
-        self.number = number
-        self.session_id = session_id
-        self.strand_id = strand_id
-        self.started_at = event.event_time
-        self.ended_at = event.event_time
-        self.activities = 0
-        self.entry_page: str | None = None
-        self.exit_page: str | None = None
-        self.channel = event.channel
-        self.device: str | None = None
-        self.campaign: str | None = None
-        self.tracker: str | None = None
-        self.conversions = 0
-
-    def add(self, event: Event, conversion: bool) -> None:
-        """Take its next activity."""
-        self.ended_at = event.event_time
-        self.activities += 1
-        if conversion:
-            self.conversions += 1
-        context = event.context
-        if context.path:
-            self.exit_page = context.path
-            if self.entry_page is None:
-                self.entry_page = context.path
-        if self.device is None:
-            self.device = event.device_class
-        if self.campaign is None:
-            self.campaign = context.campaign_name
-        if self.tracker is None:
-            self.tracker = event.tracker_session_id
+    def __init__(self) -> None:
+        self.begun = 0
+        self.latest: OpenSession | None = None
+        self.tracked: dict[str, OpenSession] = {}
 
 
 class SessionFold:
-    """Sessions of one journey. ``latest`` is the session of the latest activity, ``all`` are all of them, as begun."""
+    """Sessions of one journey, and of each of its strands.
 
-    __slots__ = ("_by_tracker", "_gap", "_timeout", "_tracked", "all", "latest")
+    Attributes:
+        all: the person's sessions, as begun.
+        latest: the person's session of the latest activity.
+        touched: the person's sessions that took an activity since ``forget_touched``; ``touched_by_strand`` the others.
+    """
+
+    __slots__ = (
+        "_by_strand",
+        "_by_tracker",
+        "_lines",
+        "_person",
+        "_rule",
+        "_zone",
+        "all",
+        "latest",
+        "touched",
+        "touched_by_strand",
+    )
 
     def __init__(self, rule: SessionRule) -> None:
-        self._gap = rule.gap
-        self._timeout = rule.timeout
+        self._rule = rule
         self._by_tracker = rule.by == "tracker"
-        self._tracked: dict[str, OpenSession] = {}
+        self._zone = None if rule.midnight is None else ZoneInfo(rule.midnight)
+        self._person = _Line()
+        self._lines: dict[str, _Line] = {}
         self.all: list[OpenSession] = []
+        self._by_strand: dict[str, OpenSession] = {}
         self.latest: OpenSession | None = None
+        self.touched: dict[str, OpenSession] = {}
+        self.touched_by_strand: dict[str, OpenSession] = {}
 
     def take(self, event: Event, strand_id: str, meaning: Meaning) -> bool:
-        """Put an activity into its session, which becomes ``latest``. True when it began that session."""
-        found = self._find(event)
+        """Put an activity into its sessions, of which the person's becomes ``latest``. True when it began that one."""
+        person = self._person
+        line = self._lines.get(strand_id)
+        if line is None:
+            line = self._lines[strand_id] = _Line()
+        found, own = self._find(person, event), self._find(line, event)
         began = found is None
         if found is None:
-            found = OpenSession(len(self.all), session_id_of(strand_id, event.event_id), strand_id, event)
+            found = self._begin(person, session_id_of(strand_id, event.event_id), strand_id, event, "")
+            found.inside = found.session_id
             self.all.append(found)
-        if self._by_tracker and event.tracker_session_id:
-            self._tracked[event.tracker_session_id] = found
-        found.add(event, meaning.conversion)
-        self.latest = found
+            if own is None:
+                line.begun += 1
+                found.number_of_strand = line.begun
+                found.is_shared = True
+                own = self._by_strand[found.session_id] = found
+        elif own is None:
+            session_id = session_id_of(strand_id, event.event_id)
+            own = self._by_strand[session_id] = self._begin(line, session_id, strand_id, event, found.session_id)
+        if found is not own:
+            if found.is_shared:
+                self._part(found)
+            if own.is_shared:
+                own = self._part(own)
+            self._put(line, own, event, strand_id, meaning)
+        else:
+            line.latest = own
+            if self._by_tracker and event.tracker_session_id:
+                line.tracked[event.tracker_session_id] = own
+        self._put(person, found, event, strand_id, meaning)
+        self.touched[found.session_id] = self.latest = found
+        self.touched_by_strand[own.session_id] = own
         return began
 
-    def _find(self, event: Event) -> OpenSession | None:
+    @property
+    def by_strand(self) -> list[OpenSession]:
+        """Sessions of single strands, as begun."""
+        return list(self._by_strand.values())
+
+    def forget_touched(self) -> None:
+        """What was touched so far is known."""
+        self.touched = {}
+        self.touched_by_strand = {}
+
+    def _part(self, shared: OpenSession) -> OpenSession:
+        """Part a session of the person from that of its strand, which is returned, wherever it is known."""
+        own = shared.fork()
+        key = shared.session_id
+        self._by_strand[key] = own
+        if key in self.touched_by_strand:
+            self.touched_by_strand[key] = own
+        line = self._lines[shared.strand_id]
+        if line.latest is shared:
+            line.latest = own
+        for tracker, session in line.tracked.items():
+            if session is shared:
+                line.tracked[tracker] = own
+        return own
+
+    def _begin(self, line: _Line, session_id: str, strand_id: str, event: Event, inside: str) -> OpenSession:
+        line.begun += 1
+        begun = OpenSession(line.begun, session_id, strand_id, event, inside)
+        if self._zone is not None:
+            begun.until = next_midnight(event.event_time, self._zone)
+        return begun
+
+    def _put(self, line: _Line, found: OpenSession, event: Event, strand_id: str, meaning: Meaning) -> None:
+        rule = self._rule
         if self._by_tracker and event.tracker_session_id:
-            tracked = self._tracked.get(event.tracker_session_id)
-            return None if tracked is None or event.event_time - tracked.ended_at >= self._timeout else tracked
-        latest = self.latest
-        return None if latest is None or event.event_time - latest.ended_at >= self._gap else latest
+            line.tracked[event.tracker_session_id] = found
+        if rule.campaign:
+            stated = campaign_of(event)
+            if stated != NO_CAMPAIGN:
+                found.stated_campaign = stated
+        found.add(event, strand_id, meaning, rule)
+        line.latest = found
+
+    def _find(self, line: _Line, event: Event) -> OpenSession | None:
+        rule = self._rule
+        if self._by_tracker and event.tracker_session_id:
+            found, silence = line.tracked.get(event.tracker_session_id), rule.timeout
+        else:
+            found, silence = line.latest, rule.gap
+        at = event.event_time
+        if found is None or at - found.ended_at >= silence or at >= found.until:
+            return None
+        if rule.campaign:
+            stated = campaign_of(event)
+            if stated not in (NO_CAMPAIGN, found.stated_campaign):
+                return None
+        return found
 
     def rows(
-        self, person_id: str, horizon: int, lateness: int, some: Iterable[OpenSession] | None = None
+        self,
+        person_id: str,
+        horizon: int,
+        lateness: int,
+        some: Iterable[OpenSession] | None = None,
+        *,
+        of_strand: bool = False,
     ) -> tuple[Session, ...]:
-        """The sessions as rows, all of them or ``some``.
+        """The person's sessions as rows, or ``some``; with ``of_strand`` as sessions of their strands.
 
         Args:
             person_id: whose they are.
             horizon: event time up to which the journey was folded.
             lateness: how late an event may still be taken; a session that no such event can reach is final.
         """
-        silence = self._timeout if self._by_tracker else self._gap
+        rule = self._rule
+        silence = rule.timeout if self._by_tracker else rule.gap
         return tuple(
             Session(
-                session_id=session.session_id,
+                session_id=session.strand_session_id if of_strand else session.session_id,
                 person_id=person_id,
                 started_at=session.started_at,
                 ended_at=session.ended_at,
@@ -138,6 +196,30 @@ class SessionFold:
                 tracker_session_id=session.tracker,
                 conversions=session.conversions,
                 is_final=session.ended_at + silence <= horizon - lateness,
+                strand_id=session.strand_id,
+                channels=dict(session.channels),
+                views=session.views,
+                bounced=not session.is_engaged(rule),
+                engaged=session.engaged,
+                strands=session.strands,
+                tracker_sessions=session.tracker_sessions,
+                number=session.number_of_strand if of_strand else session.number,
+                inside=session.inside if of_strand else None,
             )
             for session in (self.all if some is None else some)
+        )
+
+    def place_of_latest(self, began: bool) -> tuple[int, int, bool, int, int, bool]:
+        """What the facts want to know of ``latest``: start, activities, whether it just began, views, whole seconds of
+        engaged time, whether it is engaged. Only after an activity."""
+        session = self.latest
+        assert session is not None, "an activity has a session"
+        engaged = session.engaged or 0
+        return (
+            session.started_at,
+            session.activities,
+            began,
+            session.views,
+            engaged // SECOND,
+            session.is_engaged(self._rule),
         )

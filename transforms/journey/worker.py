@@ -28,6 +28,7 @@ from contracts.exchange import (
 from contracts.tables import (
     ACTIONS,
     DECISIONS,
+    DEVICE_SESSIONS,
     EVENTS,
     JOURNEYS,
     OUTCOMES,
@@ -309,6 +310,8 @@ class _Writer:
         self._rows(EVENTS, events, [row[2] < before for row in events])
         sessions = [session for f in folded for session in f.trace.sessions]
         self._rows(SESSIONS, [rows.session_row(s) for s in sessions], [s.is_final for s in sessions])
+        own = [session for f in folded for session in f.trace.strand_sessions]
+        self._rows(DEVICE_SESSIONS, [rows.device_session_row(s) for s in own], [s.is_final for s in own])
         moves = [transition for f in folded for transition in f.path.transitions]
         self._rows(TRANSITIONS, [rows.transition_row(t) for t in moves], [t.at < before for t in moves])
         outcomes = {o.outcome_id: o for f in folded for o in f.trace.outcomes}

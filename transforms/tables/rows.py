@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from contracts.event import SECOND
 from contracts.exchange import Action, DeadLetter, Decision, Label, Outcome, Session, SignalEvidence, Transition
 from contracts.tables import DEAD_LETTERS
 from transforms.dead_letter import UNDATED
@@ -61,6 +62,28 @@ def session_row(session: Session) -> Row:
     return (
         session.session_id,
         session.person_id,
+        *_told(session),
+        session.strands,
+        session.tracker_sessions,
+    )
+
+
+def device_session_row(session: Session) -> Row:
+    """``device_sessions``."""
+    return (
+        session.session_id,
+        session.person_id,
+        session.strand_id,
+        session.number,
+        session.inside,
+        *_told(session),
+        session.tracker_sessions,
+    )
+
+
+def _told(session: Session) -> Row:
+    engaged = session.engaged
+    return (
         session.started_at,
         session.ended_at,
         session.events,
@@ -71,7 +94,18 @@ def session_row(session: Session) -> Row:
         session.campaign,
         session.tracker_session_id,
         session.conversions,
+        (session.ended_at - session.started_at) / SECOND,
+        json_channels(tuple(sorted(session.channels.items()))),
+        session.views,
+        session.bounced,
+        None if engaged is None else engaged / SECOND,
     )
+
+
+@lru_cache(maxsize=4_096)
+def json_channels(channels: tuple[tuple[str, int], ...]) -> str:
+    """A JSON object of counts by channel; most sessions have one channel and few activities."""
+    return json_text(dict(channels))
 
 
 def signal_values(signals: Iterable[SignalEvidence]) -> list[dict[str, Any]]:

@@ -51,7 +51,9 @@ def strict() -> JourneySettings:
 
 
 TABLES: dict[str, Table] = {table.name: table for table in (*FIXED_TABLES, FEATURES, SCORES)}
-COMPARED = ("events", "sessions", "transitions", "outcomes", "features", "scores", "journeys", "persons")
+COMPARED = (
+    "events", "sessions", "device_sessions", "transitions", "outcomes", "features", "scores", "journeys", "persons",
+)  # fmt: skip
 T0 = 1_704_067_200_000_000
 NAMES = (
     "home_view", "product_view", "comparison_view", "pricing_view", "add_to_cart", "checkout_start", "purchase",

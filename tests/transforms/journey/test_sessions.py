@@ -10,7 +10,7 @@ from contracts.event import DAY, HOUR, MINUTE, SECOND, Event, Identifier
 from contracts.exchange import Session
 from transforms.identity.ids import strand_id
 from transforms.journey.ontology_file import parse_ontology
-from transforms.journey.sessions import session_id_of
+from transforms.journey.open_session import session_id_of
 
 Make = Callable[..., Event]
 

@@ -16,8 +16,8 @@ from contracts.event import Event
 from contracts.exchange import LoggedDecision, Outcome, Transition, Trigger
 from transforms.decide.decide import DecideWalk, nowhere
 from transforms.journey.fold import JourneyFold, Point, Step, Trace
+from transforms.journey.open_session import OpenSession
 from transforms.journey.path import StagePaths
-from transforms.journey.sessions import OpenSession
 from transforms.journey.stages import Opinion, StageWalk, Standing, Walk
 
 BYTES_A_STEP, BYTES_AT_LEAST = 2_500, 12_000
@@ -36,6 +36,7 @@ class Part:
     outcomes: Sequence[Outcome]
     logged: Sequence[LoggedDecision]
     sessions: Sequence[OpenSession]
+    strand_sessions: Sequence[OpenSession]
     probabilities: Sequence[Sequence[float]] = ()
     versions: Sequence[str | None] = ()
     transitions: list[Transition] = field(default_factory=list)
@@ -75,7 +76,7 @@ class Machine:
         self.fold = fold.start(person_id)
         self.stages = StageWalk(paths.rules)
         self.decide: DecideWalk | None = None
-        self.part = Part((), (), (), (), ())
+        self.part = Part((), (), (), (), (), ())
         self._paths = paths
         self._opinions: list[Opinion | None] = []
         # Triggers and steps of plans are each asked for in ascending order, but not together.
@@ -136,25 +137,17 @@ class Machine:
         steps, outcomes, logged = len(fold.steps), len(fold.outcomes), len(fold.logged)
         self._moved = len(self.stages.moves)
         self.horizon = max(horizon, self.horizon)
+        fold.sessions.forget_touched()
         fold.go_on(ordered, self.horizon)
-        new = fold.steps[steps:]
         self.part = Part(
-            new, fold.points[self._kept :], fold.outcomes[outcomes:], fold.logged[logged:], self._touched(new)
+            fold.steps[steps:],
+            fold.points[self._kept :],
+            fold.outcomes[outcomes:],
+            fold.logged[logged:],
+            tuple(fold.sessions.touched.values()),
+            tuple(fold.sessions.touched_by_strand.values()),
         )
         return self.part.points
-
-    def _touched(self, steps: Sequence[Step]) -> list[OpenSession]:
-        """The sessions of some steps; they are among the last."""
-        wanted = {step.session_id for step in steps if step.session_id is not None}
-        found: list[OpenSession] = []
-        for session in reversed(self.fold.sessions.all):
-            if not wanted:
-                break
-            if session.session_id in wanted:
-                wanted.discard(session.session_id)
-                found.append(session)
-        found.reverse()
-        return found
 
     def stage_on(self, probabilities: Sequence[Sequence[float]] | None, versions: Sequence[str | None] | None) -> Part:
         """The stages of what was folded last; arguments as of ``StagePaths.stage_path``, for the new points."""

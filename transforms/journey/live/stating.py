@@ -20,6 +20,7 @@ from contracts import wire
 from contracts.exchange import Label, StatedRows
 from contracts.tables import (
     DECISIONS,
+    DEVICE_SESSIONS,
     EVENTS,
     JOURNEYS,
     LABELS,
@@ -171,10 +172,12 @@ class Stating:
                 sheet.delete(table, 0, (person_id, key))
         for at, to_stage in _sorted(gone, TRANSITIONS):
             sheet.delete(TRANSITIONS, 0, (person_id, at, to_stage))
-        lost = gone.get(SESSIONS.name, ())
-        for session in old.fold.sessions.all if lost else ():
-            if session.session_id in lost:
-                sheet.delete(SESSIONS, record.version_of(session.strand_id), (session.session_id,))
+        for table, begun in ((SESSIONS, old.fold.sessions.all), (DEVICE_SESSIONS, old.fold.sessions.by_strand)):
+            lost = gone.get(table.name, ())
+            for session in begun if lost else ():
+                key = session.strand_session_id if table is DEVICE_SESSIONS else session.session_id
+                if key in lost:
+                    sheet.delete(table, record.version_of(session.strand_id), (key,))
         lost = gone.get(OUTCOMES.name, ())
         for outcome in old.fold.outcomes if lost else ():
             if outcome.outcome_id in lost:
@@ -190,14 +193,16 @@ class Stating:
     ) -> Iterator[tuple[Table, Iterable[_Keyed]]]:
         person = machine.person_id
         yield EVENTS, self._events(machine, part, record)
-        sessions = machine.fold.sessions.rows(person, machine.horizon, 0, part.sessions)
-        yield (
-            SESSIONS,
-            (
-                (session.session_id, record.version_of(opened.strand_id), rows.session_row(session))
-                for opened, session in zip(part.sessions, sessions, strict=True)
-            ),
-        )
+        for table, found, row_of in (
+            (SESSIONS, part.sessions, rows.session_row),
+            (DEVICE_SESSIONS, part.strand_sessions, rows.device_session_row),
+        ):
+            own = table is DEVICE_SESSIONS
+            sessions = machine.fold.sessions.rows(person, machine.horizon, 0, found, of_strand=own)
+            yield (
+                table,
+                [(session.session_id, record.version_of(session.strand_id), row_of(session)) for session in sessions],
+            )
         yield TRANSITIONS, (((move.at, move.to_stage), 0, rows.transition_row(move)) for move in part.transitions)
         outcomes = {outcome.outcome_id: outcome for outcome in part.outcomes}
         yield (
