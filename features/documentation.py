@@ -24,8 +24,8 @@ older version goes on while it is in force, with the inputs that it names.
 |---|---|---|---|---|
 {{versions}}
 
-No model reads what is derived from the stage: {{derived}} is a fact for [policies](policies.md) alone. Training refuses
-it, and so does loading a model. Features marked "no" under *classifier* are refused in the same way.
+No model reads what is derived from the stage: {{derived}} is a fact for [policies](policies.md) alone.
+Training refuses it, and so does loading a model. Features marked "no" under *classifier* are refused in the same way.
 """
 
 
