@@ -74,7 +74,7 @@ $(PUBSUB_SERVER): infra/pubsub-server/main.go infra/pubsub-server/go.mod infra/p
 	@echo "building the Pub/Sub server (a minute the first time)"
 	@go build -C infra/pubsub-server -trimpath -mod=readonly -o "$(CURDIR)/$@" .
 
-services: ## What some tests run against: PostgreSQL's programs, the Flink job server, a Pub/Sub server
+services: ## What some tests run against: PostgreSQL's programs, Redis, the Flink job server, a Pub/Sub server
 	@if command -v mvn >/dev/null && command -v java >/dev/null; then $(MAKE) --no-print-directory flink; \
 	else echo "no Java or no Maven on this machine: tests that need Flink are skipped"; fi
 	@if command -v go >/dev/null; then $(MAKE) --no-print-directory pubsub-server; \
@@ -88,6 +88,16 @@ services: ## What some tests run against: PostgreSQL's programs, the Flink job s
 	else \
 	  echo "no PostgreSQL on this machine: install the package that has initdb and postgres (Debian and Ubuntu:"; \
 	  echo "sudo apt-get install postgresql; macOS: brew install postgresql), or go on: tests that need it are skipped"; \
+	fi
+	@if command -v redis-server >/dev/null; then \
+	  echo "Redis is here; tests start a server of their own"; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "installing Redis"; \
+	  apt-get update --quiet=2 && DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes \
+	    --no-install-recommends redis-server; \
+	else \
+	  echo "no Redis on this machine: install the package that has redis-server (Debian and Ubuntu: sudo apt-get"; \
+	  echo "install redis-server; macOS: brew install redis), or go on: tests that need it are skipped"; \
 	fi
 
 test: lint types schemas unit ## Install what it needs, then lint, types, schema check and all tests

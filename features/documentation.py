@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contracts.event import DAY
 from features import names
-from features.journey_features import FEATURE_VERSION, FEATURES, Feature
+from features.journey_features import FEATURE_VERSION, FEATURES, STAGE_DERIVED, VERSIONS, Feature
 from features.state import GROUPS, TOTALS
 
 _HEAD = f"""# Features
@@ -16,21 +16,35 @@ function. Every feature is a float64 and never null. A window of length w at a m
 t − w < time ≤ t, in event time. *Activity* is what the customer did; what only happened to them (a mail was delivered,
 a lead was accepted) counts among "all events" alone. Nothing is derived from the stage.
 
-In Feast: entity `{names.ENTITY}` (join key `{names.JOIN_KEY}`), feature view `{names.VIEW}`, feature services
-`{names.MODEL_SERVICE}` (what the classifier reads) and `{names.JOURNEY_SERVICE}` (everything).
+In Feast: entity `{names.ENTITY}` (join key `{names.JOIN_KEY}`), and for each version a feature view and two services.
+Versions stand side by side: a new one adds features at the end and keeps the older ones as they are, so a model of an
+older version goes on while it is in force, with the inputs that it names.
+
+| version | features | view | what the classifier reads | everything |
+|---|---|---|---|---|
+{{versions}}
+
+No model reads what is derived from the stage: {{derived}} is a fact for [policies](policies.md) alone.
+Training refuses it, and so does loading a model. Features marked "no" under *classifier* are refused in the same way.
 """
 
 
 def markdown() -> str:
     """The whole page."""
+    versions = "\n".join(
+        f"| `{version}` | {len(features)} | `{names.view_of(version)}` | `{names.services_of(version)[0]}`"
+        f" | `{names.services_of(version)[1]}` |"
+        for version, features in VERSIONS.items()
+    )
+    derived = ", ".join(f"`{name}`" for name in STAGE_DERIVED)
     lines = [
-        _HEAD,
-        "| feature | kind | window | default | classifier | owner | what it says |",
-        "|---|---|---|---|---|---|---|",
+        _HEAD.format(versions=versions, derived=derived),
+        "| feature | since | kind | window | default | classifier | owner | what it says |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| `{f.name}` | {f.kind} | {window(f)} | {f.default:g} | {'yes' if f.model_input else 'no'} | {f.owner}"
-        f" | {f.description} |"
+        f"| `{f.name}` | v{f.since} | {f.kind} | {window(f)} | {f.default:g}"
+        f" | {'yes' if f.model_input else 'no'} | {f.owner} | {f.description} |"
         for f in FEATURES
     ]
     lines += ["", "## Which behaviours count where", "", "| group | behaviours of the ontology |", "|---|---|"]

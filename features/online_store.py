@@ -56,7 +56,7 @@ class RevisionOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast is untype
             (_entity(key), _revision(values, table.name), _micros(at), [_number(values, name) for name in names])
             for key, values, at, _ in data
         ]
-        self._table(config, table.name).write(names, rows)
+        self._table(config, rows_of(table)).write(names, rows)
         if progress:
             progress(len(rows))
 
@@ -70,7 +70,7 @@ class RevisionOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast is untype
         """(event time, features) of each entity; (None, None) where there is none."""
         wanted = None if requested_features is None else set(requested_features)
         answers: list[tuple[datetime | None, dict[str, Any] | None]] = []
-        for row in self._table(config, table.name).read([_entity(key) for key in entity_keys]):
+        for row in self._table(config, rows_of(table)).read([_entity(key) for key in entity_keys]):
             if row is None:
                 answers.append((None, None))
                 continue
@@ -93,14 +93,15 @@ class RevisionOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast is untype
     ) -> None:
         """Make the file; forget the rows of views that are gone."""
         for view in tables_to_keep:
-            self._table(config, view.name).create()
-        for view in tables_to_delete:
-            self._table(config, view.name).clear()
+            self._table(config, rows_of(view)).create()
+        kept = {rows_of(view) for view in tables_to_keep}
+        for rows in {rows_of(view) for view in tables_to_delete} - kept:
+            self._table(config, rows).clear()
 
     def teardown(self, config: Any, tables: Sequence[Any], entities: Sequence[Any]) -> None:
         """Forget the rows of the views."""
         for view in tables:
-            self._table(config, view.name).clear()
+            self._table(config, rows_of(view)).clear()
 
     def _table(self, config: Any, view: str) -> OnlineTable:
         path = Path(config.online_store.path)
@@ -110,6 +111,11 @@ class RevisionOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast is untype
         if found is None:
             found = self._tables[path, view] = OnlineTable(path, view)
         return found
+
+
+def rows_of(view: Any) -> str:
+    """The name that a view's rows are kept under: its tag ``rows``, which versions of one view share, or its name."""
+    return str(view.tags.get("rows", view.name))
 
 
 def _entity(key: Any) -> str:

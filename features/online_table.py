@@ -35,6 +35,10 @@ _SCHEMA = Schema(
                 " event_time INTEGER NOT NULL, layout TEXT, vector BLOB, PRIMARY KEY (view, entity)) WITHOUT ROWID",
             ),
         ),
+        Migration(
+            "one name for the rows of every version of the view",
+            ("UPDATE vectors SET view = 'journey' WHERE view = 'journey_v1'",),
+        ),
     ),
 )
 

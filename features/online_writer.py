@@ -6,7 +6,7 @@ from pathlib import Path
 
 from contracts.exchange import OnlineFeatures
 from features.journey_features import FEATURE_NAMES
-from features.names import VIEW
+from features.names import ROWS
 from features.online_table import ONLINE_FILE, OnlineTable
 
 BATCH = 500
@@ -30,7 +30,7 @@ class OnlineWriter:
 
     def setup(self) -> None:
         """Open the store. Raises LockedError or OutputError."""
-        self._table = OnlineTable(self._folder / ONLINE_FILE, VIEW)
+        self._table = OnlineTable(self._folder / ONLINE_FILE, ROWS)
         self._table.create()
 
     def write(self, element: OnlineFeatures) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -19,8 +19,9 @@ from typing import Any
 
 from contracts.errors import LockedError, OutputError
 from features import names
+from features.declaration import Feature
 from features.feast_import import feast
-from features.journey_features import FEATURE_NAMES, FEATURE_VERSION, FEATURES, MODEL_INPUT_NAMES, declaration_hash
+from features.journey_features import FEATURE_NAMES, FEATURE_VERSION, FEATURES, VERSIONS, declaration_hash, model_inputs
 from features.offline import create_history
 from features.online_table import ONLINE_FILE
 
@@ -35,7 +36,7 @@ def folder_of(out: Path) -> Path:
 
 
 def objects(history: Path) -> list[Any]:
-    """The Feast objects: entity, feature view, and the services of the model and of everything.
+    """The Feast objects: entity, and for each served version its view, and services of the model and of everything.
 
     Args:
         history: the Parquet file with the newest revision of every vector.
@@ -56,40 +57,48 @@ def objects(history: Path) -> list[Any]:
         created_timestamp_column="created",
         description="One row an evaluation point: the newest revision, without deleted rows.",
     )
-    fields = [package.Field(name=names.JOIN_KEY, dtype=String)]
-    fields += [
-        package.Field(
-            name=feature.name,
-            dtype=Float64,
-            description=feature.description,
-            tags={"owner": feature.owner, "kind": feature.kind},
+    found = [entity]
+    for version, features in VERSIONS.items():
+        fields = [package.Field(name=names.JOIN_KEY, dtype=String)]
+        fields += [
+            package.Field(
+                name=feature.name,
+                dtype=Float64,
+                description=feature.description,
+                tags={"owner": feature.owner, "kind": feature.kind},
+            )
+            for feature in features
+        ]
+        fields.append(
+            package.Field(name="revision", dtype=Int64, description="Revision of the row: the greatest wins.")
         )
-        for feature in FEATURES
-    ]
-    fields.append(package.Field(name="revision", dtype=Int64, description="Revision of the row: the greatest wins."))
-    view = package.FeatureView(
-        name=names.VIEW,
-        entities=[entity],
-        schema=fields,
-        source=source,
-        ttl=timedelta(0),
-        online=True,
-        description="The journey features at each evaluation point.",
-        tags={"version": FEATURE_VERSION, "declaration": declaration_hash()},
-    )
-    model = package.FeatureService(
-        name=names.MODEL_SERVICE,
-        features=[view[list(MODEL_INPUT_NAMES)]],
-        description="What the stage classifier reads.",
-        tags={"version": FEATURE_VERSION},
-    )
-    journey = package.FeatureService(
-        name=names.JOURNEY_SERVICE,
-        features=[view],
-        description="Every feature, and the revision.",
-        tags={"version": FEATURE_VERSION},
-    )
-    return [entity, view, model, journey]
+        view = package.FeatureView(
+            name=names.view_of(version),
+            entities=[entity],
+            schema=fields,
+            source=source,
+            ttl=timedelta(0),
+            online=True,
+            description="The journey features at each evaluation point.",
+            tags={"version": version, "declaration": declaration_hash(), "rows": names.ROWS},
+        )
+        model, journey = names.services_of(version)
+        found += [
+            view,
+            package.FeatureService(
+                name=model,
+                features=[view[list(model_inputs(version))]],
+                description="What the stage classifier reads.",
+                tags={"version": version},
+            ),
+            package.FeatureService(
+                name=journey,
+                features=[view],
+                description="Every feature, and the revision.",
+                tags={"version": version},
+            ),
+        ]
+    return found
 
 
 def apply(out: Path) -> int:
@@ -194,13 +203,24 @@ def repository_source() -> str:
         '    description="One row an evaluation point: the newest revision, without deleted rows.",',
         ")",
         "",
-        f"{names.VIEW} = FeatureView(",
-        f'    name="{names.VIEW}",',
+    ]
+    for version, features in VERSIONS.items():
+        lines += _version_source(version, features)
+    return "\n".join(lines) + "\n"
+
+
+def _version_source(version: str, features: Sequence[Feature]) -> list[str]:
+    """View and services of one version, as Python."""
+    view, (model, journey) = names.view_of(version), names.services_of(version)
+    lines = [
+        "",
+        f"{view} = FeatureView(",
+        f'    name="{view}",',
         f"    entities=[{names.ENTITY}],",
         "    schema=[",
         f'        Field(name="{names.JOIN_KEY}", dtype=String),',
     ]
-    for feature in FEATURES:
+    for feature in features:
         tags = json.dumps({"owner": feature.owner, "kind": feature.kind})
         lines += [
             "        Field(",
@@ -210,37 +230,38 @@ def repository_source() -> str:
             f"            tags={tags},",
             "        ),",
         ]
-    lines += [
+    tags = json.dumps({"version": version, "declaration": declaration_hash(), "rows": names.ROWS})
+    return [
+        *lines,
         '        Field(name="revision", dtype=Int64, description="Revision of the row: the greatest wins."),',
         "    ],",
         f"    source={names.SOURCE},",
         "    ttl=timedelta(0),",
         "    online=True,",
         '    description="The journey features at each evaluation point.",',
-        f'    tags={{"version": "{FEATURE_VERSION}", "declaration": "{declaration_hash()}"}},',
+        f"    tags={tags},",
         ")",
         "",
-        f"{names.MODEL_SERVICE} = FeatureService(",
-        f'    name="{names.MODEL_SERVICE}",',
+        f"{model} = FeatureService(",
+        f'    name="{model}",',
         "    features=[",
-        f"        {names.VIEW}[",
+        f"        {view}[",
         "            [",
-        *(f'                "{name}",' for name in MODEL_INPUT_NAMES),
+        *(f'                "{name}",' for name in model_inputs(version)),
         "            ]",
         "        ]",
         "    ],",
         '    description="What the stage classifier reads.",',
-        f'    tags={{"version": "{FEATURE_VERSION}"}},',
+        f'    tags={{"version": "{version}"}},',
         ")",
         "",
-        f"{names.JOURNEY_SERVICE} = FeatureService(",
-        f'    name="{names.JOURNEY_SERVICE}",',
-        f"    features=[{names.VIEW}],",
+        f"{journey} = FeatureService(",
+        f'    name="{journey}",',
+        f"    features=[{view}],",
         '    description="Every feature, and the revision.",',
-        f'    tags={{"version": "{FEATURE_VERSION}"}},',
+        f'    tags={{"version": "{version}"}},',
         ")",
     ]
-    return "\n".join(lines) + "\n"
 
 
 def _store(folder: Path) -> Any:

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
+from collections.abc import Mapping
 from functools import lru_cache
+from typing import NamedTuple
 
 from contracts.event import DAY, MINUTE, Event
 
@@ -30,6 +32,10 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "usage": ("usage", "account"),
     "support": ("support",),
     "email_response": ("email_open", "email_click"),
+    "content": ("content_view",),
+    "search": ("search",),
+    "email_click": ("email_click",),
+    "trouble_shown": ("refund", "email_negative"),
 }
 """Groups of behaviours counted in windows. An event counts once in a group, however many of its behaviours it shows."""
 
@@ -59,9 +65,20 @@ COUNTERS: tuple[tuple[str, int], ...] = (
     ("touch", MONTH),
     ("email_touch", MONTH),
     ("human_touch", MONTH),
+    ("session", MONTH),
+    ("content", WEEK),
+    ("search", WEEK),
+    ("product", MONTH),
+    ("pricing", WEEK),
+    ("pricing_return", MONTH),
+    ("email_click", MONTH),
+    ("trouble_shown", MONTH),
+    ("device_switch", MONTH),
 )
 """(what, window) of each counter: a group above; ``activity``, what the customer did; ``session``, sessions begun;
-``touch``, any event; ``email_touch`` and ``human_touch`` (calls and store), those of a channel."""
+``touch``, any event; ``email_touch`` and ``human_touch`` (calls and store), those of a channel; ``pricing_return``, a
+look at prices in a later session than the look before; ``device_switch``, activity on another class of device than the
+activity before that named one."""
 
 COUNTER = {counted: index for index, counted in enumerate(COUNTERS)}
 
@@ -72,14 +89,31 @@ _DAYS = 30
 _PRUNE_AT = 512
 _EMAIL, _HUMAN = "email", frozenset({"call", "store"})
 _HAND_HELD = frozenset({"mobile", "tablet"})
+_KINDS = tuple(GROUPS[name] for name in ("research", "ad", "product", "comparison", "pricing", "cart", "checkout"))
 _CLOCK = tuple((math.cos(a), math.sin(a)) for a in (2 * math.pi * minute / 1440 for minute in range(1440)))
 
 
+class _Effects(NamedTuple):
+    """What an event does: the counters it feeds, what it is among the totals, and the groups it shows, as bits."""
+
+    feeds: Feeds
+    conversion: bool
+    known: bool
+    trouble: bool
+    pricing: bool
+    cart: bool
+    response: bool
+    groups: int
+    returning: Feeds
+    """The counters it feeds when it is a look at prices that comes back to them."""
+    switching: Feeds
+    """The counters it feeds when it is on another class of device than before."""
+    both: Feeds
+
+
 @lru_cache(maxsize=16384)
-def _effects(
-    behaviours: tuple[str, ...], channel: str, new_session: bool, activity: bool
-) -> tuple[Feeds, bool, bool, bool]:
-    """(counters fed, is a conversion, names the customer, is trouble): few combinations occur, so cached."""
+def _effects(behaviours: tuple[str, ...], channel: str, new_session: bool, activity: bool) -> _Effects:
+    """Few combinations occur, so cached."""
     shown = set(behaviours)
     fed = {"touch"} | {group for group, members in GROUPS.items() if shown.intersection(members)}
     if activity:
@@ -90,12 +124,28 @@ def _effects(
         fed.add("email_touch")
     if channel in _HUMAN:
         fed.add("human_touch")
-    feeds = tuple(
+    conversion, known, trouble = (bool(shown.intersection(members)) for members in TOTALS.values())
+    groups = sum(1 << number for number, members in enumerate(_KINDS) if shown.intersection(members))
+    return _Effects(
+        _feeds(fed),
+        conversion,
+        known,
+        trouble,
+        "pricing" in fed,
+        "cart" in fed,
+        "email_response" in fed,
+        groups,
+        _feeds(fed | {"pricing_return"}),
+        _feeds(fed | {"device_switch"}),
+        _feeds(fed | {"pricing_return", "device_switch"}),
+    )
+
+
+def _feeds(fed: set[str]) -> Feeds:
+    return tuple(
         tuple(index for index, (what, length) in enumerate(COUNTERS) if length == window and what in fed)
         for window in WINDOWS
     )
-    conversion, known, trouble = (bool(shown.intersection(members)) for members in TOTALS.values())
-    return feeds, conversion, known, trouble
 
 
 class FeatureState:
@@ -111,18 +161,32 @@ class FeatureState:
         "_times",
         "active_days",
         "activity_total",
+        "bounced",
+        "carts",
         "clock_x",
         "clock_y",
+        "consent_share",
         "conversion_value",
         "conversions",
         "counts",
+        "device_class",
+        "device_classes",
+        "dwell",
+        "first_session",
         "first_time",
         "hand_held",
         "known",
         "last_activity",
         "last_conversion",
+        "last_pricing",
+        "last_refusal",
+        "last_response",
         "last_time",
+        "pricing_session",
         "session_events",
+        "session_groups",
+        "session_start",
+        "sessions",
         "trouble",
     )
 
@@ -145,6 +209,20 @@ class FeatureState:
         self.hand_held = 0
         self.clock_x = 0.0
         self.clock_y = 0.0
+        self.sessions = 0
+        self.first_session: int | None = None
+        self.session_start: int | None = None
+        self.session_groups = 0
+        self.bounced = 0
+        self.dwell = 0
+        self.pricing_session = 0
+        self.last_pricing: int | None = None
+        self.last_response: int | None = None
+        self.last_refusal: int | None = None
+        self.consent_share = 0.0
+        self.carts = 0
+        self.device_class: str | None = None
+        self.device_classes: set[str] = set()
 
     def observe(
         self,
@@ -175,30 +253,66 @@ class FeatureState:
         elif time < self.last_time:
             raise ValueError(f"event {event.event_id} at {time} comes after one at {self.last_time}: sort the journey")
         self.last_time = time
-        feeds, conversion, known, trouble = _effects(behaviours, event.channel, new_session, activity)
+        effects = _effects(behaviours, event.channel, new_session, activity)
         if len(self._times) >= _PRUNE_AT and self._times[_PRUNE_AT >> 1] <= time - MONTH:
             self._prune(time)
+        if new_session:
+            self._begin_session(time)
+        feeds = effects.feeds
+        switched = activity and self._observe_activity(time, event.device_class, effects.groups)
+        if effects.pricing:
+            returned = 0 < self.pricing_session < self.sessions
+            self.pricing_session, self.last_pricing = self.sessions, time
+            if returned:
+                feeds = effects.both if switched else effects.returning
+            elif switched:
+                feeds = effects.switching
+        elif switched:
+            feeds = effects.switching
         self._times.append(time)
         self._feeds.append(feeds)
         counts = self.counts
         for fed in feeds:
             for index in fed:
                 counts[index] += 1.0
-        if new_session:
-            self.session_events = 0
-        if activity:
-            self._observe_activity(time, event.device_class)
-        if conversion:
+        if effects.cart:
+            self.carts += 1
+        if effects.conversion:
             self.conversions += 1
             self.last_conversion = time
+            self.carts = 0
         if value is not None:
             self.conversion_value += value
-        if known:
+        if effects.known:
             self.known = True
-        if trouble:
+        if effects.trouble:
             self.trouble += 1
+        if effects.response:
+            self.last_response = time
+        if event.consent:
+            self._observe_consent(time, event.consent)
 
-    def _observe_activity(self, time: int, device_class: str | None) -> None:
+    def _begin_session(self, time: int) -> None:
+        if self.session_events == 1:
+            self.bounced += 1
+        if self.first_session is None:
+            self.first_session = time
+        self.session_start = time
+        self.sessions += 1
+        self.session_events = 0
+        self.session_groups = 0
+
+    def _observe_consent(self, time: int, stated: Mapping[str, bool]) -> None:
+        granted = sum(stated.values())
+        self.consent_share = granted / len(stated)
+        if granted < len(stated):
+            self.last_refusal = time
+
+    def _observe_activity(self, time: int, device_class: str | None, groups: int) -> bool:
+        """True when the class of device is another than before."""
+        if self.session_events and self.last_activity is not None:
+            self.dwell += time - self.last_activity
+        self.session_groups |= groups
         self.last_activity = time
         self.activity_total += 1
         self.session_events += 1
@@ -211,8 +325,16 @@ class FeatureState:
         x, y = _CLOCK[time // MINUTE % 1440]
         self.clock_x += x
         self.clock_y += y
+        if device_class is None:
+            return False
         if device_class in _HAND_HELD:
             self.hand_held += 1
+        before = self.device_class
+        if device_class == before:
+            return False
+        self.device_class = device_class
+        self.device_classes.add(device_class)
+        return before is not None
 
     def advance(self, at: int) -> list[float]:
         """The counters as of a moment, in the order of ``COUNTERS``; valid until the next call.

@@ -12,7 +12,7 @@ import hashlib
 import os
 import shutil
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from contracts.errors import ModelError
-from features.journey_features import FEATURE_NAMES, FEATURE_VERSION
+from features.journey_features import FEATURE_NAMES, VERSIONS, refuse_as_inputs
 from models.activations import durable_write
 from models.evaluation import Comparison, Metrics
 from models.skops_import import skops_io
@@ -158,13 +158,14 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def load_bundle(
-    path: Path, feature_names: Sequence[str] = FEATURE_NAMES, feature_version: str = FEATURE_VERSION
+    path: Path, feature_names: Sequence[str] = FEATURE_NAMES, served: Collection[str] = tuple(VERSIONS)
 ) -> LoadedModel:
     """Load and verify a bundle.
 
     Args:
         path: the bundle's folder; its name is the version.
-        feature_names, feature_version: the feature declaration of the code that will score.
+        feature_names: the features of the code that will score, in the order of its vectors.
+        served: versions of the vector whose features these are, the older ones among them.
 
     Raises:
         ModelError: missing, changed, of untrusted types, for other features, or with other answers than when trained.
@@ -173,7 +174,7 @@ def load_bundle(
     name = f"model bundle {path.name}"
     if manifest.version != path.name:
         raise ModelError(f"{name}: its manifest names version {manifest.version}")
-    columns = check_signature(manifest, feature_names, feature_version)
+    columns = check_signature(manifest, feature_names, served)
     data = _read_model(path, name)
     digest = hashlib.sha256(data).hexdigest()
     if digest != manifest.sha256:
@@ -187,14 +188,15 @@ def load_bundle(
     return model
 
 
-def check_signature(manifest: Manifest, feature_names: Sequence[str], feature_version: str) -> npt.NDArray[np.int64]:
+def check_signature(manifest: Manifest, feature_names: Sequence[str], served: Collection[str]) -> npt.NDArray[np.int64]:
     """Where the model's inputs stand in a feature vector. Raises ModelError when the code computes other features."""
     name = f"model bundle {manifest.version}"
-    if manifest.feature_version != feature_version:
+    if manifest.feature_version not in served:
         raise ModelError(
-            f"{name} was trained on features {manifest.feature_version}; this code computes {feature_version}",
+            f"{name} was trained on features {manifest.feature_version}; this code computes {', '.join(served)}",
             hint=_RETRAIN,
         )
+    refuse_as_inputs(manifest.features)
     missing = [feature for feature in manifest.features if feature not in feature_names]
     if missing:
         raise ModelError(f"{name} needs feature {missing[0]!r}, which is not computed any more", hint=_RETRAIN)

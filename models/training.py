@@ -22,6 +22,7 @@ from features.journey_features import (
     MODEL_INPUT_NAMES,
     MODEL_INPUTS,
     declaration_hash,
+    refuse_as_inputs,
 )
 from models.bundle import (
     LoadedModel,
@@ -107,6 +108,7 @@ def train(
         ModelError: too little data, the gate refuses the training set, or the bundle does not verify.
         LockedError: another process changes the registry.
     """
+    refuse_as_inputs(MODEL_INPUT_NAMES)
     rows = _rows(out, definitions, settings, historical, progress)
     inputs = np.ascontiguousarray(rows.matrix[:, list(MODEL_INPUTS)])
     parts, target = rows.parts, rows.target

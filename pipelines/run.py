@@ -173,10 +173,10 @@ def _retire(folder: OutputFolder, revision: int) -> None:
     A run writes the vector of every person there is, so what is older than the run belongs to nobody. Said anew by
     every run, so a run that died before this point leaves nothing behind.
     """
-    from features.names import VIEW
+    from features.names import ROWS
     from features.online_table import ONLINE_FILE, OnlineTable
 
-    online = OnlineTable(folder.feast / ONLINE_FILE, VIEW)
+    online = OnlineTable(folder.feast / ONLINE_FILE, ROWS)
     try:
         online.retire_before(revision)
     finally:

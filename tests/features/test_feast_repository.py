@@ -21,7 +21,7 @@ from contracts.event import DAY, HOUR
 from contracts.exchange import OnlineFeatures
 from contracts.tables import feature_tables
 from features import names, offline, repository
-from features.journey_features import FEATURE_NAMES, FEATURES, MODEL_INPUT_NAMES, feature_columns
+from features.journey_features import FEATURE_NAMES, FEATURES, MODEL_INPUT_NAMES, feature_columns, model_inputs
 from features.online_writer import OnlineWriter
 from pipelines.cli import wayline
 from transforms.tables.batches import arrow_schema
@@ -210,8 +210,29 @@ def test_the_repository_file_says_the_same_as_the_registry(out: Path) -> None:
     for made in expected:
         assert getattr(generated, made.name) == made
     store = repository.open_store(out)
-    assert {view.name for view in store.list_feature_views()} == {names.VIEW}
-    assert {service.name for service in store.list_feature_services()} == {names.MODEL_SERVICE, names.JOURNEY_SERVICE}
+    assert {view.name for view in store.list_feature_views()} == {"journey_v1", names.VIEW}
+    assert {service.name for service in store.list_feature_services()} == {
+        "stage_model_v1",
+        "journey_features_v1",
+        names.MODEL_SERVICE,
+        names.JOURNEY_SERVICE,
+    }
+
+
+def test_the_version_before_is_served_from_the_same_rows(out: Path) -> None:
+    writer = OnlineWriter(out / "feast")
+    writer.setup()
+    values = tuple(float(index) for index in range(len(FEATURES)))
+    writer.write(OnlineFeatures((("both", 3, T0, values),)))
+    writer.flush()
+    store = repository.open_store(out)
+    found = store.get_online_features(
+        features=store.get_feature_service("stage_model_v1"), entity_rows=[{"person_id": "both"}]
+    ).to_dict()
+    expected = {name: [values[FEATURE_NAMES.index(name)]] for name in model_inputs("journey:v1")}
+    assert found == {"person_id": ["both"], **expected}
+    joined = offline.historical(out, asked(("p1", T0)), service="stage_model_v1", materialise=False)
+    assert list(joined.columns[2:]) == list(model_inputs("journey:v1"))
 
 
 def test_generated_files_name_no_absolute_path(out: Path) -> None:

@@ -12,7 +12,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from contracts import coders
 from contracts.exchange import OnlineFeatures
 from features.journey_features import FEATURE_NAMES
-from features.names import VIEW
+from features.names import ROWS
 from features.online_table import ONLINE_FILE, OnlineTable
 from features.online_writer import BATCH, OnlineWriter
 from features.push import PushFeatures
@@ -25,7 +25,7 @@ def row(person: str, revision: int, at: int = 0) -> tuple[str, int, int, tuple[f
 
 
 def revisions(folder: Path, *persons: str) -> list[int | None]:
-    found = OnlineTable(folder / ONLINE_FILE, VIEW).read(list(persons))
+    found = OnlineTable(folder / ONLINE_FILE, ROWS).read(list(persons))
     return [entry.revision if entry else None for entry in found]
 
 

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 from model_world import DEFINITIONS, SETTINGS, STAGES, TrainedWorld
+from sklearn.linear_model import LogisticRegression
+from skops.io import dumps
 
 from contracts.errors import ModelError
-from features.journey_features import FEATURE_NAMES
+from features.journey_features import FEATURE_NAMES, model_inputs
 from models.bundle import load_bundle, smoke_vectors
 from models.evaluation import Gates
 from models.registry import ModelRegistry
@@ -77,10 +79,42 @@ def test_other_answers_than_when_trained_are_refused(trained_world: TrainedWorld
 
 def test_a_bundle_for_other_features_is_refused(trained_once: TrainedWorld) -> None:
     path = bundle_of(trained_once)
-    with pytest.raises(ModelError, match="trained on features journey:v1"):
-        load_bundle(path, feature_version="journey:v9")
+    with pytest.raises(ModelError, match="trained on features journey:v2"):
+        load_bundle(path, served=("journey:v9",))
     with pytest.raises(ModelError, match="not computed any more"):
         load_bundle(path, feature_names=FEATURE_NAMES[:3])
+
+
+def test_a_bundle_of_the_version_before_is_served_beside_the_new_one(trained_world: TrainedWorld) -> None:
+    """It names fewer features, and answers the longer vector as it answered the shorter one."""
+    columns = [FEATURE_NAMES.index(name) for name in model_inputs("journey:v1")]
+    path = bundle_of(trained_world)
+    rows = np.random.default_rng(3).gamma(1, 2, (200, len(FEATURE_NAMES)))
+    target = (rows[:, 0] > 1.0).astype(np.int64) + 2 * (rows[:, 1] > 1.0).astype(np.int64)
+    estimator = LogisticRegression().fit(rows[:, columns], target)
+    vectors = rows[:8, columns]
+    data = dumps(estimator)
+    (path / "model.skops").write_bytes(data)
+    edited(
+        path,
+        sha256=hashlib.sha256(data).hexdigest(),
+        features=model_inputs("journey:v1"),
+        feature_version="journey:v1",
+        smoke={"vectors": vectors.tolist(), "probabilities": estimator.predict_proba(vectors).tolist()},
+    )
+    old = load_bundle(path)
+    assert old.manifest.feature_version == "journey:v1"
+    assert np.array_equal(old.predict(rows), estimator.predict_proba(rows[:, columns]))
+
+
+@pytest.mark.parametrize("name", ["days_in_stage", "stage", "consent_share"])
+def test_a_bundle_that_reads_the_stage_or_another_policy_only_feature_is_refused(
+    trained_world: TrainedWorld, name: str
+) -> None:
+    manifest = trained_world.trained.model.manifest
+    edited(bundle_of(trained_world), features=(*manifest.features[:-1], name))
+    with pytest.raises(ModelError, match=rf"'{name}' is .*no model may read it"):
+        load_bundle(bundle_of(trained_world), feature_names=(*FEATURE_NAMES, "days_in_stage", "stage"))
 
 
 def test_a_model_finds_its_inputs_by_name_wherever_they_stand(trained_once: TrainedWorld) -> None:

@@ -12,7 +12,7 @@ from identity_cli import LATER, answer, ask, call, parts, run_requests, world
 from run_world import HOUR, NOON, Runs, assert_same, event, read_events
 
 from contracts.event import Identifier
-from features.names import VIEW
+from features.names import ROWS
 from features.online_table import ONLINE_FILE, OnlineTable
 
 
@@ -54,7 +54,7 @@ def test_both_parts_of_a_split_have_their_own_vector_online(
 ) -> None:
     runs, _, _ = unlinked
     persons = [str(runs.person("crm_id", "c9")), str(runs.person("user_id", "ann"))]
-    online = OnlineTable(runs.out / "feast" / ONLINE_FILE, VIEW)
+    online = OnlineTable(runs.out / "feast" / ONLINE_FILE, ROWS)
     try:
         found = online.read(persons)
     finally:
@@ -95,7 +95,7 @@ def test_rows_of_the_person_that_merged_away_are_tombstones(
     rows = runs.query(f"SELECT is_deleted, revision FROM read_parquet('{journeys}') WHERE person_id = '{gone}'")
     assert sorted(rows) == [(False, 1), (True, 2)]
     assert runs.query(f"SELECT is_current, merged_into FROM persons WHERE person_id = '{gone}'") == [(False, left)]
-    online = OnlineTable(runs.out / "feast" / ONLINE_FILE, VIEW)
+    online = OnlineTable(runs.out / "feast" / ONLINE_FILE, ROWS)
     assert [row is None for row in online.read([str(gone), str(left)])] == [True, False]
     online.close()
 

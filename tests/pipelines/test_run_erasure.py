@@ -10,7 +10,7 @@ import pytest
 from run_world import DAY, HOUR, MINUTE, NOON, Record, Runs, assert_same, event, text_of
 
 from contracts.event import Identifier
-from features.names import VIEW
+from features.names import ROWS
 from features.offline import history_file, materialise_history
 from features.online_table import ONLINE_FILE, OnlineTable
 from transforms.identity.ids import canonical_id
@@ -83,7 +83,7 @@ def test_an_erased_person_is_gone_from_the_online_store(erased: Runs) -> None:
     gone = [canonical_id(Identifier(*erased.pseudonym(*item))) for item in ANN.items()]
     ben = erased.person("user_id", "ben")
     assert ben is not None
-    online = OnlineTable(erased.out / "feast" / ONLINE_FILE, VIEW)
+    online = OnlineTable(erased.out / "feast" / ONLINE_FILE, ROWS)
     found = online.read([*gone, ben])
     online.close()
     assert [row is None for row in found] == [True, True, False]

@@ -9,7 +9,7 @@ import pytest
 from run_world import DAY, MINUTE, NOON, Record, Row, Runs, event
 
 from contracts.event import Identifier
-from features.names import VIEW
+from features.names import ROWS
 from features.online_table import ONLINE_FILE, OnlineTable
 from transforms.identity.ids import canonical_id
 
@@ -73,7 +73,7 @@ def test_the_online_store_no_longer_holds_the_retired_person(merged: tuple[Runs,
     runs, _, retired = merged
     survivor = runs.person("user_id", "kim-the-user")
     assert survivor is not None
-    online = OnlineTable(runs.out / "feast" / ONLINE_FILE, VIEW)
+    online = OnlineTable(runs.out / "feast" / ONLINE_FILE, ROWS)
     gone, there = online.read([retired, survivor])
     online.close()
     assert gone is None

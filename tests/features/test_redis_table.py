@@ -1,0 +1,117 @@
+"""The online vectors in a real Redis server: the same rules as in the SQLite file."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+from collections.abc import Iterator, Sequence
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from benchmarks.redis_server import RedisServer, program
+from contracts.errors import LockedError
+from features.online_table import OnlineRow
+from features.redis_table import RedisOnlineTable
+
+NAMES = ("a", "b")
+Row = tuple[str, int, int, tuple[float, float]]
+
+
+def row(person: str, revision: int, at: int = 0) -> Row:
+    return (person, revision, at, (float(revision), -float(revision)))
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RedisServer]:
+    found = program()
+    if found is None:
+        pytest.skip("no redis-server on this machine: make services")
+    made = RedisServer(found)
+    yield made
+    made.remove()
+
+
+@pytest.fixture
+def table(server: RedisServer) -> Iterator[RedisOnlineTable]:
+    made = RedisOnlineTable(server.url, "v")
+    made.clear()
+    yield made
+    made.close()
+
+
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.permutations([(p, r) for p in ("p1", "p2", "p3") for r in range(4)]), st.lists(st.integers(0, 12), max_size=4)
+)
+def test_the_newest_revision_wins_in_any_order_and_any_batches(
+    table: RedisOnlineTable, writes: list[tuple[str, int]], cuts: list[int]
+) -> None:
+    table.clear()
+    edges = [0, *sorted(cuts), len(writes)]
+    for start, end in itertools.pairwise(edges):
+        table.write(NAMES, [row(person, revision) for person, revision in writes[start:end]])
+    assert table.read(["p1", "p2", "p3"]) == [OnlineRow(3, 0, {"a": 3.0, "b": -3.0})] * 3
+
+
+def test_a_correction_with_an_earlier_event_time_wins(table: RedisOnlineTable) -> None:
+    table.write(NAMES, [row("p", 1, at=900), row("p", 2, at=100)])
+    assert table.read(["p"]) == [OnlineRow(2, 100, {"a": 2.0, "b": -2.0})]
+
+
+def test_revisions_of_microseconds_are_compared_to_the_last_digit(table: RedisOnlineTable) -> None:
+    late = 1_800_000_000_000_001
+    table.write(NAMES, [row("p", late)])
+    table.write(NAMES, [row("p", late - 1)])
+    assert table.read(["p"]) == [OnlineRow(late, 0, {"a": float(late), "b": -float(late)})]
+
+
+def test_a_late_write_does_not_bring_a_retired_person_back_but_a_greater_revision_does(
+    table: RedisOnlineTable,
+) -> None:
+    table.write(NAMES, [row("p", 5)])
+    table.retire(["p", "never seen"])
+    table.write(NAMES, [row("p", 4), row("p", 5)])
+    assert table.read(["p", "never seen"]) == [None, None]
+    table.write(NAMES, [row("p", 6)])
+    assert table.read(["p"]) == [OnlineRow(6, 0, {"a": 6.0, "b": -6.0})]
+
+
+def test_what_is_older_than_a_run_is_removed(table: RedisOnlineTable) -> None:
+    table.write(NAMES, [row("merged", 1), row("kept", 2)])
+    table.retire_before(2)
+    assert [found and found.revision for found in table.read(["merged", "kept"])] == [None, 2]
+
+
+def test_more_persons_than_one_pipeline_takes(table: RedisOnlineTable) -> None:
+    persons = [f"p{n}" for n in range(1_234)]
+    table.write(NAMES, [row(person, n) for n, person in enumerate(persons)])
+    assert [found.revision for found in table.read(persons) if found] == list(range(1_234))
+
+
+def write_shuffled(url: str, revisions: Sequence[int]) -> None:
+    table = RedisOnlineTable(url, "v")
+    for revision in revisions:
+        table.write(NAMES, [row(f"p{n}", revision) for n in range(200)])
+
+
+def test_two_processes_that_write_leave_the_newest(server: RedisServer, table: RedisOnlineTable) -> None:
+    context = multiprocessing.get_context("fork")
+    orders = ([9, 2, 5, 7], [1, 8, 3, 6])
+    writers = [context.Process(target=write_shuffled, args=(server.url, order)) for order in orders]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(60)
+    assert [writer.exitcode for writer in writers] == [0, 0]
+    found = table.read([f"p{n}" for n in range(200)])
+    assert {entry.revision for entry in found if entry} == {9}
+    assert None not in found
+
+
+def test_a_server_that_is_away_says_so_without_its_address() -> None:
+    away = RedisOnlineTable("redis://user:secret@127.0.0.1:1/0", "v", timeout=0.2)
+    with pytest.raises(LockedError, match="not reachable") as caught:
+        away.create()
+    assert "secret" not in str(caught.value)
