@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "explain": ("pipelines.commands.explain", "Tell the story of a person, an event or a decision."),
     "tables": ("pipelines.commands.tables", "List the tables of an output folder; compact their parts."),
     "query": ("pipelines.commands.query", "Ask the tables of an output folder in SQL."),
+    "metric": ("pipelines.commands.metric", "Compute a metric of an output folder; list those that are defined."),
     "diff": ("pipelines.commands.diff", "Compare the tables of two output folders."),
     "reconcile": ("pipelines.commands.reconcile", "Fold all persons again from the stored events."),
     "identity": ("pipelines.commands.identity", "Explain persons, ask for merges and unlinks, try other rules."),

@@ -33,24 +33,25 @@ def command(sql: str, out: Path, shape: str, limit: int, config: Path | None) ->
 
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(names)
-        writer.writerows([_plain(value) for value in row] for row in rows)
+        writer.writerows([plain(value) for value in row] for row in rows)
     elif shape == "json":
         import json
 
         for row in rows:
-            click.echo(json.dumps(dict(zip(names, map(_plain, row), strict=True)), ensure_ascii=False))
+            click.echo(json.dumps(dict(zip(names, map(plain, row), strict=True)), ensure_ascii=False))
     else:
-        _table(names, rows, limit)
+        print_table(names, rows, limit)
 
 
-def _table(names: Sequence[str], rows: Sequence[Sequence[Any]], limit: int) -> None:
+def print_table(names: Sequence[str], rows: Sequence[Sequence[Any]], limit: int) -> None:
+    """Rows as a table on standard output, at most ``limit`` of them; 0: all."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table(*names)
     shown = rows[:limit] if limit else rows
     for row in shown:
-        table.add_row(*("" if value is None else str(_plain(value)) for value in row))
+        table.add_row(*("" if value is None else str(plain(value)) for value in row))
     console = Console(highlight=False, markup=False)
     if not console.is_terminal:
         console.width = 1_000
@@ -59,7 +60,7 @@ def _table(names: Sequence[str], rows: Sequence[Sequence[Any]], limit: int) -> N
         click.echo(f"{len(shown)} of {len(rows):,} rows; --limit 0 shows all")
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """A value as text or number: times in UTC, bytes in hexadecimal digits."""
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z") if value.tzinfo else value.isoformat()
@@ -68,7 +69,7 @@ def _plain(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, dict):
-        return {str(name): _plain(content) for name, content in value.items()}
+        return {str(name): plain(content) for name, content in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(content) for content in value]
+        return [plain(content) for content in value]
     return str(value)

@@ -209,7 +209,59 @@ SELECT c.cohort, CAST(date_diff('day', c.cohort, w.week) / 7 AS BIGINT) AS week,
 FROM cohorts AS c JOIN (SELECT DISTINCT week FROM dim_date) AS w ON w.week >= c.cohort
   LEFT JOIN came AS a ON a.cohort = c.cohort AND a.seen = w.week""",
 )
+_TIME_TO_MAP = View(
+    "time_to_map",
+    ("person_id",),
+    "One row a person of journeys: how long from the first event until it entered any stage after the first.",
+    ("journeys", "events", "stage_history", "dim_stage"),
+    f"""
+WITH seen AS (SELECT person_id, min(event_time) AS first_event FROM events GROUP BY person_id),
+mapped AS (
+  SELECT h.person_id, min(h.valid_from) AS mapped_at
+  FROM stage_history AS h JOIN dim_stage AS s ON s.stage = h.stage WHERE s.place > 1 GROUP BY h.person_id
+)
+SELECT j.person_id, s.first_event, m.mapped_at, {_seconds("s.first_event", "m.mapped_at")} AS seconds
+FROM journeys AS j JOIN seen AS s ON s.person_id = j.person_id LEFT JOIN mapped AS m ON m.person_id = j.person_id""",
+)
+_RESPONSES = View(
+    "responses",
+    ("person_id", "entered_at"),
+    "One row a stay in the stage before the last: the first action sent to the person within it, if any.",
+    ("stage_history", "dim_stage", "actions"),
+    f"""
+SELECT h.person_id, h.stage, h.valid_from AS entered_at, min(a."at") AS answered_at,
+  {_seconds("h.valid_from", 'min(a."at")')} AS seconds
+FROM stage_history AS h JOIN dim_stage AS s ON s.stage = h.stage JOIN dim_stage AS n ON n.place = s.place + 1
+  LEFT JOIN actions AS a ON a.person_id = h.person_id AND a.status = 'sent' AND a."at" >= h.valid_from
+    AND (h.valid_to IS NULL OR a."at" < h.valid_to)
+WHERE n.is_last GROUP BY h.person_id, h.stage, h.valid_from""",
+)
+_CONSISTENCY = View(
+    "channel_consistency",
+    ("person_id",),
+    "One row a person with sessions in two channels or more: whether every channel's last session agrees on the stage.",
+    ("sessions", "stage_history"),
+    """
+WITH last AS (
+  SELECT person_id, channel, max(ended_at) AS ended_at FROM sessions WHERE channel IS NOT NULL
+  GROUP BY person_id, channel
+)
+SELECT l.person_id, count(*) AS channels, count(DISTINCT h.stage) AS stages,
+  CASE WHEN count(DISTINCT h.stage) = 1 THEN 1 ELSE 0 END AS is_consistent
+FROM last AS l JOIN stage_history AS h ON h.person_id = l.person_id AND h.valid_from <= l.ended_at
+  AND (h.valid_to IS NULL OR h.valid_to > l.ended_at)
+GROUP BY l.person_id HAVING count(DISTINCT l.channel) > 1""",
+)
+_CREDIT = View(
+    "attributed_value",
+    ("model", "conversion_id", "place"),
+    "One row a model and touch: the credit of the touch and its part of the value of the conversion.",
+    ("attribution", "conversions"),
+    """
+SELECT a.model, a.conversion_id, a.place, a.channel, a.campaign, a.credit, c.value * a.credit AS value
+FROM attribution AS a JOIN conversions AS c ON c.conversion_id = a.conversion_id""",
+)
 _VIEWS = (
     *(_DATES, _CHANNELS, _CAMPAIGNS, _CONVERSIONS, _TOUCHPOINTS, _ATTRIBUTION),
-    *(_HISTORY, _FUNNEL, _STAGE_CONVERSION, _RETENTION),
+    *(_HISTORY, _FUNNEL, _STAGE_CONVERSION, _RETENTION, _TIME_TO_MAP, _RESPONSES, _CONSISTENCY, _CREDIT),
 )

@@ -148,6 +148,66 @@ def test_retention_shows_a_week_in_which_nobody_came(base: Any) -> None:
     assert found == [("2026-01-05", 0, 2, 2, 1.0), ("2026-01-05", 1, 2, 0, 0.0), ("2026-01-05", 2, 2, 1, 0.5)]
 
 
+def test_time_to_map_runs_from_the_first_event_to_the_first_stage_after_the_first(base: Any) -> None:
+    _moves(base, (None, "discovery", "2026-01-01T00:00:10Z"), ("discovery", "decision", "2026-01-01T00:01:40Z"))
+    _moves(base, ("decision", "discovery", "2026-01-02T00:00:00Z"), ("discovery", "decision", "2026-01-03T00:00:00Z"))
+    base.execute("UPDATE events SET person_id = 'p'")
+    base.execute("INSERT INTO events (event_id, person_id, event_time) VALUES ('q', 'q', '2026-01-01T00:00:00Z')")
+    base.execute("INSERT INTO journeys (person_id) VALUES ('p'), ('q')")
+    found = base.execute("SELECT person_id, seconds FROM time_to_map ORDER BY 1").fetchall()
+    assert found == [("p", 90.0), ("q", None)]
+
+
+def test_a_response_is_the_first_sent_action_within_the_stay_before_the_last_stage(base: Any) -> None:
+    _moves(base, (None, "decision", "2026-01-01T00:00:00Z"), ("decision", "discovery", "2026-01-02T00:00:00Z"))
+    _moves(base, ("discovery", "decision", "2026-01-03T00:00:00Z"))
+    for status, at in (
+        ("suppressed", "2026-01-01T00:01:00Z"),
+        ("sent", "2026-01-01T00:04:00Z"),
+        ("sent", "2026-01-01T00:09:00Z"),
+        # the stay is over: its end belongs to the next one
+        ("sent", "2026-01-02T00:00:00Z"),
+    ):
+        base.execute(
+            """INSERT INTO actions (action_id, person_id, status, "at") VALUES (?, 'p', ?, ?::TIMESTAMPTZ)""",
+            [status + at, status, at],
+        )
+    found = base.execute("SELECT stage, seconds FROM responses ORDER BY entered_at").fetchall()
+    assert found == [("decision", 240.0), ("decision", None)]
+
+
+def test_channels_are_consistent_when_the_stage_was_the_same_at_the_end_of_the_last_session_of_each(base: Any) -> None:
+    _moves(base, (None, "discovery", "2026-01-01T00:00:00Z"), ("discovery", "decision", "2026-01-03T00:00:00Z"))
+    base.execute("""INSERT INTO transitions (person_id, to_stage, "at") VALUES
+        ('q', 'decision', '2026-01-01T00:00:00Z'), ('r', 'decision', '2026-01-01T00:00:00Z')""")
+    for name, day, channel, person in (
+        ("a", "01", "web", "p"),
+        ("b", "04", "email", "p"),
+        ("c", "01", "web", "q"),
+        ("d", "02", "email", "q"),
+        # one channel cannot disagree with itself
+        ("e", "02", "web", "r"),
+    ):
+        _session(base, name, f"2026-01-{day}", channel, person)
+    base.execute("UPDATE sessions SET ended_at = started_at")
+    found = base.execute("SELECT person_id, channels, stages, is_consistent FROM channel_consistency ORDER BY 1")
+    assert found.fetchall() == [("p", 2, 2, 0), ("q", 2, 1, 1)]
+
+
+def test_the_value_of_a_conversion_is_parted_by_credit_and_a_model_gives_all_of_it(base: Any) -> None:
+    _session(base, "a", "2026-01-01", "web")
+    _session(base, "b", "2026-01-02", "email")
+    _conversion(base, "x", "2026-01-03")
+    base.execute("UPDATE outcomes SET value = 90")
+    base.execute("INSERT INTO events (event_id) VALUES ('x')")
+    found = base.execute(
+        "SELECT model, sum(CASE WHEN channel = 'web' THEN value END), sum(value) FROM attributed_value GROUP BY 1"
+    ).fetchall()
+    assert {model: total for model, _, total in found} == pytest.approx(dict.fromkeys(MODELS, 90.0))
+    web = {model: value for model, value, _ in found}
+    assert (web["first"], web["last"], web["linear"]) == pytest.approx((90.0, 0.0, 45.0))
+
+
 def _failing(base: Any) -> set[str]:
     return {test.name for test in data_tests(documented_tables()) if base.execute(test.sql).fetchall()}
 
