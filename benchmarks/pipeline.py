@@ -27,7 +27,20 @@ _EVENTS_A_CUSTOMER = 78
 """In thirty days of the default world. All sizes have the same days, so that journeys are alike."""
 _DAYS, _SEED, _START = 30, 7, "2025-01-06"
 _ONE_THREAD = {"OMP_NUM_THREADS": "1"}
-STAGES = ("read", "validate", "protect", "link", "strand", "journey", "act", "learn", "tables", "rest", "commit")
+STAGES = (
+    "read",
+    "validate",
+    "protect",
+    "link",
+    "strand",
+    "journey",
+    "act",
+    "learn",
+    "tables",
+    "rest",
+    "commit",
+    "data_tests",
+)
 STEPS = ("fold", "features", "score", "stage", "decide", "write")
 
 

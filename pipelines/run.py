@@ -27,6 +27,7 @@ from transforms.tables.stream_folder import DEFAULT_SHARDS, shards_before
 
 if TYPE_CHECKING:
     from pipelines.graph import RunPlan
+    from reports.table_check import Failure
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ class RunReport:
 
     ``models`` names the models in force, each with the event time from which it scores; none means rules alone.
     ``effects`` counts decisions and, by status, the actions they became; ``gained`` new and changed rows by table;
-    ``profile`` CPU microseconds by stage: ``pipelines.profile``, and ``commit``.
+    ``profile`` CPU microseconds by stage: ``pipelines.profile``, ``commit``, and ``data_tests``, made after it;
+    ``failures`` are the tests that do not hold of OUT. They are told and fail nothing: the tables are committed.
     """
 
     run_id: str
@@ -47,6 +49,7 @@ class RunReport:
     seconds: float
     profile: dict[str, int]
     models: tuple[tuple[str, int], ...] = ()
+    failures: tuple[Failure, ...] = ()
 
 
 Observe = Callable[[str, float | None], None]
@@ -91,6 +94,12 @@ def run(options: RunOptions, observe: Observe | None = None, definitions: Defini
         _shorten(plan)
         shutil.rmtree(folder.staging, ignore_errors=True)
         committing = (time.process_time_ns() - before_commit) // 1_000
+        tell("testing the tables", None)
+        before_tests = time.process_time_ns()
+        from reports.table_check import failed_tests
+
+        failures = tuple(failed_tests(options.out, definitions.tables))
+        testing = (time.process_time_ns() - before_tests) // 1_000
         report = RunReport(
             run_id,
             plan.revision,
@@ -99,8 +108,9 @@ def run(options: RunOptions, observe: Observe | None = None, definitions: Defini
             effects,
             gained,
             time.monotonic() - started,
-            {**profile(result), "commit": committing},
+            {**profile(result), "commit": committing, "data_tests": testing},
             plan.models,
+            failures,
         )
     if report_total.missing:
         raise LedgerError(

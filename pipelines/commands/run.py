@@ -121,6 +121,9 @@ def print_report(console: Console, out: Path, report: RunReport) -> None:
     effects = [f"{count:,} {status}" for status, count in sorted(report.effects.items()) if count]
     console.print("decisions became: " + (", ".join(effects) or "there were none"))
     console.print("new or changed rows: " + (", ".join(gained) or "none"))
+    for failure in report.failures:
+        console.print(f"[yellow]data test {failure.name} fails: {failure.rows:,} rows[/yellow]", soft_wrap=True)
+        console.print(f"  {failure.sql}", markup=False, soft_wrap=True)
     console.print(f"tables: {out / 'tables'}    views: {out / 'wayline.duckdb'}")
 
 

@@ -39,7 +39,15 @@ _REFERENCES = (
     ("stage_history", "stage", "dim_stage", "stage"),
     ("journeys", "stage", "dim_stage", "stage"),
 )
+FRESH_HOURS = 24
+"""The newest event lies at most so long before the horizon, or what should bring events has stopped."""
 _RULES = (
+    (
+        "events.are_fresh",
+        ("events", "journeys"),
+        "SELECT * FROM (SELECT (SELECT max(event_time) FROM events) AS newest, max(horizon) AS horizon FROM journeys) "
+        f"WHERE newest < horizon - INTERVAL {FRESH_HOURS} HOUR",
+    ),
     (
         "run_ledger.balances",
         ("run_ledger",),

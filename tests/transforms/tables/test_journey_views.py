@@ -228,3 +228,12 @@ def test_a_data_test_fails_by_name_for_each_kind_of_fault_and_not_on_empty_table
         "sessions.person_id_is_in_persons",
         "run_ledger.balances",
     }
+
+
+def test_events_are_fresh_up_to_a_day_before_the_horizon_and_stale_after(base: Any) -> None:
+    base.execute("INSERT INTO events (event_id, event_time) VALUES ('e', '2026-01-01T00:00:00Z')")
+    base.execute("INSERT INTO persons (person_id) VALUES ('p')")
+    base.execute("INSERT INTO journeys (person_id, horizon) VALUES ('p', '2026-01-02T00:00:00Z')")
+    assert _failing(base) == set()
+    base.execute("UPDATE journeys SET horizon = '2026-01-02T00:00:01Z'")
+    assert _failing(base) == {"events.are_fresh"}

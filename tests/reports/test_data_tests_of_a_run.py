@@ -1,0 +1,40 @@
+"""A run makes the data tests after its commit: what fails is told in its summary and fails nothing."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import duckdb
+from rich.console import Console
+
+from contracts.event import DAY
+from pipelines.commands.run import print_report
+from pipelines.definitions import Definitions
+from pipelines.plan import RunOptions
+from pipelines.run import run
+from sources.simulator.config import WorldConfig
+from sources.simulator.world import simulate
+
+
+def _told(out: Path, options: RunOptions, definitions: Definitions) -> str:
+    console = Console(file=io.StringIO(), width=100)
+    print_report(console, out, run(options, definitions=definitions))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_a_run_tells_a_failed_data_test_by_name_rows_and_query_and_commits_all_the_same(
+    tmp_path: Path, definitions: Definitions
+) -> None:
+    simulate(WorldConfig(customers=3, days=4, seed=5), tmp_path / "world")
+    parts = tuple(sorted(str(path) for path in (tmp_path / "world" / "events").glob("*.avro")))
+    out = tmp_path / "out"
+    assert "data test" not in _told(out, RunOptions(parts, out), definitions)
+    base = duckdb.connect(str(out / "wayline.duckdb"), read_only=True)
+    (newest,) = base.execute("SELECT max(epoch_us(event_time)) FROM events").fetchone() or (0,)
+    base.close()
+    said = _told(out, RunOptions(parts, out, as_of=newest + 2 * DAY), definitions)
+    assert "data test events.are_fresh fails: 1 rows" in said
+    assert "max(horizon)" in said
+    assert "the ledger balances" in said
