@@ -1,11 +1,11 @@
-"""How one feature is declared: name, kind, window, owner, default, and the function that computes it. Pure."""
+"""How one feature is declared: name, kind, window, owner, default, and where its value is found. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from features.state import COUNTER, FeatureState
+from features.state import COUNTER, COUNTERS
+from features.values import MADE
 
 BOUNDS: dict[str, tuple[float | None, float | None]] = {
     "count": (0.0, None),
@@ -17,9 +17,6 @@ BOUNDS: dict[str, tuple[float | None, float | None]] = {
     "amount": (None, None),
 }
 """The kinds of number and the range that each keeps; the gate of the training set checks it."""
-
-Value = Callable[[FeatureState, list[float], int], float]
-"""(state, its counters as of the moment, moment) to the feature's value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +33,7 @@ class Feature:
         since: the version of the vector that brought it, 1 for ``journey:v1``; later versions keep it as it is.
         from_stage: it is derived from the stage, so it is for policies alone.
         model_input: whether the stage classifier may use it; otherwise it is for policies and analysis.
-        value: the index of a counter of ``FeatureState``, or a pure function of state, counters and moment.
+        value: its place in the counters of ``FeatureState`` followed by what ``values.made_values`` makes.
     """
 
     name: str
@@ -46,13 +43,18 @@ class Feature:
     window: int | None
     default: float
     model_input: bool
-    value: int | Value
+    value: int
     since: int = 1
     from_stage: bool = False
 
     def __post_init__(self) -> None:
         if self.from_stage and self.model_input:
             raise ValueError(f"feature {self.name} is derived from the stage, so no model may read it")
+
+    @property
+    def counter(self) -> int | None:
+        """The index of the counter that it is; None when it is made."""
+        return self.value if self.value < len(COUNTERS) else None
 
     @property
     def bounds(self) -> tuple[float | None, float | None]:
@@ -72,12 +74,12 @@ def made(
     kind: str,
     description: str,
     owner: str,
-    value: Value,
     *,
     window: int | None = None,
     default: float = 0.0,
     model_input: bool = True,
     since: int = 1,
 ) -> Feature:
-    """A feature that is a function of state, counters and moment."""
+    """A feature of ``values.MADE``. Raises ValueError for any other name."""
+    value = len(COUNTERS) + MADE.index(name)
     return Feature(name, kind, description, owner, window, default, model_input, value, since)

@@ -21,8 +21,8 @@ from contracts.errors import ModelError
 from contracts.event import DAY
 from contracts.tables import REAL
 from features import values
-from features.declaration import BOUNDS, Feature, Value, count, made
-from features.state import COUNTERS, GROUPS, MONTH, TOTALS, WEEK, FeatureState
+from features.declaration import BOUNDS, Feature, count, made
+from features.state import GROUPS, MONTH, TOTALS, WEEK, FeatureState
 
 __all__ = [
     "BOUNDS",
@@ -56,7 +56,6 @@ FEATURES: tuple[Feature, ...] = (
         "count",
         "UTC days with activity, of the last 30.",
         "growth",
-        values.active_days,
         window=MONTH,
     ),
     made(
@@ -64,19 +63,17 @@ FEATURES: tuple[Feature, ...] = (
         "ratio",
         "Daily activity of 7 days over that of 30; 1: steady.",
         "growth",
-        values.trend,
         window=MONTH,
     ),
-    made("days_since_first", "days", "Days since the first event.", "growth", values.days_since_first),
+    made("days_since_first", "days", "Days since the first event.", "growth"),
     made(
         "days_since_activity",
         "days",
         "Days since the last activity, at most 60; 60 when there was none.",
         "growth",
-        values.days_since_activity,
         default=values.ACTIVITY_CAP_DAYS,
     ),
-    made("session_events", "count", "Activity in the latest session so far.", "product", values.session_events),
+    made("session_events", "count", "Activity in the latest session so far.", "product"),
     count("research_7d", "research", WEEK, "Content, categories and searches, 7 days.", "content"),
     count("ads_30d", "ad", MONTH, "Advertisements seen and clicked, 30 days.", "ads"),
     count("product_views_7d", "product", WEEK, "Looks at products and reviews, 7 days.", "product"),
@@ -85,13 +82,12 @@ FEATURES: tuple[Feature, ...] = (
     count("cart_7d", "cart", WEEK, "Cart events, 7 days.", "sales"),
     count("checkout_30d", "checkout", MONTH, "Checkout and payment steps, 30 days.", "sales"),
     count("contacts_30d", "contact", MONTH, "Forms, sales talks and store visits, 30 days.", "sales"),
-    made("conversions", "count", "Conversions and renewals ever.", "sales", values.conversions),
+    made("conversions", "count", "Conversions and renewals ever.", "sales"),
     made(
         "days_since_conversion",
         "days",
         "Days since the last conversion or renewal, at most 365; 365 when there was none.",
         "sales",
-        values.days_since_conversion,
         default=values.CONVERSION_CAP_DAYS,
     ),
     count("usage_30d", "usage", MONTH, "Use of what was bought and of the account, 30 days.", "success"),
@@ -101,34 +97,30 @@ FEATURES: tuple[Feature, ...] = (
         "share",
         "Opens and clicks among all e-mail events, 30 days.",
         "email",
-        values.email_response,
         window=MONTH,
     ),
-    made("email_share_30d", "share", "E-mail among all events, 30 days.", "email", values.email_share, window=MONTH),
+    made("email_share_30d", "share", "E-mail among all events, 30 days.", "email", window=MONTH),
     made(
         "human_share_30d",
         "share",
         "Calls and store among all events, 30 days.",
         "sales",
-        values.human_share,
         window=MONTH,
     ),
-    made("hand_held_share", "share", "Activity on phone or tablet, whole journey.", "product", values.hand_held_share),
+    made("hand_held_share", "share", "Activity on phone or tablet, whole journey.", "product"),
     made(
         "hour_regularity",
         "share",
         "1: always at one hour (UTC) of the day; 0: at any.",
         "growth",
-        values.hour_regularity,
     ),
-    made("known", "flag", "1 once a login or a view of the account was seen.", "identity", values.known),
-    made("trouble", "count", "Refunds, complaints and opt-outs ever.", "success", values.trouble, model_input=False),
+    made("known", "flag", "1 once a login or a view of the account was seen.", "identity"),
+    made("trouble", "count", "Refunds, complaints and opt-outs ever.", "success", model_input=False),
     made(
         "conversion_value",
         "amount",
         "Sum of the stated values of conversions, in the currency of the source.",
         "sales",
-        values.conversion_value,
         model_input=False,
     ),
     count("sessions_30d", "session", MONTH, "Sessions begun in the last 30 days.", "growth", since=2),
@@ -137,7 +129,6 @@ FEATURES: tuple[Feature, ...] = (
         "ratio",
         "Activity for each session, 30 days.",
         "growth",
-        values.events_per_session,
         window=MONTH,
         since=2,
     ),
@@ -146,7 +137,6 @@ FEATURES: tuple[Feature, ...] = (
         "minutes",
         "Minutes from the first to the last activity of the latest session.",
         "product",
-        values.session_minutes,
         since=2,
     ),
     made(
@@ -154,7 +144,6 @@ FEATURES: tuple[Feature, ...] = (
         "minutes",
         "Mean minutes from first to last activity of a session, all sessions.",
         "product",
-        values.minutes_per_session,
         since=2,
     ),
     made(
@@ -162,7 +151,6 @@ FEATURES: tuple[Feature, ...] = (
         "share",
         "Sessions of one activity among those before the latest.",
         "product",
-        values.single_event_share,
         since=2,
     ),
     made(
@@ -170,7 +158,6 @@ FEATURES: tuple[Feature, ...] = (
         "count",
         "Depth: kinds of interest (research to checkout, 7) in the latest session.",
         "product",
-        values.session_kinds,
         since=2,
     ),
     made(
@@ -178,7 +165,6 @@ FEATURES: tuple[Feature, ...] = (
         "days",
         "Mean days from one session's begin to the next.",
         "growth",
-        values.days_between_sessions,
         since=2,
     ),
     count("content_views_7d", "content", WEEK, "Articles, videos and pages of content, 7 days.", "content", since=2),
@@ -189,7 +175,6 @@ FEATURES: tuple[Feature, ...] = (
         "ratio",
         "Daily looks at products of 7 days over those of 30; 1: steady.",
         "product",
-        values.product_trend,
         window=MONTH,
         since=2,
     ),
@@ -207,7 +192,6 @@ FEATURES: tuple[Feature, ...] = (
         "days",
         "Days since prices were last looked at, at most 60; 60 when never.",
         "sales",
-        values.days_since_pricing,
         default=values.ACTIVITY_CAP_DAYS,
         since=2,
     ),
@@ -216,7 +200,6 @@ FEATURES: tuple[Feature, ...] = (
         "count",
         "Cart events since the last conversion or renewal.",
         "sales",
-        values.carts_since_conversion,
         since=2,
     ),
     count("email_events_30d", "email_touch", MONTH, "E-mail events, 30 days.", "email", since=2),
@@ -226,12 +209,11 @@ FEATURES: tuple[Feature, ...] = (
         "days",
         "Days since an e-mail was last opened or clicked, at most 60; 60 when never.",
         "email",
-        values.days_since_email_response,
         default=values.ACTIVITY_CAP_DAYS,
         since=2,
     ),
     count("human_touches_30d", "human_touch", MONTH, "Calls and store events, 30 days.", "sales", since=2),
-    made("device_classes", "count", "Classes of device ever used.", "product", values.device_classes, since=2),
+    made("device_classes", "count", "Classes of device ever used.", "product", since=2),
     count(
         "device_switches_30d",
         "device_switch",
@@ -254,7 +236,6 @@ FEATURES: tuple[Feature, ...] = (
         "share",
         "Purposes granted by the latest event that states consent, among those it names.",
         "privacy",
-        values.consent_share,
         model_input=False,
         since=2,
     ),
@@ -263,7 +244,6 @@ FEATURES: tuple[Feature, ...] = (
         "days",
         "Days since an event last refused a purpose, at most 365; 365 when none did.",
         "privacy",
-        values.days_since_refusal,
         default=values.CONVERSION_CAP_DAYS,
         model_input=False,
         since=2,
@@ -310,16 +290,7 @@ def refuse_as_inputs(names: Collection[str]) -> None:
             )
 
 
-_MADE: tuple[Value, ...] = tuple(feature.value for feature in FEATURES if not isinstance(feature.value, int))
-
-
-def _positions() -> list[int]:
-    """Where each feature stands in the counters followed by the made values."""
-    made = iter(range(len(COUNTERS), len(COUNTERS) + len(_MADE)))
-    return [feature.value if isinstance(feature.value, int) else next(made) for feature in FEATURES]
-
-
-_in_order = itemgetter(*_positions())
+_in_order = itemgetter(*(feature.value for feature in FEATURES))
 
 
 def vector(state: FeatureState, at: int) -> tuple[float, ...]:
@@ -335,7 +306,7 @@ def vector(state: FeatureState, at: int) -> tuple[float, ...]:
         ValueError: an event after ``at`` has been observed.
     """
     counts = state.advance(at)
-    found: tuple[float, ...] = _in_order([*counts, *[value(state, counts, at) for value in _MADE]])
+    found: tuple[float, ...] = _in_order((*counts, *values.made_values(state, counts, at)))
     return found
 
 

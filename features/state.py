@@ -12,140 +12,17 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Mapping
-from functools import lru_cache
-from typing import NamedTuple
 
 from contracts.event import DAY, MINUTE, Event
+from features.counters import COUNTER, COUNTERS, GROUPS, MONTH, TOTALS, WEEK, WINDOWS, Effects, Feeds, effects_of
 
-WEEK, MONTH = 7 * DAY, 30 * DAY
-WINDOWS = (DAY, WEEK, MONTH)
-
-GROUPS: dict[str, tuple[str, ...]] = {
-    "research": ("content_view", "category_view", "search"),
-    "ad": ("ad_view", "ad_click"),
-    "product": ("product_view", "review_read"),
-    "comparison": ("comparison",),
-    "pricing": ("pricing_view",),
-    "cart": ("cart",),
-    "checkout": ("checkout",),
-    "contact": ("form", "sales_contact", "store_visit"),
-    "usage": ("usage", "account"),
-    "support": ("support",),
-    "email_response": ("email_open", "email_click"),
-    "content": ("content_view",),
-    "search": ("search",),
-    "email_click": ("email_click",),
-    "trouble_shown": ("refund", "email_negative"),
-}
-"""Groups of behaviours counted in windows. An event counts once in a group, however many of its behaviours it shows."""
-
-TOTALS: dict[str, tuple[str, ...]] = {
-    "conversion": ("conversion", "renewal"),
-    "known": ("login", "account"),
-    "trouble": ("refund", "email_negative"),
-}
-"""Groups of behaviours counted over the whole journey."""
-
-COUNTERS: tuple[tuple[str, int], ...] = (
-    ("activity", DAY),
-    ("activity", WEEK),
-    ("activity", MONTH),
-    ("session", WEEK),
-    ("research", WEEK),
-    ("ad", MONTH),
-    ("product", WEEK),
-    ("comparison", MONTH),
-    ("pricing", MONTH),
-    ("cart", WEEK),
-    ("checkout", MONTH),
-    ("contact", MONTH),
-    ("usage", MONTH),
-    ("support", MONTH),
-    ("email_response", MONTH),
-    ("touch", MONTH),
-    ("email_touch", MONTH),
-    ("human_touch", MONTH),
-    ("session", MONTH),
-    ("content", WEEK),
-    ("search", WEEK),
-    ("product", MONTH),
-    ("pricing", WEEK),
-    ("pricing_return", MONTH),
-    ("email_click", MONTH),
-    ("trouble_shown", MONTH),
-    ("device_switch", MONTH),
-)
-"""(what, window) of each counter: a group above; ``activity``, what the customer did; ``session``, sessions begun;
-``touch``, any event; ``email_touch`` and ``human_touch`` (calls and store), those of a channel; ``pricing_return``, a
-look at prices in a later session than the look before; ``device_switch``, activity on another class of device than the
-activity before that named one."""
-
-COUNTER = {counted: index for index, counted in enumerate(COUNTERS)}
-
-Feeds = tuple[tuple[int, ...], ...]
-"""The counters that an event feeds, for each of ``WINDOWS``."""
+__all__ = ["COUNTER", "COUNTERS", "GROUPS", "MONTH", "TOTALS", "WEEK", "WINDOWS", "FeatureState"]
 
 _DAYS = 30
+_NEVER = 2**62
 _PRUNE_AT = 512
-_EMAIL, _HUMAN = "email", frozenset({"call", "store"})
 _HAND_HELD = frozenset({"mobile", "tablet"})
-_KINDS = tuple(GROUPS[name] for name in ("research", "ad", "product", "comparison", "pricing", "cart", "checkout"))
 _CLOCK = tuple((math.cos(a), math.sin(a)) for a in (2 * math.pi * minute / 1440 for minute in range(1440)))
-
-
-class _Effects(NamedTuple):
-    """What an event does: the counters it feeds, what it is among the totals, and the groups it shows, as bits."""
-
-    feeds: Feeds
-    conversion: bool
-    known: bool
-    trouble: bool
-    pricing: bool
-    cart: bool
-    response: bool
-    groups: int
-    returning: Feeds
-    """The counters it feeds when it is a look at prices that comes back to them."""
-    switching: Feeds
-    """The counters it feeds when it is on another class of device than before."""
-    both: Feeds
-
-
-@lru_cache(maxsize=16384)
-def _effects(behaviours: tuple[str, ...], channel: str, new_session: bool, activity: bool) -> _Effects:
-    """Few combinations occur, so cached."""
-    shown = set(behaviours)
-    fed = {"touch"} | {group for group, members in GROUPS.items() if shown.intersection(members)}
-    if activity:
-        fed.add("activity")
-    if new_session:
-        fed.add("session")
-    if channel == _EMAIL:
-        fed.add("email_touch")
-    if channel in _HUMAN:
-        fed.add("human_touch")
-    conversion, known, trouble = (bool(shown.intersection(members)) for members in TOTALS.values())
-    groups = sum(1 << number for number, members in enumerate(_KINDS) if shown.intersection(members))
-    return _Effects(
-        _feeds(fed),
-        conversion,
-        known,
-        trouble,
-        "pricing" in fed,
-        "cart" in fed,
-        "email_response" in fed,
-        groups,
-        _feeds(fed | {"pricing_return"}),
-        _feeds(fed | {"device_switch"}),
-        _feeds(fed | {"pricing_return", "device_switch"}),
-    )
-
-
-def _feeds(fed: set[str]) -> Feeds:
-    return tuple(
-        tuple(index for index, (what, length) in enumerate(COUNTERS) if length == window and what in fed)
-        for window in WINDOWS
-    )
 
 
 class FeatureState:
@@ -153,10 +30,15 @@ class FeatureState:
 
     Bounded by the events of the last 30 days (time and a shared tuple for each) and a fixed number of totals. Events
     must be observed in (event time, event_id) order; none can be taken back, a corrected journey is folded anew.
+
+    A vector is asked for at every event, so what is no division by the moment is kept as the number that it is there: a
+    float, brought up to date by the events that change it (a session's begin, a conversion).
     """
 
     __slots__ = (
+        "_advanced",
         "_cursors",
+        "_due",
         "_feeds",
         "_times",
         "active_days",
@@ -169,6 +51,7 @@ class FeatureState:
         "conversion_value",
         "conversions",
         "counts",
+        "days_between_sessions",
         "device_class",
         "device_classes",
         "dwell",
@@ -185,8 +68,10 @@ class FeatureState:
         "pricing_session",
         "session_events",
         "session_groups",
+        "session_kinds",
         "session_start",
         "sessions",
+        "single_event_share",
         "trouble",
     )
 
@@ -194,18 +79,20 @@ class FeatureState:
         self._times: list[int] = []
         self._feeds: list[Feeds] = []
         self._cursors = [0] * len(WINDOWS)
+        self._advanced = -_NEVER
+        self._due = _NEVER
         self.counts = [0.0] * len(COUNTERS)
         self.first_time: int | None = None
         self.last_time: int | None = None
         self.last_activity: int | None = None
         self.activity_total = 0
         self.active_days: list[int] = []
-        self.session_events = 0
-        self.conversions = 0
+        self.session_events = 0.0
+        self.conversions = 0.0
         self.conversion_value = 0.0
         self.last_conversion: int | None = None
-        self.known = False
-        self.trouble = 0
+        self.known = 0.0
+        self.trouble = 0.0
         self.hand_held = 0
         self.clock_x = 0.0
         self.clock_y = 0.0
@@ -213,14 +100,17 @@ class FeatureState:
         self.first_session: int | None = None
         self.session_start: int | None = None
         self.session_groups = 0
+        self.session_kinds = 0.0
         self.bounced = 0
+        self.single_event_share = 0.0
+        self.days_between_sessions = 0.0
         self.dwell = 0
         self.pricing_session = 0
         self.last_pricing: int | None = None
         self.last_response: int | None = None
         self.last_refusal: int | None = None
         self.consent_share = 0.0
-        self.carts = 0
+        self.carts = 0.0
         self.device_class: str | None = None
         self.device_classes: set[str] = set()
 
@@ -253,54 +143,60 @@ class FeatureState:
         elif time < self.last_time:
             raise ValueError(f"event {event.event_id} at {time} comes after one at {self.last_time}: sort the journey")
         self.last_time = time
-        effects = _effects(behaviours, event.channel, new_session, activity)
+        effects = effects_of(behaviours, event.channel, new_session, activity)
         if len(self._times) >= _PRUNE_AT and self._times[_PRUNE_AT >> 1] <= time - MONTH:
             self._prune(time)
         if new_session:
             self._begin_session(time)
         feeds = effects.feeds
         switched = activity and self._observe_activity(time, event.device_class, effects.groups)
-        if effects.pricing:
-            returned = 0 < self.pricing_session < self.sessions
-            self.pricing_session, self.last_pricing = self.sessions, time
-            if returned:
-                feeds = effects.both if switched else effects.returning
-            elif switched:
-                feeds = effects.switching
-        elif switched:
+        if switched:
             feeds = effects.switching
+        if effects.remarkable:
+            if effects.pricing:
+                if 0 < self.pricing_session < self.sessions:
+                    feeds = effects.both if switched else effects.returning
+                self.pricing_session, self.last_pricing = self.sessions, time
+            self._observe_totals(time, effects)
         self._times.append(time)
         self._feeds.append(feeds)
         counts = self.counts
-        for fed in feeds:
-            for index in fed:
-                counts[index] += 1.0
-        if effects.cart:
-            self.carts += 1
-        if effects.conversion:
-            self.conversions += 1
-            self.last_conversion = time
-            self.carts = 0
+        for index in feeds[-1]:
+            counts[index] += 1.0
+        if time + DAY < self._due:
+            self._due = time + DAY
         if value is not None:
             self.conversion_value += value
-        if effects.known:
-            self.known = True
-        if effects.trouble:
-            self.trouble += 1
-        if effects.response:
-            self.last_response = time
         if event.consent:
             self._observe_consent(time, event.consent)
 
+    def _observe_totals(self, time: int, effects: Effects) -> None:
+        if effects.cart:
+            self.carts += 1.0
+        if effects.conversion:
+            self.conversions += 1.0
+            self.last_conversion = time
+            self.carts = 0.0
+        if effects.known:
+            self.known = 1.0
+        if effects.trouble:
+            self.trouble += 1.0
+        if effects.response:
+            self.last_response = time
+
     def _begin_session(self, time: int) -> None:
-        if self.session_events == 1:
+        if self.session_events == 1.0:
             self.bounced += 1
         if self.first_session is None:
             self.first_session = time
+        else:
+            self.single_event_share = self.bounced / self.sessions
+            self.days_between_sessions = (time - self.first_session) / DAY / self.sessions
         self.session_start = time
         self.sessions += 1
-        self.session_events = 0
+        self.session_events = 0.0
         self.session_groups = 0
+        self.session_kinds = 0.0
 
     def _observe_consent(self, time: int, stated: Mapping[str, bool]) -> None:
         granted = sum(stated.values())
@@ -312,10 +208,12 @@ class FeatureState:
         """True when the class of device is another than before."""
         if self.session_events and self.last_activity is not None:
             self.dwell += time - self.last_activity
-        self.session_groups |= groups
+        if groups & ~self.session_groups:
+            self.session_groups |= groups
+            self.session_kinds = float(self.session_groups.bit_count())
         self.last_activity = time
         self.activity_total += 1
-        self.session_events += 1
+        self.session_events += 1.0
         day = time // DAY
         days = self.active_days
         if not days or days[-1] != day:
@@ -339,7 +237,9 @@ class FeatureState:
     def advance(self, at: int) -> list[float]:
         """The counters as of a moment, in the order of ``COUNTERS``; valid until the next call.
 
-        Moves the cursors, forward or back: the answer depends on the events observed and ``at`` alone.
+        Moves the cursors, forward or back: the answer depends on the events observed and ``at`` alone. They are where
+        they belong already from the moment they were moved for until the first entry leaves its window, which for a
+        window without entries is a day after the next event at the earliest.
 
         Raises:
             ValueError: ``at`` is before the last observed event, whose effect cannot be taken out again.
@@ -348,8 +248,11 @@ class FeatureState:
             return self.counts
         if at < self.last_time:
             raise ValueError(f"features as of {at}, but an event at {self.last_time} has been observed")
+        if self._advanced <= at < self._due:
+            return self.counts
         times, all_feeds, counts, cursors = self._times, self._feeds, self.counts, self._cursors
         n = len(times)
+        due = _NEVER
         for number, window in enumerate(WINDOWS):
             since = at - window
             cursor = cursors[number]
@@ -362,6 +265,9 @@ class FeatureState:
                 for index in all_feeds[cursor][number]:
                     counts[index] += 1.0
             cursors[number] = cursor
+            if cursor < n and times[cursor] + window < due:
+                due = times[cursor] + window
+        self._advanced, self._due = at, due
         return counts
 
     def next_fall(self, at: int, counters: frozenset[int]) -> int | None:
@@ -384,7 +290,8 @@ class FeatureState:
 
     def active_days_at(self, at: int) -> int:
         """UTC days with activity among the last 30, the day of ``at`` included."""
-        return len(self.active_days) - bisect_right(self.active_days, at // DAY - _DAYS)
+        days, before = self.active_days, at // DAY - _DAYS
+        return len(days) if not days or days[0] > before else len(days) - bisect_right(days, before)
 
     def _prune(self, time: int) -> None:
         """Forget what no window can reach any more, ``time`` being that of the event that comes in."""

@@ -36,8 +36,8 @@ _MADE_OF: Final[Mapping[str, tuple[tuple[str, int], ...]]] = {
 def _turns() -> dict[str, frozenset[int]]:
     found: dict[str, frozenset[int]] = {}
     for feature in FEATURES:
-        if isinstance(feature.value, int):
-            found[feature.name] = frozenset((feature.value,))
+        if feature.counter is not None:
+            found[feature.name] = frozenset((feature.counter,))
         elif feature.name in _MADE_OF:
             found[feature.name] = frozenset(COUNTER[counted] for counted in _MADE_OF[feature.name])
     return found

@@ -46,6 +46,7 @@ PURE = (
     "contracts/documents.py",
     "contracts/tables.py",
     "features/journey_features.py",
+    "features/counters.py",
     "features/state.py",
     "features/turning.py",
     "models/target.py",

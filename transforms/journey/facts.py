@@ -17,10 +17,9 @@ from typing import Final
 
 from contracts.event import DAY, SECOND, Event
 from transforms.journey.behaviours import Meaning
+from transforms.journey.open_session import OpenSession
 
 FactValue = bool | int | float | str
-SessionPlace = tuple[int, int, bool, int, int, bool]
-"""Of the session of an activity: start, activities so far, whether it just began, views, engaged seconds, engaged."""
 
 NEVER_DAYS: Final = 36_500
 """What ``days_since_conversion`` says of a person without one: a hundred years."""
@@ -162,14 +161,17 @@ class FactState:
         self._day = -(2**40)
         self._flags = {namespace: _HOLDERS[kind] for namespace, kind in namespaces.items()}
 
-    def observe(self, event: Event, meaning: Meaning, value: float, session: SessionPlace | None) -> None:
+    def observe(
+        self, event: Event, meaning: Meaning, value: float, session: OpenSession | None, began: bool = False
+    ) -> None:
         """Take one event.
 
         Args:
             event: the next in order.
             meaning: what the ontology makes of it.
             value: of a conversion; 0 when it states none.
-            session: of an activity (``sessions.SessionFold.place_of_latest``), None for other events.
+            session: of an activity, which it has taken already; None for other events.
+            began: the activity began that session.
         """
         values = self.values
         now = event.event_time
@@ -188,7 +190,7 @@ class FactState:
         if event.locale:
             values[_LOCALE] = event.locale
         if session is not None:
-            self._observe_activity(event, session)
+            self._observe_activity(event, session, began)
         for place in meaning.counters:
             values[place] += 1  # type: ignore[operator]
         if meaning.conversion:
@@ -196,21 +198,21 @@ class FactState:
             values[_VALUE] += value  # type: ignore[operator]
             self.last_conversion = now
 
-    def _observe_activity(self, event: Event, session: SessionPlace) -> None:
+    def _observe_activity(self, event: Event, session: OpenSession, began: bool) -> None:
         values = self.values
         now = event.event_time
         self.last_activity = now
-        started, activities, began, views, engaged_seconds, engaged = session
         values[_ACTIVITIES] += 1  # type: ignore[operator]
         if began:
             values[_SESSIONS] += 1  # type: ignore[operator]
             for place in _SESSION_COUNTS:
                 values[place] = 0
-        values[_SESSION_EVENTS] = activities
-        values[_SESSION_SECONDS] = (now - started) // SECOND
-        values[_SESSION_VIEWS] = views
-        values[_SESSION_ENGAGED_SECONDS] = engaged_seconds
-        values[_SESSION_ENGAGED] = engaged
+        engaged = session.engaged
+        values[_SESSION_EVENTS] = session.activities
+        values[_SESSION_SECONDS] = (now - session.started_at) // SECOND
+        values[_SESSION_VIEWS] = session.views
+        values[_SESSION_ENGAGED_SECONDS] = 0 if engaged is None else engaged // SECOND
+        values[_SESSION_ENGAGED] = session.is_engaged
         day = now // DAY
         if day != self._day:
             self._day = day

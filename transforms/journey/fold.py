@@ -26,6 +26,7 @@ from transforms.journey.behaviours import Meaning
 from transforms.journey.consent import ConsentFold
 from transforms.journey.facts import EVENT_FACT_NAMES, EVENT_FACTS, FactState, FactValue, place_of
 from transforms.journey.ontology import ENDED, Ontology
+from transforms.journey.open_session import OpenSession
 from transforms.journey.sessions import SessionFold
 from transforms.journey.signals import Fed, SignalFold
 
@@ -185,7 +186,7 @@ class JourneyFold:
         if self._pick is None and not self.watched:
             return self._answer({}) if len(self._conditions) else ()
         facts = None if self._pick is None else self._pick(values)
-        seen = tuple(vector[index] for index in self._indices)
+        seen = tuple(vector[index] for index in self._indices) if self._indices else ()
         key = (facts, seen) if seen else facts
         # True and 1 are one key to a dict, but a fact never changes its type.
         found = self._verdicts.get(key)
@@ -295,16 +296,15 @@ class Fold:
             self.created = event.received_time
         began = False
         session_id: str | None = None
-        place: tuple[int, int, bool, int, int, bool] | None = None
+        session: OpenSession | None = None
         if meaning.activity:
             began = self.sessions.take(event, strand_id, meaning)
             session = self.sessions.latest
             if session is not None:
                 session_id = session.session_id
-                place = self.sessions.place_of_latest(began)
         value = self._value(event) if meaning.conversion else None
         self.steps.append(Step(event, strand_id, meaning, session_id, began, value))
-        self.facts.observe(event, meaning, value or 0.0, place)
+        self.facts.observe(event, meaning, value or 0.0, session, began)
         self.features.observe(event, meaning.behaviours, began, meaning.activity, value=value)
         self.held = self._verdicts(event.event_time)
         self._feed(index, event.event_time, meaning)
@@ -355,9 +355,14 @@ class Fold:
 
     def grid(self, at: int, event_time: int, event: int, until: int) -> None:
         """The points that time makes after ``at`` and before ``until``, the latest event being that at ``event``."""
+        if not self.host.watched:
+            model = self.ontology.model
+            grid = model.grid
+            for multiple in range((at // grid + 1) * grid, min(until, event_time + model.span + 1), grid):
+                self.points.append(self.point(multiple, event, False, None))
+            return
         while (instant := self._next_after(at, event_time)) is not None and instant < until:
-            if self.host.watched:
-                self.held = self._verdicts(instant)
+            self.held = self._verdicts(instant)
             self.points.append(self.point(instant, event, False, None))
             at = instant
 

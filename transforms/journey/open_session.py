@@ -6,12 +6,11 @@ Input: activities in order with their meanings. Times are microseconds of event 
 from __future__ import annotations
 
 import hashlib
-from copy import copy
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from contracts.event import DAY, Event
+from contracts.event import DAY, Event, Scalar
 from transforms.journey.behaviours import Meaning
 from transforms.journey.session_rule import SessionRule
 
@@ -50,6 +49,7 @@ class OpenSession:
     """A session being folded; ``contracts.exchange.Session`` says what the fields mean.
 
     ``until``: an activity at that instant or later is no longer in it. ``stated_campaign``: the latest stated.
+    ``is_engaged``: so far, by the rule; once it is, it stays so, since nothing that makes it so ever falls.
 
     As long as a session of the person and one of a strand hold the same activities, which is so for most for ever, they
     are one object that ``is_shared``; ``fork`` parts them. ``number_of_strand`` is that of the strand's, which is
@@ -57,6 +57,7 @@ class OpenSession:
     """
 
     __slots__ = (
+        "_elsewhere",
         "_pages",
         "_strand_of_latest",
         "_strands",
@@ -64,7 +65,6 @@ class OpenSession:
         "activities",
         "campaign",
         "channel",
-        "channels",
         "conversions",
         "device",
         "ended_at",
@@ -72,6 +72,7 @@ class OpenSession:
         "entry_page",
         "exit_page",
         "inside",
+        "is_engaged",
         "is_shared",
         "number",
         "number_of_strand",
@@ -98,7 +99,7 @@ class OpenSession:
         self.entry_page: str | None = None
         self.exit_page: str | None = None
         self.channel = event.channel
-        self.channels: dict[str, int] = {}
+        self._elsewhere: dict[str, int] | None = None
         self.device: str | None = None
         self.campaign: str | None = None
         self.stated_campaign: tuple[str | None, ...] = NO_CAMPAIGN
@@ -106,6 +107,7 @@ class OpenSession:
         self.conversions = 0
         self.views = 0
         self.engaged: int | None = None
+        self.is_engaged = False
         self._pages: dict[tuple[str, str], int] | None = None
         self._strands: set[str] | None = None
         self._strand_of_latest = strand_id
@@ -113,8 +115,10 @@ class OpenSession:
 
     def fork(self) -> OpenSession:
         """The strand's session, parted from the person's, which this one is from now on."""
-        own = copy(self)
-        own.channels = dict(self.channels)
+        own = OpenSession.__new__(OpenSession)
+        for name in OpenSession.__slots__:
+            setattr(own, name, getattr(self, name))
+        own._elsewhere = None if self._elsewhere is None else dict(self._elsewhere)
         own._pages = None if self._pages is None else dict(self._pages)
         self.is_shared = own.is_shared = False
         return own
@@ -123,6 +127,14 @@ class OpenSession:
     def strand_session_id(self) -> str:
         """The id as a session of its strand."""
         return _STRAND + self.session_id[2:]
+
+    @property
+    def channels(self) -> dict[str, int]:
+        """Channels with the number of their activities, in the order of their first."""
+        elsewhere = self._elsewhere
+        if elsewhere is None:
+            return {self.channel: self.activities}
+        return {self.channel: self.activities - sum(elsewhere.values()), **elsewhere}
 
     @property
     def strands(self) -> int:
@@ -142,14 +154,16 @@ class OpenSession:
         self.activities += 1
         if meaning.conversion:
             self.conversions += 1
-        channels = self.channels
-        channel = event.channel
-        channels[channel] = channels.get(channel, 0) + 1
+        if event.channel != self.channel:
+            if self._elsewhere is None:
+                self._elsewhere = {}
+            self._elsewhere[event.channel] = self._elsewhere.get(event.channel, 0) + 1
         context = event.context
-        if context.path:
-            self.exit_page = context.path
+        path = context.path
+        if path:
+            self.exit_page = path
             if self.entry_page is None:
-                self.entry_page = context.path
+                self.entry_page = path
         if self.device is None:
             self.device = event.device_class
         if self.campaign is None:
@@ -165,10 +179,16 @@ class OpenSession:
             self._strand_of_latest = strand_id
         if meaning.view:
             self.views += 1
-        if meaning.view or meaning.heartbeat:
+        # a view only matters to heartbeats that came before it
+        if meaning.heartbeat or (meaning.view and self._pages is not None):
             self._see(event, strand_id, meaning, rule)
-        if event.properties:
-            self._read(event)
+        said = event.properties.get(ENGAGED_PROPERTY)
+        if said is not None:
+            self._read(said)
+        if not self.is_engaged:
+            self.is_engaged = rule.is_engaged(
+                self.ended_at - self.started_at, self.engaged or 0, self.views, self.conversions
+            )
 
     def _see(self, event: Event, strand_id: str, meaning: Meaning, rule: SessionRule) -> None:
         """A view or a heartbeat. Heartbeats come in order, so one interval is as good as those seen before it."""
@@ -179,6 +199,7 @@ class OpenSession:
             # the page seen once more is another view, unless the source says which is which
             if self._pages is not None and not isinstance(named, str):
                 self._pages.pop(key, None)
+                self._pages = self._pages or None
             return
         interval = event.event_time // rule.every
         if self._pages is None:
@@ -188,15 +209,10 @@ class OpenSession:
             self._pages[key] = interval
             self.engaged = (self.engaged or 0) + (rule.minimum if before is None else rule.every)
 
-    def _read(self, event: Event) -> None:
-        """Engaged time that the event states."""
-        said = event.properties.get(ENGAGED_PROPERTY)
+    def _read(self, said: Scalar) -> None:
+        """Engaged time that an event states."""
         if isinstance(said, (int, float)) and not isinstance(said, bool) and 0 <= said * _MILLI <= DAY:
             self.engaged = (self.engaged or 0) + round(said * _MILLI)
-
-    def is_engaged(self, rule: SessionRule) -> bool:
-        """Whether it is engaged so far."""
-        return rule.is_engaged(self.ended_at - self.started_at, self.engaged or 0, self.views, self.conversions)
 
 
 def campaign_of(event: Event) -> tuple[str | None, ...]:

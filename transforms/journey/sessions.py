@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from zoneinfo import ZoneInfo
 
-from contracts.event import SECOND, Event
+from contracts.event import Event
 from contracts.exchange import Session
 from transforms.journey.behaviours import Meaning
 from transforms.journey.open_session import NO_CAMPAIGN, OpenSession, campaign_of, next_midnight, session_id_of
@@ -49,7 +49,9 @@ class SessionFold:
         "_by_strand",
         "_by_tracker",
         "_lines",
+        "_marked",
         "_person",
+        "_plain_gap",
         "_rule",
         "_zone",
         "all",
@@ -62,6 +64,8 @@ class SessionFold:
         self._rule = rule
         self._by_tracker = rule.by == "tracker"
         self._zone = None if rule.midnight is None else ZoneInfo(rule.midnight)
+        # below any silence where more than a gap may end a session, so that nothing goes the short way
+        self._plain_gap = -1 if self._by_tracker or rule.campaign or rule.midnight is not None else rule.gap
         self._person = _Line()
         self._lines: dict[str, _Line] = {}
         self.all: list[OpenSession] = []
@@ -69,9 +73,32 @@ class SessionFold:
         self.latest: OpenSession | None = None
         self.touched: dict[str, OpenSession] = {}
         self.touched_by_strand: dict[str, OpenSession] = {}
+        self._marked: OpenSession | None = None
 
     def take(self, event: Event, strand_id: str, meaning: Meaning) -> bool:
         """Put an activity into its sessions, of which the person's becomes ``latest``. True when it began that one."""
+        latest, since = self.latest, event.event_time - self._plain_gap
+        if latest is None or latest.ended_at <= since:
+            return self._take(event, strand_id, meaning)
+        if latest.is_shared:
+            if latest.strand_id != strand_id:
+                return self._take(event, strand_id, meaning)
+            # the device goes on alone: what is latest of the person is latest of the strand, and the same object
+            own = latest
+        else:
+            line = self._lines.get(strand_id)
+            of_strand = None if line is None else line.latest
+            if of_strand is None or of_strand.is_shared or of_strand.ended_at <= since:
+                return self._take(event, strand_id, meaning)
+            own = of_strand
+            own.add(event, strand_id, meaning, self._rule)
+        latest.add(event, strand_id, meaning, self._rule)
+        if own is not self._marked:
+            self._mark(latest, own)
+        return False
+
+    def _take(self, event: Event, strand_id: str, meaning: Meaning) -> bool:
+        """As ``take``, whatever the rule, and whatever begins or parts."""
         person = self._person
         line = self._lines.get(strand_id)
         if line is None:
@@ -101,9 +128,13 @@ class SessionFold:
             if self._by_tracker and event.tracker_session_id:
                 line.tracked[event.tracker_session_id] = own
         self._put(person, found, event, strand_id, meaning)
-        self.touched[found.session_id] = self.latest = found
-        self.touched_by_strand[own.session_id] = own
+        self.latest = found
+        self._mark(found, own)
         return began
+
+    def _mark(self, found: OpenSession, own: OpenSession) -> None:
+        self.touched[found.session_id] = found
+        self.touched_by_strand[own.session_id] = self._marked = own
 
     @property
     def by_strand(self) -> list[OpenSession]:
@@ -114,6 +145,7 @@ class SessionFold:
         """What was touched so far is known."""
         self.touched = {}
         self.touched_by_strand = {}
+        self._marked = None
 
     def _part(self, shared: OpenSession) -> OpenSession:
         """Part a session of the person from that of its strand, which is returned, wherever it is known."""
@@ -197,9 +229,9 @@ class SessionFold:
                 conversions=session.conversions,
                 is_final=session.ended_at + silence <= horizon - lateness,
                 strand_id=session.strand_id,
-                channels=dict(session.channels),
+                channels=session.channels,
                 views=session.views,
-                bounced=not session.is_engaged(rule),
+                bounced=not session.is_engaged,
                 engaged=session.engaged,
                 strands=session.strands,
                 tracker_sessions=session.tracker_sessions,
@@ -207,19 +239,4 @@ class SessionFold:
                 inside=session.inside if of_strand else None,
             )
             for session in (self.all if some is None else some)
-        )
-
-    def place_of_latest(self, began: bool) -> tuple[int, int, bool, int, int, bool]:
-        """What the facts want to know of ``latest``: start, activities, whether it just began, views, whole seconds of
-        engaged time, whether it is engaged. Only after an activity."""
-        session = self.latest
-        assert session is not None, "an activity has a session"
-        engaged = session.engaged or 0
-        return (
-            session.started_at,
-            session.activities,
-            began,
-            session.views,
-            engaged // SECOND,
-            session.is_engaged(self._rule),
         )
