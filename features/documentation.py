@@ -26,6 +26,18 @@ older version goes on while it is in force, with the inputs that it names.
 
 No model reads what is derived from the stage: {{derived}} is a fact for [policies](policies.md) alone.
 Training refuses it, and so does loading a model. Features marked "no" under *classifier* are refused in the same way.
+
+`wayline features show PERSON --out OUT [--version journey:v1]` shows the newest row of a person: values, meaning, age
+now and at the horizon, revision, and what made it.
+`wayline features history PERSON NAME --out OUT [--picture FILE.svg]` shows one feature at every evaluation point, as a
+plot and as values. PERSON is a person, an alias, a session, a strand, or `namespace:value`.
+
+What made a row is found when it is read; the row does not store it. Its events are the person's events at its instant
+or before, in the order of event time and event id; told are their number and the latest. The check is `created`, which
+the row does store: when it is not the latest received time of these events, they changed since the row was written
+(late, erased, or another person's by now), and the command says so. The check cannot see an event that was received
+earlier than the latest one come or go. The version of a row is the newest one whose features it has all. Which code
+wrote a row is not recorded: the command shows the hash of the declaration that is in force while it reads.
 """
 
 
