@@ -13,7 +13,7 @@ import pytest
 
 from contracts.errors import EngineError, UsageError
 from pipelines.flink.java import find_java
-from pipelines.flink.job_server import JobServer, JobServerSettings
+from pipelines.flink.job_server import JobServer, JobServerSettings, class_path
 from pipelines.flink.options import FlinkSettings, check_master, flink_options, latest_checkpoint
 
 
@@ -32,7 +32,15 @@ def jars(tmp_path: Path) -> Path:
     folder = tmp_path / "lib"
     folder.mkdir()
     (folder / "beam-runners-flink-1.19-2.62.0.jar").touch()
+    (folder / "wayline-flink.jar").touch()
     return folder
+
+
+def test_jars_without_the_class_of_ours_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "beam-runners-flink-1.19-2.62.0.jar").touch()
+    with pytest.raises(EngineError, match="is of an earlier version") as caught:
+        class_path(JobServerSettings(tmp_path, classpath=tmp_path))
+    assert caught.value.hint == "get it anew: make flink"
 
 
 def test_no_java() -> None:
