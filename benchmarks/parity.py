@@ -121,7 +121,7 @@ WAYS: dict[str, Way] = {
     "flink": _once(),
     "flink-2": _once(parallelism=2),
     "by-person": _once(by_person=True),
-    "two-shards": _once(shards=2),
+    "sixteen-shards": _once(shards=16),
     "direct": _once(runner=DIRECT),
     "run-stream": _run_stream,
     "stream-stream": _stream_stream,

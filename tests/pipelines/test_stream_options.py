@@ -157,7 +157,7 @@ def test_a_later_stream_takes_its_shards_from_out(tmp_path: Path, before: int, b
 
 def test_a_job_on_dataflow_is_refused_naming_all_that_it_lacks(runs: Runs, events: str) -> None:
     with pytest.raises(UsageError) as found:
-        plan(runs, events, runner="DataflowRunner", beam=("--project=p", "--temp_location=/tmp/x"))
+        plan(runs, events, runner="DataflowRunner", beam=("--project=p", "--temp_location=folder"))
     for lack in ("--region", "--temp_location=gs://", "--sdk_container_image", "--source pubsub", "notes of erasures"):
         assert lack in found.value.message
     assert "--project" not in found.value.message

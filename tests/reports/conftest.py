@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from contracts.tables import Table
 from pipelines.definitions import Definitions, load_definitions
 from pipelines.plan import RunOptions
 from pipelines.run import run
+from reports.lookup import JourneyTables, Row
 from sources.simulator.config import WorldConfig
 from sources.simulator.world import simulate
 
@@ -36,3 +38,17 @@ def tiny_out(tmp_path_factory: pytest.TempPathFactory, definitions: Definitions)
     run(RunOptions((*parts[:2],), out), definitions=definitions)
     run(RunOptions((*parts,), out), definitions=definitions)
     return out
+
+
+@pytest.fixture
+def found(tiny_out: Path, definitions: Definitions) -> Iterator[JourneyTables]:
+    tables = JourneyTables(tiny_out, definitions.tables)
+    yield tables
+    tables.close()
+
+
+@pytest.fixture
+def busiest(found: JourneyTables) -> Row:
+    row = found.first("journeys", "TRUE", order="events DESC, person_id")
+    assert row is not None
+    return row

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -26,13 +26,6 @@ Explain = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def found(tiny_out: Path, definitions: Definitions) -> Iterator[JourneyTables]:
-    tables = JourneyTables(tiny_out, definitions.tables)
-    yield tables
-    tables.close()
-
-
-@pytest.fixture
 def explain(tiny_out: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Explain:
     monkeypatch.delenv("WAYLINE_PSEUDONYM_KEY", raising=False)
     monkeypatch.delenv("WAYLINE_DEAD_LETTER_KEY", raising=False)
@@ -45,13 +38,6 @@ def explain(tiny_out: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pyt
         return int(ended.value.code or 0), shown.out, shown.err
 
     return call
-
-
-@pytest.fixture
-def busiest(found: JourneyTables) -> Row:
-    row = found.first("journeys", "TRUE", order="events DESC, person_id")
-    assert row is not None
-    return row
 
 
 # --- persons --------------------------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,13 +13,6 @@ from pipelines.definitions import Definitions
 from reports.lookup import JourneyTables
 from transforms.tables.sql import name_sql
 from transforms.tables.views import open_views
-
-
-@pytest.fixture
-def found(tiny_out: Path, definitions: Definitions) -> Iterator[JourneyTables]:
-    tables = JourneyTables(tiny_out, definitions.tables)
-    yield tables
-    tables.close()
 
 
 @pytest.mark.parametrize("name", ["events", "journeys", "persons", "decisions", "transitions", "edges", "run_ledger"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from xml.etree import ElementTree
@@ -12,7 +12,6 @@ import pytest
 from contracts.errors import InputError
 from features.journey_features import FEATURE_NAMES, FEATURE_VERSION, VERSIONS
 from pipelines.cli import main
-from pipelines.definitions import Definitions
 from reports.feature_plot import HOLD, MARK, picture, text_plot
 from reports.feature_rows import feature_history, features_now
 from reports.lookup import JourneyTables, Row
@@ -20,13 +19,6 @@ from reports.lookup import JourneyTables, Row
 SVG = "{http://www.w3.org/2000/svg}"
 START = datetime(2025, 1, 1, tzinfo=UTC)
 Ask = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def found(tiny_out: Path, definitions: Definitions) -> Iterator[JourneyTables]:
-    tables = JourneyTables(tiny_out, definitions.tables)
-    yield tables
-    tables.close()
 
 
 @pytest.fixture
@@ -41,13 +33,6 @@ def ask(tiny_out: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
         return int(ended.value.code or 0), shown.out, shown.err
 
     return call
-
-
-@pytest.fixture
-def busiest(found: JourneyTables) -> Row:
-    row = found.first("journeys", "TRUE", order="events DESC, person_id")
-    assert row is not None
-    return row
 
 
 def test_the_values_shown_are_those_of_the_newest_row(found: JourneyTables, busiest: Row) -> None:
