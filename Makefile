@@ -152,6 +152,4 @@ lock: $(BIN)/python ## Renew the lock files from pyproject.toml
 	  --output-file locks/dev.txt
 
 clean: ## Remove the environment, the job server, and what demo, bench and accuracy wrote
-	rm -rf $(VENV) $(DEMO_OUT) $(STREAM_DEMO_OUT) bench-out accuracy-out $(FLINK)
-
-	rm -rf $(VENV) $(DEMO_OUT) bench-out accuracy-out parity-out $(FLINK)
+	rm -rf $(VENV) $(DEMO_OUT) $(STREAM_DEMO_OUT) bench-out accuracy-out parity-out $(FLINK)
