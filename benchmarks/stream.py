@@ -39,6 +39,8 @@ _DAYS, _SEED = 30, 7
 _LEAD = 20.0
 """Seconds between the writing of the world and its first event: the engine starts meanwhile."""
 _SECOND = 1_000_000
+_LONG, _PARTS = 120, 5
+"""Seconds from which on a run is long enough to tell how CPU and memory go on, and in how many parts they are told."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,11 @@ class Watch(threading.Thread):
             return 0.0, 0
         return inside[-1][1] - inside[0][1], max(sample[2] for sample in inside)
 
+    def parts(self, begin: float, end: float, count: int) -> list[tuple[float, int]]:
+        """``between`` of equal parts of a time, one after the other: flat is what a stream without end has to be."""
+        width = (end - begin) / count
+        return [self.between(begin + part * width, begin + (part + 1) * width) for part in range(count)]
+
 
 def cpu_of(pid: int) -> float:
     """CPU seconds of a process so far; 0 when it is gone."""
@@ -115,7 +122,8 @@ def main(rates: str, seconds: int, warm_up: int, shards: int, model: bool) -> No
         console.print(f"{rate:,} events/s for {seconds} s", highlight=False)
         results.append(_measure(world, rate, seconds, warm_up, shards, registry, console))
         console.print(_table([results[-1]]))
-    console.print(_table(results))
+    if len(results) > 1:
+        console.print(_table(results))
     print(json.dumps([vars(result) for result in results]))
 
 
@@ -196,7 +204,16 @@ def _measure(
     cpu, peak = watch.between(since, last)
     actions, p50, p95, p99 = _latency(results, since)
     console.print(_where(results, since))
+    if seconds >= _LONG:
+        console.print(_growth(watch.parts(since, last, _PARTS), rate * (last - since) / _PARTS))
     return Result(rate, count, actions, p50, p95, p99, ended - last, cpu / (rate * (last - since)), peak)
+
+
+def _growth(parts: list[tuple[float, int]], events: float) -> Table:
+    table = Table("part of the time", "CPU us/event", "MB", title="as it goes on")
+    for number, (cpu, peak) in enumerate(parts, start=1):
+        table.add_row(f"{number} of {len(parts)}", f"{cpu / events * 1e6:,.0f}", f"{peak / 1e6:,.0f}")
+    return table
 
 
 def _latency(out: Path, since: float) -> tuple[int, float, float, float]:
