@@ -131,6 +131,8 @@ def build(pipeline: beam.Pipeline, plan: RunPlan) -> None:
         "Actions": acted.actions | "ActionRows" >> BatchRows(ACTIONS, rows.action_row, plan.revision, False),
         "Labels": labels | "LabelRows" >> beam.ParDo(_LabelTable(plan.revision)).with_output_types(TableBatch),
         "DeadLetters": dead | "DeadLetterRows" >> _DeadLetterRows(DEAD_LETTERS, plan.revision, expired=False),
+        "Withdrawn": strands.withdrawn
+        | "WithdrawnRows" >> BatchRows(DEAD_LETTERS, rows.withdrawn_row, plan.revision, True, is_deleted=True),
         "Expired": dead | "ExpiredRows" >> _DeadLetterRows(EXPIRED_LATE, plan.revision, expired=True),
     }
     _ = tables | "Tables" >> WriteParts(plan.staging)

@@ -22,8 +22,10 @@ from transforms.identity.strands import Rejects, fold_shard
 
 __all__ = ["DEFAULT_SHARDS", "Strand", "StrandFold", "Strands", "person_shard", "shard_of", "strand_id"]
 
-DEAD_LETTERS, LEDGER, LOG, PURGES, ERASED = "dead_letters", "ledger", "log", "purges", "erased"
-MARKS = "marks"
+DEAD_LETTERS, WITHDRAWN, LEDGER = "dead_letters", "withdrawn", "ledger"
+LOG, PURGES, ERASED, MARKS = "log", "purges", "erased", "marks"
+_BESIDE = (DEAD_LETTERS, WITHDRAWN, LEDGER, LOG, PURGES, ERASED, MARKS)
+"""Outputs beside the records, in the order of ``Strands``."""
 _LOG_BATCH = 5_000
 _RECORD_EVENTS = 2_000
 """Events at which a batch of records is closed, so that no element of a shuffle grows large."""
@@ -33,11 +35,12 @@ class Strands(NamedTuple):
     """What the stage gives: ``records`` are (person shard, StrandBatch), ``log`` holds this run's accepted events.
 
     ``erased`` holds events of earlier runs that must leave the log; ``marks`` what stays of erased events, for every
-    later run.
+    later run; ``withdrawn`` are dead letters of before that no longer hold.
     """
 
     records: beam.PCollection[tuple[bytes, StrandBatch]]
     dead_letters: beam.PCollection[DeadLetter]
+    withdrawn: beam.PCollection[DeadLetter]
     ledger: beam.PCollection[LedgerCount]
     log: beam.PCollection[ShardInput]
     purges: beam.PCollection[Purge]
@@ -88,6 +91,8 @@ class StrandFold(beam.DoFn):  # type: ignore[misc]
         result = fold_shard(inputs, self._box, self._schema_id, carries=self._carries)
         for letter in result.dead_letters:
             yield pvalue.TaggedOutput(DEAD_LETTERS, letter)
+        for letter in result.withdrawn:
+            yield pvalue.TaggedOutput(WITHDRAWN, letter)
         for (source, kind), n in sorted(result.counts.items()):
             yield pvalue.TaggedOutput(LEDGER, LedgerCount(source, kind, n))
         for tag, events in ((LOG, result.log), (ERASED, result.erased)):
@@ -143,15 +148,15 @@ class Strand(beam.PTransform):  # type: ignore[misc]  # Beam's base class is unt
             packed
             | "Together" >> beam.Flatten()
             | "ByStrandShard" >> beam.GroupByKey()
-            | "FoldStrands"
-            >> beam.ParDo(self._fold).with_outputs(DEAD_LETTERS, LEDGER, LOG, PURGES, ERASED, MARKS, main="records")
+            | "FoldStrands" >> beam.ParDo(self._fold).with_outputs(*_BESIDE, main="records")
         )
         folded.records.element_type = typehints.KV[bytes, StrandBatch]
         folded[DEAD_LETTERS].element_type = DeadLetter
+        folded[WITHDRAWN].element_type = DeadLetter
         folded[LEDGER].element_type = LedgerCount
         folded[LOG].element_type = ShardInput
         folded[PURGES].element_type = Purge
         folded[ERASED].element_type = ShardInput
         folded[MARKS].element_type = ErasedMark
-        beside = (folded[tag] for tag in (DEAD_LETTERS, LEDGER, LOG, PURGES, ERASED, MARKS))
+        beside = (folded[tag] for tag in _BESIDE)
         return Strands(folded.records, *beside)

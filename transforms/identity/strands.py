@@ -61,11 +61,13 @@ class ShardResult:
     ``counts`` holds (source, kind) -> events, for events of this run only. ``log`` are the events to keep for the next
     run: new ones, losers of a conflict too, and copies that replace a stored one. ``purges`` name the strands with
     something erased; ``erased`` are the stored events among it, which must leave the log. ``marks`` are what stays of
-    this run's erased events on devices that are carried: give them to every later fold of the shard.
+    this run's erased events on devices that are carried: give them to every later fold of the shard. ``withdrawn`` are
+    dead letters of earlier runs that no longer hold, since what they are of was erased or what it lost to was.
     """
 
     records: list[StrandRecord] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
+    withdrawn: list[DeadLetter] = field(default_factory=list)
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     log: list[StrandEvent] = field(default_factory=list)
     purges: list[Purge] = field(default_factory=list)
@@ -244,6 +246,7 @@ def _settle(
             digest = hashes[copy.event] = payload_hash(copy.event)
         payloads.setdefault(digest, []).append(copy)
     winner: StrandEvent | None = None
+    had_winner = False
     for _, same in sorted(payloads.items()):
         same.sort(key=_arrival)
         new = [copy for copy in same if not copy.stored]
@@ -267,6 +270,11 @@ def _settle(
             if not best.stored:
                 # its links are evidence of identity in this run, so they must be in every later one
                 result.log.append(best)
+        if was_stored:
+            # the stored one with the lowest hash was the winner so far, and each other had a dead letter
+            if had_winner and fate != DEAD_LETTERED:
+                result.withdrawn.append(conflict(best, "", box, schema_id))
+            had_winner = True
         for position, copy in enumerate(new):
             is_duplicate = fate != ERASED and (position > 0 or was_stored)
             counts[copy.source, DUPLICATE if is_duplicate else fate] += 1

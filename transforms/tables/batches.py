@@ -39,12 +39,14 @@ def table_batch(
     *,
     revision: int,
     is_final: Sequence[bool] | bool,
+    is_deleted: bool = False,
 ) -> TableBatch | None:
     """Columns, in the order of the declaration, to one ``TableBatch``; None when there is no row.
 
     Args:
         part: file name without ending; stable under a retry of the bundle that makes it.
         is_final: one flag a row, or one for all.
+        is_deleted: the keys of the rows vanished; the other values may be None.
 
     Raises:
         pyarrow.ArrowInvalid: a value does not fit its column's type; a defect of the producer.
@@ -54,7 +56,7 @@ def table_batch(
         return None
     schema = arrow_schema(table)
     finals = [is_final] * rows if isinstance(is_final, bool) else list(is_final)
-    meta = ([revision] * rows, finals, [False] * rows, [0] * rows)
+    meta = ([revision] * rows, finals, [is_deleted] * rows, [0] * rows)
     arrays = [pa.array(values, type=field.type) for values, field in zip((*columns, *meta), schema, strict=True)]
     batch = pa.record_batch(arrays, schema=schema)
     sink = pa.BufferOutputStream()

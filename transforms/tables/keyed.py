@@ -79,11 +79,14 @@ class GatherRows(beam.PTransform):  # type: ignore[misc]
 
 
 class _BatchRows(beam.DoFn):  # type: ignore[misc]
-    def __init__(self, table: Table, row: Callable[[Any], Row], revision: int, is_final: bool) -> None:
+    def __init__(
+        self, table: Table, row: Callable[[Any], Row], revision: int, is_final: bool, is_deleted: bool
+    ) -> None:
         self._table = table
         self._row = row
         self._revision = revision
         self._final = is_final
+        self._deleted = is_deleted
         self._place = [table.column_names.index(name) for name in table.key]
 
     def start_bundle(self) -> None:
@@ -106,7 +109,9 @@ class _BatchRows(beam.DoFn):  # type: ignore[misc]
         key = "\0".join(str(rows[0][place]) for place in self._place)
         part = f"b{hashlib.blake2b(key.encode('utf-8', 'surrogatepass'), digest_size=6).hexdigest()}"
         columns = columns_of(rows, len(self._table.columns))
-        batch = table_batch(self._table, part, columns, revision=self._revision, is_final=self._final)
+        batch = table_batch(
+            self._table, part, columns, revision=self._revision, is_final=self._final, is_deleted=self._deleted
+        )
         if batch is not None:
             yield batch
 
@@ -119,11 +124,20 @@ class BatchRows(beam.PTransform):  # type: ignore[misc]
 
     Args:
         row: element to row.
+        is_deleted: the elements are no more: their keys vanish.
     """
 
-    def __init__(self, table: Table, row: Callable[[Any], Row], revision: int, is_final: bool) -> None:
+    def __init__(
+        self,
+        table: Table,
+        row: Callable[[Any], Row],
+        revision: int,
+        is_final: bool,
+        *,
+        is_deleted: bool = False,
+    ) -> None:
         super().__init__()
-        self._fn = _BatchRows(table, row, revision, is_final)
+        self._fn = _BatchRows(table, row, revision, is_final, is_deleted)
 
     def expand(self, elements: beam.PCollection) -> beam.PCollection:
         return elements | "InBatches" >> beam.ParDo(self._fn).with_output_types(TableBatch)

@@ -234,3 +234,38 @@ def test_shards_are_stable_and_within_bounds() -> None:
     assert max(shards.values()) < 200
     assert {int.from_bytes(person_shard(f"p_{n}", 8), "big") for n in range(200)} == set(range(8))
     assert shard_of(ident("cookie:\ud800"), 64)
+
+
+def _clash(*, stored: bool) -> tuple[StrandEvent, StrandEvent]:
+    """(winner, loser) of one id: of a login and of another, so that one of them can be erased alone."""
+    one = made("a", 1, name="x", login=USER, stored=stored)
+    two = made("a", 1, name="y", login=ident("user:2"), stored=stored)
+    winner, loser = sorted((one, two), key=lambda event: payload_hash(event.event))
+    return winner, loser
+
+
+def test_a_dead_letter_of_an_earlier_run_is_withdrawn_when_its_event_is_erased() -> None:
+    winner, loser = _clash(stored=False)
+    (letter,) = fold([winner, loser]).dead_letters
+    again = [replace(winner, stored=True), replace(loser, stored=True)]
+    result = fold(again, assigned("p", login=loser.login, until=5))
+    assert [gone.dead_letter_id for gone in result.withdrawn] == [letter.dead_letter_id]
+    assert (result.dead_letters, len(result.records)) == ([], 1)
+    assert result.erased == [again[1]]
+
+
+def test_a_dead_letter_of_an_earlier_run_is_withdrawn_when_what_it_lost_to_is_erased() -> None:
+    winner, loser = _clash(stored=False)
+    (letter,) = fold([winner, loser]).dead_letters
+    again = [replace(winner, stored=True), replace(loser, stored=True)]
+    result = fold(again, assigned("p", login=winner.login, until=5))
+    assert [gone.dead_letter_id for gone in result.withdrawn] == [letter.dead_letter_id]
+    (record,) = result.records
+    assert record.events == (loser.event,)
+
+
+def test_nothing_is_withdrawn_that_nobody_was_told() -> None:
+    winner, loser = _clash(stored=False)
+    assert fold([winner, loser], assigned("p", login=loser.login, until=5)).withdrawn == []
+    stored = [replace(winner, stored=True), replace(loser, stored=True)]
+    assert fold(stored).withdrawn == []
