@@ -131,3 +131,20 @@ def agree(how: JourneySettings, seed: int, disorder: int, scored: bool) -> None:
         assert not any(record.early for record in live.records.values())
         other.close()
         store.close()
+
+
+def test_who_is_restored_is_woken_at_an_activation_that_was_recorded_since(tmp_path: Path) -> None:
+    store = open_effects(StoreAddress(tmp_path / STORE_FILE))
+    try:
+        spans = ((MIN_TIME, ONTOLOGY), (T0 + DAY, STRICT.ontology))
+        live = LiveJourneys(replace(SETTINGS, dated=DatedOntologies(spans)), None, store)
+        live.watermark = T0
+        live.wake_at("later", T0 + 9 * DAY)
+        live.wake_at("sooner", T0 + 1)
+        live.await_activation(["never", "later", "sooner"])
+        assert [live.due_of(person) for person in ("never", "later", "sooner")] == [T0 + DAY, T0 + DAY, T0 + 1]
+        live.watermark = T0 + 2 * DAY
+        live.await_activation(["past"])
+        assert live.due_of("past") is None
+    finally:
+        store.close()
