@@ -17,6 +17,7 @@ from contracts.event import Identifier
 from contracts.exchange import ErasedMark
 from contracts.tables import feature_tables
 from features.journey_features import feature_columns
+from models.ontology_registry import OntologyRegistry
 from models.scoring import load_activated
 from pipelines.definitions import Definitions
 from pipelines.graph import RunPlan
@@ -124,6 +125,7 @@ def make_plan(options: RunOptions, definitions: Definitions, folder: OutputFolde
             config.action_max_age,
             features,
             scores,
+            OntologyRegistry(registry).dated(ontology),
         ),
         act=ActRules(
             mode=options.actions,

@@ -22,7 +22,7 @@ from transforms.avro_file import Damage, read_events
 from transforms.dead_letter import DeadLetterBox
 from transforms.identity.evidence import LinkBook
 from transforms.identity.graph import Links
-from transforms.identity.resolve import Tombstones, resolve_collected
+from transforms.identity.resolve import Resolution, Tombstones, resolve_collected
 from transforms.identity.rules import IdentityRules
 from transforms.identity.strands import fold_shard
 from transforms.inputs import list_inputs, open_file
@@ -45,12 +45,14 @@ class History:
         events: how many events count.
         horizon: the greatest event time.
         left_out: events that a run turns away, that are copies, or that are nobody's.
+        identity: who is who, by the links of these events.
     """
 
     persons: Mapping[str, Sequence[tuple[bytes, str]]]
     events: int
     horizon: int
     left_out: int
+    identity: Resolution
 
     def of(self, person: str) -> list[tuple[Event, str]]:
         """A person's events, each with its strand."""
@@ -58,9 +60,15 @@ class History:
 
 
 def history_of_output(
-    folder: OutputFolder, rules: IdentityRules, tombstones: Tombstones, marks: Sequence[ErasedMark]
+    folder: OutputFolder,
+    rules: IdentityRules,
+    tombstones: Tombstones,
+    marks: Sequence[ErasedMark],
+    known_by: int | None = None,
 ) -> History:
     """The events of OUT's log, under the identity rules given.
+
+    ``known_by``: only those that had happened and had been received by then, UTC microseconds.
 
     Raises:
         OutputError: OUT has no log, or it cannot be read.
@@ -76,6 +84,8 @@ def history_of_output(
     book = _Book(rules)
     for part in parts:
         for stored in read_log(part):
+            if known_by is not None and max(stored.event_time, stored.received_time) > known_by:
+                continue
             if (stored.event_id, *stored.primary) in gone:
                 book.left_out += 1
                 continue
@@ -144,7 +154,8 @@ class _Book:
         if not count:
             raise InputError(f"{where} holds no event that counts")
         horizon = max(_times(persons))
-        return History(dict(sorted(persons.items())), count, horizon, self.left_out + len(given.events) - count)
+        left_out = self.left_out + len(given.events) - count
+        return History(dict(sorted(persons.items())), count, horizon, left_out, resolution)
 
 
 def _times(persons: Mapping[str, Sequence[tuple[bytes, str]]]) -> Iterator[int]:

@@ -1,4 +1,5 @@
-"""``wayline ontology``: a project from a template, what an ontology can never do, and what another would change."""
+"""``wayline ontology``: a project from a template, what an ontology can never do, what another one would change, and
+from when it is in force."""
 
 from __future__ import annotations
 
@@ -8,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from pipelines.commands.times import instant, shown
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -25,7 +28,7 @@ _config = click.option(
 
 @click.group("ontology")
 def command() -> None:
-    """A project from a template; what an ontology can never do; what another one would change."""
+    """A project from a template; what an ontology can never do; what another one would change, and from when on."""
 
 
 @command.command("init")
@@ -155,6 +158,83 @@ def _history(where: str, definitions: Definitions) -> History:
     folder = check_readable(Path(where))
     tombstones = read_tombstones(folder)
     return history_of_output(folder, rules, tombstones, read_marks(folder, tombstones))
+
+
+_out = click.option("--out", type=click.Path(path_type=Path), required=True, help="Output folder of runs.")
+_registry = click.option(
+    "--registry", type=click.Path(path_type=Path), help="Folder of the registry; by default that in OUT."
+)
+
+
+@command.command("activate")
+@click.argument("ontology", metavar="FILE|VERSION")
+@_out
+@_registry
+@click.option(
+    "--at",
+    "active_from",
+    callback=instant,
+    metavar="TIME",
+    help="Event time from which it is in force; by default just after the newest event of OUT.",
+)
+@click.option("--reason", default="", help="Why, for the audit.")
+@_config
+def activate(
+    ontology: str, out: Path, registry: Path | None, active_from: int | None, reason: str, config: Path | None
+) -> None:
+    """Put an ontology in force from a date on; points before it stay as they are. A VERSION is one that OUT keeps.
+
+    The first time, the project's file is recorded as in force until then. To go back, activate the older version.
+    """
+    from models.dataset import read_horizon
+    from models.ontology_registry import OntologyRegistry
+    from pipelines.clock import now
+    from pipelines.config import load_config
+    from transforms.journey.ontology import load_ontology
+    from transforms.tables.output import check_readable
+
+    kept = OntologyRegistry(registry or check_readable(out).registry)
+    given = load_ontology(load_config(config).ontology)
+    is_kept = not Path(ontology).is_file() and kept.path_of(ontology).is_file()
+    chosen = kept.load(ontology) if is_kept else load_ontology(ontology)
+    start = read_horizon(out) + 1 if active_from is None else active_from
+    kept.activate(chosen, given, active_from=start, reason=reason or "activated by hand", now=now())
+    click.echo(f"{chosen.version}: in force for points from {shown(start)} on")
+
+
+@command.command("versions")
+@_out
+@_registry
+@_json
+def versions(out: Path, registry: Path | None, as_json: bool) -> None:
+    """Which ontologies OUT keeps, and from when each is in force, in the order in which that was recorded."""
+    from contracts.exchange import MIN_TIME
+    from models.ontology_registry import OntologyRegistry
+    from transforms.tables.output import check_readable
+
+    kept = OntologyRegistry(registry or check_readable(out).registry)
+    records = kept.activations().records
+    if as_json:
+        _print_json(
+            {
+                "activations": [
+                    {
+                        "version": record.version,
+                        "active_from": None if record.active_from == MIN_TIME else shown(record.active_from),
+                        "recorded": shown(record.at),
+                        "reason": record.reason,
+                        "file": str(kept.path_of(str(record.version))),
+                    }
+                    for record in records
+                ]
+            }
+        )
+        return
+    if not records:
+        click.echo(f"no ontology was activated in {out}; the project's file serves")
+    for record in records:
+        since = "the beginning" if record.active_from == MIN_TIME else shown(record.active_from)
+        click.echo(f"from {since}: {record.version}; recorded {shown(record.at)} ({record.reason})")
 
 
 def _write(path: Path, text: str) -> None:

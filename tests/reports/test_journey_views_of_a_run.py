@@ -131,3 +131,15 @@ def test_retention_is_as_counted_from_the_sessions(views: Any) -> None:
         cohort = [seen for seen in weeks.values() if min(seen) == row["cohort"]]
         asked = row["cohort"] + timedelta(weeks=row["week"])
         assert (row["persons"], row["active"]) == (len(cohort), sum(asked in seen for seen in cohort))
+
+
+def test_the_stage_as_of_the_horizon_is_that_of_the_journeys_and_before_the_first_event_there_is_none(
+    views: Any,
+) -> None:
+    journeys = {row["person_id"]: row["stage"] for row in _rows(views, "SELECT person_id, stage FROM journeys")}
+    horizon = "(SELECT max(horizon) FROM journeys)"
+    first = "(SELECT min(event_time) - INTERVAL 1 SECOND FROM events)"
+
+    assert journeys
+    assert {row["person_id"]: row["stage"] for row in _rows(views, f"SELECT * FROM stage_as_of({horizon})")} == journeys
+    assert _rows(views, f"SELECT * FROM stage_as_of({first})") == []

@@ -19,7 +19,17 @@ from transforms.journey.facts import EVENT_FACT_NAMES, FactValue, facts_at
 from transforms.journey.fold import FeatureFunctions, Point, Step, Trace
 from transforms.journey.ontology import Ontology, Signal
 from transforms.journey.signals import value
-from transforms.journey.stages import MODEL, RULES, RULES_SPEAK_CERTAIN, Move, Opinion, StageRules, Standing, Walk
+from transforms.journey.stages import (
+    MODEL,
+    RULES,
+    RULES_SPEAK_CERTAIN,
+    Move,
+    Opinion,
+    StageRules,
+    StageWalk,
+    Standing,
+    Walk,
+)
 
 _COUNTRY, _TIME_ZONE = EVENT_FACT_NAMES.index("country"), EVENT_FACT_NAMES.index("time_zone")
 _BY = (RULES, MODEL, RULES)
@@ -77,16 +87,36 @@ class StagePaths:
             model_versions: for each point the model that scored it, None where none was in force.
         """
         opinions = self.opinions(trace.points, probabilities, model_versions)
-        walk = self.rules.walk(trace.points, opinions, trace.horizon)
+        walk = self.walk(trace.points, opinions, trace.horizon)
         last = trace.points[-1]
         return StagePath(
             transitions=tuple(self.transition(trace, move) for move in walk.moves),
-            stages=tuple(self._names[number] for number in walk.stages),
+            stages=tuple(
+                self.names_at(point.at)[number] for point, number in zip(trace.points, walk.stages, strict=True)
+            ),
             standing=self.standing_at(trace, walk, trace.horizon),
             intents=self.intents(last, trace.horizon),
             signals=self.signals(trace, last, trace.horizon),
             walk=walk,
         )
+
+    def start_walk(self) -> StageWalk:
+        """A walk that has not begun."""
+        return StageWalk(self.rules)
+
+    def walk(self, points: Sequence[Point], opinions: Sequence[Opinion | None], horizon: int) -> Walk:
+        """The way through the stages; arguments as of ``StageRules.walk``."""
+        walker = self.start_walk()
+        walker.go_on(points, opinions, horizon)
+        return Walk(tuple(walker.moves), tuple(walker.stages), tuple(walker.speakers), tuple(opinions), walker.said)
+
+    def ontology_at(self, at: int) -> Ontology:
+        """The ontology in force at an instant; of one without activations, always the same."""
+        return self.ontology
+
+    def names_at(self, at: int) -> tuple[str, ...]:
+        """Its stages in their order."""
+        return self._names
 
     def opinions(
         self, points: Sequence[Point], probabilities: Any, model_versions: Sequence[str | None] | None
@@ -112,17 +142,21 @@ class StagePaths:
 
     def standing_at(self, trace: Trace, walk: Walk, at: int) -> Standing:
         """Where the journey stands at an instant of its points, not before its first event nor after its horizon."""
-        index = _latest(trace.points, at)
         move = walk.moves[bisect_right(walk.moves, at, key=_move_time) - 1]
+        return self.standing_after(trace, walk, at, move, move.after)
+
+    def standing_after(self, trace: Trace, walk: Walk, at: int, move: Move, after: int) -> Standing:
+        """``standing_at``, the latest move being ``move``, into the stage with number ``after``."""
+        index = latest(trace.points, at)
         point, opinion = trace.points[index], walk.opinions[index]
-        said = self.rules.say(move.after, point, at, opinion)
-        confidence = self.rules.confidence(move.after, said.speaker, point, at, opinion)
+        said = self.rules.say(after, point, at, opinion)
+        confidence = self.rules.confidence(after, said.speaker, point, at, opinion)
         by = _BY[said.speaker]
         version = opinion.version if by == MODEL and opinion is not None else None
-        if said.stage != move.after and said.speaker == RULES_SPEAK_CERTAIN:
+        if said.stage != after and said.speaker == RULES_SPEAK_CERTAIN:
             # A certain rule speaks for another stage; only a wait keeps the person here.
             confidence = 0.0
-        return Standing(move.after, move.at, confidence, by, version)
+        return Standing(after, move.at, confidence, by, version)
 
     def transition(self, trace: Trace, move: Move) -> Transition:
         """A move with its evidence."""
@@ -135,7 +169,7 @@ class StagePaths:
         signals = self._evidence(trace, point, move.at, concerned)
         return Transition(
             person_id=trace.person_id,
-            from_stage=None if move.before is None else self._names[move.before],
+            from_stage=move.gone if move.before is None else self._names[move.before],
             to_stage=self._names[move.after],
             at=move.at,
             session_id=None if step is None else step.session_id,
@@ -201,7 +235,7 @@ class StagePaths:
         """``trigger_function``; arguments as of ``triggers_of``."""
 
         def at_instant(at: int) -> Trigger:
-            return _as_step(self._trigger(trace, walk, at, _latest(trace.points, at), None, vectors))
+            return _as_step(self._trigger(trace, walk, at, latest(trace.points, at), None, vectors))
 
         return at_instant
 
@@ -219,7 +253,8 @@ class StagePaths:
         # The event that began the session is the one to name where two happened at one instant.
         place = point.opener if by_event and move is None and point.opener is not None else point.event
         step = trace.steps[place]
-        before = None if move is None or move.before is None else self._names[move.before]
+        names = self.names_at(at)
+        before = None if move is None else move.gone if move.before is None else names[move.before]
         opinion = walk.opinions[index]
         country, zone = point.facts[_COUNTRY], point.facts[_TIME_ZONE]
         return Trigger(
@@ -227,7 +262,7 @@ class StagePaths:
             at=at,
             point=step.event.event_id if by_event else f"@{at}",
             anchor_strand=step.strand_id,
-            stage=self._names[standing.stage],
+            stage=names[standing.stage],
             from_stage=before,
             confidence=standing.confidence,
             decided_by=standing.decided_by,
@@ -307,7 +342,7 @@ def _as_step(trigger: Trigger) -> Trigger:
     )
 
 
-def _latest(points: Sequence[Point], at: int) -> int:
+def latest(points: Sequence[Point], at: int) -> int:
     """The latest point at or before ``at``. Raises ValueError before the first."""
     index = bisect_right(points, at, key=_point_time) - 1
     if index < 0:

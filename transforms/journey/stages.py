@@ -90,7 +90,8 @@ class Said(NamedTuple):
 class Move(NamedTuple):
     """A change of stage; ``before`` is None for the first, ``timed`` says that no event made it.
 
-    ``point`` is the latest point at or before ``at``. ``waited``: it was due earlier, and blocked.
+    ``point`` is the latest point at or before ``at``. ``waited``: it was due earlier, and blocked. ``gone`` names the
+    stage before where the ontology in force has it no more; ``before`` is None then.
     """
 
     before: int | None
@@ -102,6 +103,7 @@ class Move(NamedTuple):
     speaker: int
     opinion: Opinion | None
     confidence: float
+    gone: str | None = None
 
 
 class Standing(NamedTuple):

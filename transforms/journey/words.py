@@ -24,7 +24,10 @@ def duration(micros: int) -> str:
 def reason(rules: StageRules, move: Move, point: StagePoint) -> str:
     """Why the move was made."""
     after = rules.stages[move.after].name
-    if move.opinion is not None:
+    if move.gone is not None:
+        landed = _model(rules, move) if move.opinion is not None else _landed(rules, move, point)
+        said = f"ontology {rules.ontology.version} has no stage {move.gone}; {landed}"
+    elif move.opinion is not None:
         said = _model(rules, move)
     elif move.before is None and not move.after:
         said = f"the journey begins in {after}"

@@ -42,11 +42,12 @@ from features.state import FeatureState
 from features.turning import next_turn
 from transforms.decide.decide import decide_journey
 from transforms.decide.rules import PolicySet
-from transforms.journey.fold import FeatureFunctions, JourneyFold, Trace
+from transforms.journey.dated import DatedOntologies, machinery
+from transforms.journey.fold import FeatureFunctions, Trace
 from transforms.journey.holdings import Holdings, apart
 from transforms.journey.journey_rows import event_row, journey_row
 from transforms.journey.ontology import Ontology
-from transforms.journey.path import StagePath, StagePaths
+from transforms.journey.path import StagePath
 from transforms.journey.unsettled import unsettled
 from transforms.labels import logged_decisions
 from transforms.stores.effects import EffectStore, Standing
@@ -66,7 +67,10 @@ STEPS = ("fold", "score", "stage", "decide", "write")
 
 @dataclass(frozen=True)
 class JourneySettings:
-    """What a worker is told once. Durations in microseconds; ``mode`` as in ``transforms.actions``."""
+    """What a worker is told once. Durations in microseconds; ``mode`` as in ``transforms.actions``.
+
+    ``ontology``: the project's; with ``dated``, the activations of OUT, those say which is in force at each point.
+    """
 
     ontology: Ontology
     policies: PolicySet
@@ -76,6 +80,12 @@ class JourneySettings:
     max_age: int
     features: Table
     scores: Table
+    dated: DatedOntologies | None = None
+
+    @property
+    def ontologies(self) -> DatedOntologies:
+        """Which ontology is in force when: by the activations, or else always the one given."""
+        return self.dated or DatedOntologies.of(self.ontology)
 
 
 @dataclass
@@ -111,8 +121,8 @@ class JourneyWorker:
     ) -> None:
         functions = FeatureFunctions(FEATURE_NAMES, FeatureState, vector, next_turn)
         self._settings = settings
-        self._fold = JourneyFold(settings.ontology, functions, settings.lateness)
-        self._paths = StagePaths(settings.ontology, functions)
+        self._ontologies = settings.ontologies
+        self._fold, self._paths = machinery(self._ontologies, functions, settings.lateness)
         self._score = score
         self._store = store
         self._clock = clock
@@ -210,7 +220,7 @@ class JourneyWorker:
                 [(t.at, t.to_stage) for t in f.path.transitions],
                 history,
                 horizon,
-                settings.ontology.version,
+                self._ontologies.version_at,
                 f.trace.outcomes,
                 frozenset(decision.decision_id for decision in again),
             )
@@ -290,6 +300,7 @@ class _Writer:
         self._shard = shard
         self._horizon = horizon
         self._final_before = horizon - settings.lateness
+        self._ontology = settings.ontologies.at(horizon)
 
     def add_columns(self, table: Table, columns: Sequence[Any], times: Any) -> None:
         """Columns of a table whose rows are final once no late event can come before their time."""
@@ -339,7 +350,7 @@ class _Writer:
     def _journey_row(self, f: _Folded) -> rows.Row:
         standing, trace = f.path.standing, f.trace
         return journey_row(
-            self._settings.ontology,
+            self._ontology,
             trace.person_id,
             trace.points[-1],
             standing,

@@ -18,6 +18,7 @@ import duckdb
 from contracts.errors import LockedError
 from contracts.tables import HIDDEN, META, Table
 from transforms.tables.finality import final_sql, write_horizon
+from transforms.tables.journey_macros import journey_macros
 from transforms.tables.journey_views import journey_views
 from transforms.tables.output import OutputFolder
 from transforms.tables.sql import name_sql, newest_rows, quote
@@ -38,9 +39,12 @@ def create_views(folder: OutputFolder, tables: Sequence[Table]) -> None:
         for table in tables:
             connection.execute(f"CREATE VIEW {table.name} AS {view_sql(folder, table)}")
             connection.execute(f"COMMENT ON VIEW {table.name} IS {quote(table.doc)}")
-        for view in journey_views(tables):
+        views = journey_views(tables)
+        for view in views:
             connection.execute(f"CREATE VIEW {view.name} AS {view.sql}")
             connection.execute(f"COMMENT ON VIEW {view.name} IS {quote(view.doc)}")
+        for macro in journey_macros([*(table.name for table in tables), *(view.name for view in views)]):
+            connection.execute(macro.statement)
         connection.execute(f"CREATE VIEW _origin AS SELECT {quote(str(folder.root.resolve()))} AS root")
     finally:
         connection.close()

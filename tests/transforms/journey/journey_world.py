@@ -19,7 +19,7 @@ from contracts.tables import FIXED_TABLES, META, Table, feature_tables
 from features.journey_features import FEATURE_NAMES, feature_columns
 from transforms.decide.policy import load_policies, policy_vocabulary
 from transforms.journey.facts import FACTS
-from transforms.journey.ontology import load_ontology
+from transforms.journey.ontology import Ontology, load_ontology
 from transforms.journey.ontology_file import parse_ontology
 from transforms.journey.worker import JourneySettings, JourneyWorker, Score
 from transforms.stores.effects import EffectStore
@@ -48,6 +48,13 @@ def strict() -> JourneySettings:
         assert text.count(old) == 1
         text = text.replace(old, new)
     return replace(SETTINGS, ontology=parse_ontology(text, "strict.yaml"))
+
+
+def without_consideration() -> Ontology:
+    """The default ontology less its second stage."""
+    text = Path(ONTOLOGY.path).read_text(encoding="utf-8")
+    begin, end = text.index("  - name: consideration"), text.index("  - name: decision")
+    return parse_ontology(text[:begin] + text[end:], "three.yaml")
 
 
 TABLES: dict[str, Table] = {table.name: table for table in (*FIXED_TABLES, FEATURES, SCORES)}

@@ -6,6 +6,7 @@ import random
 import sys
 import tempfile
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,22 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from journey_world import COMPARED, SETTINGS, Strands, Tables, bounded, model, strict
+from journey_world import (
+    COMPARED,
+    ONTOLOGY,
+    SETTINGS,
+    T0,
+    Strands,
+    Tables,
+    bounded,
+    model,
+    strict,
+    without_consideration,
+)
 
 from contracts.event import DAY
+from contracts.exchange import MIN_TIME
+from transforms.journey.dated import DatedOntologies
 from transforms.journey.live.journeys import LiveJourneys
 from transforms.journey.live.work import Work
 from transforms.journey.worker import JourneySettings
@@ -65,6 +79,21 @@ def test_both_hosts_agree_on_conditions_that_time_turns_and_on_terminal_stages(
     agree(STRICT, seed, disorder, scored)
 
 
+@settings(deadline=None, max_examples=20)
+@given(
+    seed=st.integers(0, 10**6),
+    disorder=st.sampled_from([0, 0, 2, 8]),
+    scored=st.booleans(),
+    days=st.lists(st.integers(0, 40), min_size=3, max_size=3, unique=True),
+)
+def test_both_hosts_agree_when_ontologies_are_activated_on_the_way(
+    seed: int, disorder: int, scored: bool, days: list[int]
+) -> None:
+    one, two, three = (T0 + day * DAY for day in sorted(days))
+    spans = ((MIN_TIME, ONTOLOGY), (one, STRICT.ontology), (two, without_consideration()), (three, ONTOLOGY))
+    agree(replace(SETTINGS, dated=DatedOntologies(spans)), seed, disorder, scored)
+
+
 def agree(how: JourneySettings, seed: int, disorder: int, scored: bool) -> None:
     rng = random.Random(seed)
     strands = Strands(rng)
@@ -101,4 +130,21 @@ def agree(how: JourneySettings, seed: int, disorder: int, scored: bool) -> None:
         assert counts["expired"] == 0
         assert not any(record.early for record in live.records.values())
         other.close()
+        store.close()
+
+
+def test_who_is_restored_is_woken_at_an_activation_that_was_recorded_since(tmp_path: Path) -> None:
+    store = open_effects(StoreAddress(tmp_path / STORE_FILE))
+    try:
+        spans = ((MIN_TIME, ONTOLOGY), (T0 + DAY, STRICT.ontology))
+        live = LiveJourneys(replace(SETTINGS, dated=DatedOntologies(spans)), None, store)
+        live.watermark = T0
+        live.wake_at("later", T0 + 9 * DAY)
+        live.wake_at("sooner", T0 + 1)
+        live.await_activation(["never", "later", "sooner"])
+        assert [live.due_of(person) for person in ("never", "later", "sooner")] == [T0 + DAY, T0 + DAY, T0 + 1]
+        live.watermark = T0 + 2 * DAY
+        live.await_activation(["past"])
+        assert live.due_of("past") is None
+    finally:
         store.close()

@@ -151,6 +151,7 @@ class JourneyCore:
         for record in found.values():
             self.journeys.hold(record)
             self._keeping.restored(record.person_id)
+        self.journeys.await_activation((*found, *self._asleep))
 
     def live(self, key: bytes) -> bytes | None:
         """The committed record of a key as a whole entry."""

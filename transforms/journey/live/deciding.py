@@ -186,7 +186,7 @@ class Deciding:
         """Give a machine its past; add to ``again`` what is to be sent again."""
         settings, machine = self._settings, live.machine
         walk = machine.decide = DecideWalk(
-            settings.policies, machine.person_id, machine.lineage, settings.ontology.version
+            settings.policies, machine.person_id, machine.lineage, settings.ontologies.version_at
         )
         waiting = unsettled(history, machine.horizon, settings.mode, settings.max_age)
         again += [decision for decision in waiting if decision.decision_id not in live.going]

@@ -26,13 +26,13 @@ from contracts.tables import EVENTS
 from features.journey_features import FEATURE_NAMES, vector
 from features.state import FeatureState
 from features.turning import next_turn
-from transforms.journey.fold import FeatureFunctions, JourneyFold, event_order
+from transforms.journey.dated import machinery
+from transforms.journey.fold import FeatureFunctions, event_order
 from transforms.journey.live.deciding import Deciding, LivePerson
 from transforms.journey.live.machine import Machine
 from transforms.journey.live.messages import PersonRecord, by_person, event_of, expired, take
 from transforms.journey.live.stating import UNSURE, Sheet, Stating, decisions_sheet
 from transforms.journey.live.work import Job, Work
-from transforms.journey.path import StagePaths
 from transforms.journey.worker import JourneySettings, Score
 from transforms.labels import MATURITY
 from transforms.stores.effects import EffectStore
@@ -59,11 +59,11 @@ class LiveJourneys:
         self, settings: JourneySettings, score: Score | None, store: EffectStore, window: int = MATURITY
     ) -> None:
         functions = FeatureFunctions(FEATURE_NAMES, FeatureState, vector, next_turn)
-        self._fold = JourneyFold(settings.ontology, functions, settings.lateness)
-        self._paths = StagePaths(settings.ontology, functions)
+        self._ontologies = settings.ontologies
+        self._fold, self._paths = machinery(self._ontologies, functions, settings.lateness)
         self._score = score
         self._deciding = Deciding(settings, store, window)
-        self._stating = Stating(settings.ontology, settings.features, settings.scores)
+        self._stating = Stating(settings.features, settings.scores)
         self.revision = 0
         self._due: dict[str, int] = {}
         self._heap: list[tuple[int, str]] = []
@@ -231,6 +231,14 @@ class LiveJourneys:
     def wake_at(self, person: str, due: int | None) -> None:
         """When time alone does something for a person whose record is not here, or has no machine."""
         self._remember_due(person, due)
+
+    def await_activation(self, persons: Iterable[str]) -> None:
+        """Wake persons at the next activation of an ontology: it may have been recorded after they were last due."""
+        begins = self._ontologies.next_begin(self.watermark)
+        if begins is None:
+            return
+        for person in persons:
+            self._remember_due(person, min(begins, self._due.get(person, MAX_TIME)))
 
     def release(self, person: str) -> None:
         """Give up record and machine of a person; when it is due stays known."""

@@ -16,9 +16,10 @@ from contracts.event import Event
 from contracts.exchange import LoggedDecision, Outcome, Transition, Trigger
 from transforms.decide.decide import DecideWalk, nowhere
 from transforms.journey.fold import JourneyFold, Point, Step, Trace
+from transforms.journey.ontology import Ontology
 from transforms.journey.open_session import OpenSession
 from transforms.journey.path import StagePaths
-from transforms.journey.stages import Opinion, StageWalk, Standing, Walk
+from transforms.journey.stages import Opinion, Standing, Walk
 
 BYTES_A_STEP, BYTES_AT_LEAST = 2_500, 12_000
 """About what a machine takes: measured on simulated journeys."""
@@ -74,7 +75,7 @@ class Machine:
         self.person_id = person_id
         self.horizon = -(2**62)
         self.fold = fold.start(person_id)
-        self.stages = StageWalk(paths.rules)
+        self.stages = paths.start_walk()
         self.decide: DecideWalk | None = None
         self.part = Part((), (), (), (), (), ())
         self._paths = paths
@@ -100,6 +101,11 @@ class Machine:
     def lineage(self) -> str:
         """The strand of the journey's first event."""
         return self.fold.steps[0].strand_id
+
+    @property
+    def ontology(self) -> Ontology:
+        """The one in force at the horizon."""
+        return self._paths.ontology_at(self.horizon)
 
     def comes_next(self, event: Event, strand_id: str) -> bool:
         """Whether the journey can go on with this event; otherwise it is to be folded again from its events.

@@ -34,7 +34,6 @@ from transforms.journey.fold import Step
 from transforms.journey.journey_rows import event_row, journey_row
 from transforms.journey.live.machine import Machine, Part
 from transforms.journey.live.messages import PersonRecord
-from transforms.journey.ontology import Ontology
 from transforms.tables import rows
 
 Stated = dict[str, dict[Hashable, int]]
@@ -71,15 +70,13 @@ class Sheet:
 
 
 class Stating:
-    """States rows under one ontology.
+    """States rows.
 
     Args:
-        ontology: names of stages.
         features, scores: the tables that depend on declarations.
     """
 
-    def __init__(self, ontology: Ontology, features: Table, scores: Table) -> None:
-        self._ontology = ontology
+    def __init__(self, features: Table, scores: Table) -> None:
         self._features = features
         self._scores = scores
 
@@ -227,7 +224,7 @@ class Stating:
         yield LABELS, ((label.decision_id, 0, rows.label_row(label)) for label in labels)
         standing, intents, signals = machine.standing()
         last = machine.fold.points[-1]
-        row = journey_row(self._ontology, person, last, standing, intents, signals, machine.horizon)
+        row = journey_row(machine.ontology, person, last, standing, intents, signals, machine.horizon)
         yield JOURNEYS, ((None, 0, row),)
         first = machine.fold.steps[0].event.event_time
         yield PERSONS, ((None, 0, (person, first, machine.last_time, True, None)),)

@@ -1,0 +1,130 @@
+"""``wayline ontology activate``: a version is in force from its date on, history before it stays, records are kept."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from run_world import DAY, FEW_SHARDS, HOUR, NOON, Row, Runs, event
+
+from contracts.errors import ConfigurationError
+from models.activations import Activations, write_activations
+from models.ontology_registry import OntologyRegistry
+from pipelines.cli import wayline
+from pipelines.config import SHIPPED
+from transforms.journey.ontology import load_ontology
+
+DEFAULT = SHIPPED / "journey.yaml"
+OLD = load_ontology(DEFAULT)
+MOVES = (
+    """SELECT epoch_us("at"), from_stage, to_stage, evidence ->> 'ontology_version' FROM transitions ORDER BY "at" """
+)
+
+
+def call(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(wayline, ["ontology", *map(str, arguments)])
+
+
+def write(path: Path, *pairs: tuple[str, str]) -> Path:
+    text = DEFAULT.read_text(encoding="utf-8")
+    for old, new in pairs:
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def easy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped ontology, but one look at a product is enough for consideration."""
+    return write(tmp_path_factory.mktemp("easy") / "easy.yaml", ("entry: {intent: 2.0}", "entry: {intent: 0.6}"))
+
+
+def view(number: int, at: int, who: str = "u") -> dict[str, object]:
+    return event(number, "product_view", at, {"user_id": who})
+
+
+def moves(runs: Runs) -> list[Row]:
+    return runs.query(MOVES)
+
+
+def test_a_refold_with_late_events_leaves_what_was_before_the_date(runs: Runs, easy: Path) -> None:
+    new = load_ontology(easy)
+    runs.run([view(1, NOON), event(2, "home_view", NOON + 2 * DAY, {"user_id": "v"})])
+    before = moves(runs)
+    assert [row[2:] for row in before] == [("discovery", OLD.version)] * 2
+    result = call("activate", easy, "--out", runs.out, "--at", "2025-01-09T12:00Z", "--reason", "a trial")
+    date = NOON + 3 * DAY
+    assert result.output == f"{new.version}: in force for points from 2025-01-09 12:00:00Z on\n"
+
+    # one of the events is late, and lies before the date; the other comes after it
+    late, after = view(3, NOON + DAY), view(4, NOON + 4 * DAY)
+    runs.run([late, after])
+    found = moves(runs)
+    assert [row for row in found if row[0] < date] == before
+    assert [row for row in found if row[0] >= date] == [
+        (NOON + 4 * DAY, "discovery", "consideration", new.version),
+    ]
+    assert runs.query("SELECT DISTINCT ontology_version FROM journeys") == [(new.version,)]
+
+    back = call("activate", OLD.version, "--out", runs.out, "--at", "2025-01-11T12:00Z", "--reason", "back")
+    assert back.exit_code == 0, back.output
+    runs.run([event(5, "home_view", NOON + 6 * DAY, {"user_id": "v"})])
+    assert moves(runs)[: len(found)] == found
+    assert runs.query("SELECT DISTINCT ontology_version FROM journeys") == [(OLD.version,)]
+    listed = json.loads(call("versions", "--out", runs.out, "--json").stdout)["activations"]
+    assert [(item["version"], item["active_from"], item["reason"]) for item in listed] == [
+        (OLD.version, None, "in force before the first activation"),
+        (new.version, "2025-01-09 12:00:00Z", "a trial"),
+        (OLD.version, "2025-01-11 12:00:00Z", "back"),
+    ]
+    assert "from the beginning: default@" in call("versions", "--out", runs.out).output
+
+
+def test_the_projects_file_is_not_changed_behind_the_activations(runs: Runs, easy: Path, tmp_path: Path) -> None:
+    mine = write(tmp_path / "mine.yaml")
+    runs.config = tmp_path / "project.yaml"
+    runs.config.write_text(f"ontology: {mine}\n{FEW_SHARDS}", encoding="utf-8")
+    kept = OntologyRegistry(tmp_path / "registry")
+    kept.activate(load_ontology(easy), OLD, active_from=NOON, reason="", now=0)
+    write(mine, ("  back: 10m", "  back: 0s"))
+    with pytest.raises(ConfigurationError, match="which was never activated"):
+        runs.run([view(1, NOON)], registry=kept.root)
+    write(mine)
+    three = tmp_path / "three.yaml"
+    text = DEFAULT.read_text(encoding="utf-8")
+    three.write_text(text[: text.index("  - name: consideration")] + text[text.index("  - name: decision") :])
+    kept.activate(load_ontology(three), OLD, active_from=NOON, reason="", now=0)
+    with pytest.raises(ConfigurationError, match="it has the stages discovery, consideration"):
+        runs.run([view(1, NOON)], registry=kept.root)
+
+
+def test_what_may_not_follow_is_refused_and_leaves_the_records(tmp_path: Path, easy: Path) -> None:
+    kept = OntologyRegistry(tmp_path / "registry")
+    other = load_ontology(write(tmp_path / "other.yaml", ("  gap: 30m", "  gap: 10m")))
+    with pytest.raises(ConfigurationError, match=r"differs from default@\w+ in sessions"):
+        kept.activate(other, OLD, active_from=NOON, reason="", now=0)
+    assert kept.dated(OLD) is None
+    kept.activate(load_ontology(easy), OLD, active_from=NOON, reason="", now=0)
+    write_activations(kept.root / "champion.json", Activations().activated("m1", NOON, "", 0))
+    text = DEFAULT.read_text(encoding="utf-8").replace("  - name: consideration", "  - name: weighing")
+    (tmp_path / "named.yaml").write_text(text)
+    with pytest.raises(ConfigurationError, match="model m1, which is in force at some time"):
+        kept.activate(load_ontology(tmp_path / "named.yaml"), OLD, active_from=NOON, reason="", now=0)
+    assert len(kept.activations().records) == 2
+
+
+def test_a_kept_text_that_was_touched_is_refused(tmp_path: Path, easy: Path) -> None:
+    kept = OntologyRegistry(tmp_path / "registry")
+    new = load_ontology(easy)
+    kept.activate(new, OLD, active_from=NOON + HOUR, reason="", now=0)
+    dated = kept.dated(OLD)
+    assert dated is not None
+    assert [dated.version_at(at) for at in (NOON, NOON + HOUR - 1, NOON + HOUR)] == [
+        OLD.version, OLD.version, new.version,
+    ]  # fmt: skip
+    kept.path_of(new.version).write_text(DEFAULT.read_text(encoding="utf-8"))
+    with pytest.raises(ConfigurationError, match="is not that of version"):
+        kept.dated(OLD)
