@@ -11,6 +11,7 @@ say again that it is erased. So of a record of which something was erased the ol
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import islice
 
@@ -35,7 +36,8 @@ class ShardMemory:
     """
 
     def __init__(self, bounds: Bounds, keeper: Keeper) -> None:
-        self.records: dict[str, Record] = {}
+        # what leaves is at the front, where a plain dict walks over all that left before
+        self.records: OrderedDict[str, Record] = OrderedDict()
         self.long: set[str] = set()
         """Those with more than the tail they should have."""
         self._kept: dict[str, int] = {}
@@ -87,7 +89,7 @@ class ShardMemory:
             self._size -= self.records.pop(key).size
             self.long.discard(key)
         for key in work.rotated:
-            self.records[key] = self.records.pop(key)
+            self.records.move_to_end(key)
 
     def _note(self, key: str, record: Record, now: int = 0) -> None:
         if record.head.kept_until > now:

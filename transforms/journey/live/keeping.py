@@ -6,6 +6,7 @@ person, in the order in which they were last touched.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass
 
 from contracts.event import HOUR, MINUTE
@@ -39,10 +40,11 @@ class Keeping:
     def __init__(self, journeys: LiveJourneys, bounds: Bounds) -> None:
         self._journeys = journeys
         self._bounds = bounds
-        self._touched: dict[str, int] = {}
+        # what leaves is at the front, where a plain dict walks over all that left before
+        self._touched: OrderedDict[str, int] = OrderedDict()
         self._back_since: dict[str, int] = {}
         self._sizes: dict[str, int] = {}
-        self._machines: dict[str, int] = {}
+        self._machines: OrderedDict[str, int] = OrderedDict()
         self._bytes = 0
         self._machine_bytes = 0
 
