@@ -42,7 +42,9 @@ class Keeping:
         self._bounds = bounds
         # what leaves is at the front, where a plain dict walks over all that left before
         self._touched: OrderedDict[str, int] = OrderedDict()
-        self._back_since: dict[str, int] = {}
+        self._back_since: OrderedDict[str, int] = OrderedDict()
+        """The longest back first, so that a look at the bounds does not go through all that were read back."""
+        self._not_yet: list[str] = []
         self._sizes: dict[str, int] = {}
         self._machines: OrderedDict[str, int] = OrderedDict()
         self._bytes = 0
@@ -62,11 +64,13 @@ class Keeping:
     def restored(self, person: str) -> None:
         """Note a record from the log: nobody knows since when it is there."""
         self._back_since[person] = _NOT_YET
+        self._not_yet.append(person)
         self.touched(person, 0)
 
     def read_back(self, person: str, now: int) -> None:
         """Note that a record came from the record store, which is not to write it again too soon."""
         self._back_since[person] = now
+        self._back_since.move_to_end(person)
 
     def weigh(self, person: str) -> None:
         """Take notice of what is there of a person now."""
@@ -87,11 +91,12 @@ class Keeping:
     def leaving(self, now: int, most: int) -> dict[str, bool]:
         """Persons to put away, longest untouched first, and whether each is idle; else they are too much."""
         settled, idle_before = now - self._bounds.settled, now - self._bounds.idle
-        for person, since in list(self._back_since.items()):
-            if since == _NOT_YET:
+        for person in self._not_yet:
+            if self._back_since.get(person) == _NOT_YET:
                 self._back_since[person] = now
-            elif since <= settled:
-                del self._back_since[person]
+        self._not_yet.clear()
+        while self._back_since and self._back_since[next(iter(self._back_since))] <= settled:
+            self._back_since.popitem(last=False)
         found: dict[str, bool] = {}
         excess = self._bytes - self._bounds.shard_bytes
         for person, touched in self._touched.items():
