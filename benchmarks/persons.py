@@ -17,7 +17,7 @@ import random
 import resource
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,8 +57,8 @@ class Costs:
     """CPU seconds by stage, and of the cycle collector, whichever stage it came in."""
 
     def __init__(self) -> None:
-        self.seconds: Counter[str] = Counter()
-        self._collecting = 0.0
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self._collecting: float = 0.0
         gc.callbacks.append(self._collector)
 
     @contextmanager
