@@ -11,6 +11,7 @@ say again that it is erased. So of a record of which something was erased the ol
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import islice
 
@@ -22,6 +23,8 @@ from transforms.identity.live_step import Bounds, Work
 
 KEPT = HOUR
 """Of the clock: how long the record store keeps what only a checkpoint of before refers to; longer than any is old."""
+STROKE = 128
+"""A shard beyond its bound gives up this part of it at once, the last of 128 MB for instance: a thousand records."""
 _LOOKED_AT = 200
 """Records that are looked at for idleness in one step, beside those that are evicted."""
 
@@ -35,7 +38,8 @@ class ShardMemory:
     """
 
     def __init__(self, bounds: Bounds, keeper: Keeper) -> None:
-        self.records: dict[str, Record] = {}
+        # what leaves is at the front, where a plain dict walks over all that left before
+        self.records: OrderedDict[str, Record] = OrderedDict()
         self.long: set[str] = set()
         """Those with more than the tail they should have."""
         self._kept: dict[str, int] = {}
@@ -87,7 +91,7 @@ class ShardMemory:
             self._size -= self.records.pop(key).size
             self.long.discard(key)
         for key in work.rotated:
-            self.records[key] = self.records.pop(key)
+            self.records.move_to_end(key)
 
     def _note(self, key: str, record: Record, now: int = 0) -> None:
         if record.head.kept_until > now:
@@ -131,9 +135,11 @@ class ShardMemory:
                 size += change.record.size - (self.records[key].size if key in self.records else 0)
         if size <= self._bounds.shard_bytes:
             return
+        # somewhat below the bound: a commit for each few records costs more than to write them
+        aim = self._bounds.shard_bytes - self._bounds.shard_bytes // STROKE
         found = []
         for key, record in self.records.items():
-            if size <= self._bounds.shard_bytes:
+            if size <= aim:
                 break
             if not (key in work.changes or key in work.shortened or key in work.evicted or key in self._kept):
                 found.append(record)

@@ -16,6 +16,7 @@ A link is reported again when an event
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Collection, Iterable
 
 from contracts.event import DAY, Identifier
@@ -41,7 +42,8 @@ class ReportedLinks:
 
     def __init__(self, rules: IdentityRules, limit: int = DEFAULT_LIMIT, refresh: int = DAY) -> None:
         self._rules, self._limit, self._refresh = rules, limit, refresh
-        self._known: dict[Pair, _Evidence] = {}
+        # a plain dict walks over all that it forgot at its front before it finds the first that is left
+        self._known: OrderedDict[Pair, _Evidence] = OrderedDict()
         policies = {n.owner for n in rules.namespaces.values() if n.links and n.kind == DEVICE}
         self._sightings_need_last = bool(policies & {LAST_KNOWN, *CARRYING})
         self._words = {MERGE, UNLINK, ALIAS} if rules.alias_overrides else {MERGE, UNLINK}
@@ -77,7 +79,7 @@ class ReportedLinks:
                 requests |= held[2]
             known[pair] = (first, last, requests)
         while len(known) > self._limit:
-            del known[next(iter(known))]
+            known.popitem(last=False)
 
     def forget(self, identifiers: Collection[Identifier]) -> None:
         """Forget the pairs of identifiers whose evidence the store deleted: what is seen again is news."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import process_time
 from typing import Any
 
 import identity_world as world
@@ -93,6 +94,20 @@ def test_no_more_pairs_are_remembered_than_the_limit() -> None:
     assert len(reported) == 10
     assert told(reported, rules, Seen(49, "cookie:49 user:1")) == []
     assert len(told(reported, rules, Seen(1, "cookie:1 user:1"))) == 1
+
+
+def test_to_forget_a_pair_costs_the_same_however_many_were_forgotten() -> None:
+    limit, some = 100_000, 1_000
+    reported = ReportedLinks(world.rules(), limit=limit)
+    costs = []
+    for begin in range(0, limit + 60_000, some):
+        links = [Link(ident(f"cookie:{n}"), None, n, "e", n, "e", n) for n in range(begin, begin + some)]
+        before = process_time()
+        reported.confirm(links)
+        costs.append(process_time() - before)
+    forgetting = costs[limit // some :]
+    assert len(reported) == limit
+    assert min(forgetting[-10:]) < 5 * min(forgetting[:10])
 
 
 @settings(max_examples=200, deadline=None)

@@ -106,6 +106,17 @@ def test_a_cut_by_key_replaces_removes_or_leaves_and_says_nothing_of_what_is_put
     assert store.put([empty]) == ["stored"]
 
 
+def test_a_record_that_changed_is_erased_under_the_owner_it_has_now(store: RecordStore) -> None:
+    first, stays = replace(a_record("a", 1), owner_id="one"), replace(a_record("b", 1), owner_id="one")
+    store.put([first, stays])
+    moved, grown = replace(first, version=2, owner_id="two"), replace(stays, version=2, body=b"more")
+    assert store.put([moved, grown]) == ["stored", "stored"]
+    assert store.get([moved.key, grown.key]) == {moved.key: moved, grown.key: grown}
+    assert store.purge(["one"], 2**62, nothing_left) == 1
+    assert store.get([moved.key, grown.key]) == {moved.key: moved}
+    assert store.purge(["two"], 2**62, nothing_left) == 1
+
+
 def test_purge_removes_what_a_cut_leaves_empty(store: RecordStore) -> None:
     store.put([a_record("b", at=140)])
     assert store.purge(["s1"], 100, nothing_left) == 1

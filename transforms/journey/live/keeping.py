@@ -6,6 +6,7 @@ person, in the order in which they were last touched.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass
 
 from contracts.event import HOUR, MINUTE
@@ -13,6 +14,8 @@ from transforms.journey.live.journeys import LiveJourneys
 
 RECORD_BYTES, MACHINE_BYTES = 128 * 1024 * 1024, 512 * 1024 * 1024
 """What all shards together hold of each at most: the engine writes the records down whole with each checkpoint."""
+STROKE = 128
+"""A shard beyond its bound gives up this part of it beside what is too much."""
 _NOT_YET = -1
 """When a record is back since, before the clock was read."""
 
@@ -39,10 +42,13 @@ class Keeping:
     def __init__(self, journeys: LiveJourneys, bounds: Bounds) -> None:
         self._journeys = journeys
         self._bounds = bounds
-        self._touched: dict[str, int] = {}
-        self._back_since: dict[str, int] = {}
+        # what leaves is at the front, where a plain dict walks over all that left before
+        self._touched: OrderedDict[str, int] = OrderedDict()
+        self._back_since: OrderedDict[str, int] = OrderedDict()
+        """The longest back first, so that a look at the bounds does not go through all that were read back."""
+        self._not_yet: list[str] = []
         self._sizes: dict[str, int] = {}
-        self._machines: dict[str, int] = {}
+        self._machines: OrderedDict[str, int] = OrderedDict()
         self._bytes = 0
         self._machine_bytes = 0
 
@@ -60,11 +66,13 @@ class Keeping:
     def restored(self, person: str) -> None:
         """Note a record from the log: nobody knows since when it is there."""
         self._back_since[person] = _NOT_YET
+        self._not_yet.append(person)
         self.touched(person, 0)
 
     def read_back(self, person: str, now: int) -> None:
         """Note that a record came from the record store, which is not to write it again too soon."""
         self._back_since[person] = now
+        self._back_since.move_to_end(person)
 
     def weigh(self, person: str) -> None:
         """Take notice of what is there of a person now."""
@@ -85,13 +93,17 @@ class Keeping:
     def leaving(self, now: int, most: int) -> dict[str, bool]:
         """Persons to put away, longest untouched first, and whether each is idle; else they are too much."""
         settled, idle_before = now - self._bounds.settled, now - self._bounds.idle
-        for person, since in list(self._back_since.items()):
-            if since == _NOT_YET:
+        for person in self._not_yet:
+            if self._back_since.get(person) == _NOT_YET:
                 self._back_since[person] = now
-            elif since <= settled:
-                del self._back_since[person]
+        self._not_yet.clear()
+        while self._back_since and self._back_since[next(iter(self._back_since))] <= settled:
+            self._back_since.popitem(last=False)
         found: dict[str, bool] = {}
         excess = self._bytes - self._bounds.shard_bytes
+        if excess > 0:
+            # somewhat below the bound: a commit for each few records costs more than to write them
+            excess += self._bounds.shard_bytes // STROKE
         for person, touched in self._touched.items():
             if len(found) == most or (excess <= 0 and touched > idle_before):
                 break
