@@ -78,7 +78,11 @@ def _funnel(connection: Any) -> str:
 
 def _section(connection: Any, name: str, title: str, sql: str) -> str:
     names, rows = fetch(connection, sql)
-    return f'<section id="{name}"><h2>{escape(title)}</h2>{table(title, names, rows)}</section>'
+    drawn = ""
+    if name in ("flow", "identity", "decisions"):
+        arrows = ((f"{row[0] or 'new'} → {row[1]}", row[2]) for row in rows[:10])
+        drawn = bars(title, [(words, float(count), f"{count:,}") for words, count in arrows])
+    return f'<section id="{name}"><h2>{escape(title)}</h2>{drawn}{table(title, names, rows)}</section>'
 
 
 def page(title: str, content: str, *, live: bool, asked: str = "") -> str:
@@ -99,7 +103,9 @@ body{margin:0 auto;max-width:76rem;padding:1rem;font:16px/1.45 system-ui,sans-se
 background:var(--paper)}a{color:var(--link)}header{display:flex;flex-wrap:wrap;gap:1rem;justify-content:space-between;
 align-items:center}.skip{position:absolute;left:-99rem}.skip:focus{left:1rem}
 :focus-visible{outline:3px solid var(--link)}
-svg{width:100%;max-width:640px}svg text{fill:var(--ink);font-size:14px}.bar{fill:var(--bar)}.wide{overflow-x:auto}
+svg{width:100%;min-width:560px;max-width:680px}
+svg text{fill:var(--ink);font-size:14px}.bar{fill:var(--bar)}
+.wide{overflow-x:auto}
 table{border-collapse:collapse}caption{text-align:left}th,td{border-bottom:1px solid var(--line);padding:.25rem .7rem;
 text-align:left}pre{overflow-x:auto}"""
 

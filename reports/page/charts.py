@@ -7,8 +7,9 @@ from html import escape
 from typing import Any
 
 _ROW = 30
-_WIDTH = 640
-_LABEL = 170
+_WIDTH = 680
+_LABEL = 150
+_SCROLLS = '<div class="wide" tabindex="0" role="region" aria-label="{}">'
 
 
 def table(caption: str, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -26,14 +27,17 @@ def bars(title: str, counted: Sequence[tuple[str, float, str]]) -> str:
     most = max((number for _, number, _ in counted), default=0) or 1
     parts = []
     for place, (name, number, words) in enumerate(counted):
-        y, width = place * _ROW, 250 * number / most
+        y, width = place * _ROW, 140 * number / most
         parts.append(
             f'<text x="{_LABEL - 8}" y="{y + 19}" text-anchor="end">{escape(name[:24])}</text>'
             f'<rect class="bar" x="{_LABEL}" y="{y + 4}" width="{width:.1f}" height="22"/>'
             f'<text x="{_LABEL + width + 8:.1f}" y="{y + 19}">{escape(words)}</text>'
         )
     height = max(len(counted), 1) * _ROW
-    return f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{escape(title)}">{"".join(parts)}</svg>'
+    return (
+        f"{_SCROLLS.format(escape(title))}"
+        f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{escape(title)}">{"".join(parts)}</svg></div>'
+    )
 
 
 def _shown(value: Any) -> str:

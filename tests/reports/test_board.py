@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -85,3 +87,24 @@ def test_a_taken_port_and_a_folder_without_tables_are_told(tmp_path: Path, defin
         board_server(port, Kept(str, 0), str)
     with pytest.raises(OutputError):
         fragment(tmp_path / "none", definitions.tables)
+
+
+def test_a_browser_renews_the_page_and_runs_no_script_of_a_name(tmp_path: Path) -> None:
+    browser = shutil.which("chromium")
+    if browser is None:
+        pytest.skip("needs the package chromium")
+    said = iter(["<p>first</p>"])
+    with _served(lambda: next(said, f"<p>second</p>{bars('names', [(_HOSTILE, 1.0, _HOSTILE)])}")) as port:
+        done = subprocess.run(
+            [
+                *(browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}"),
+                *("--virtual-time-budget=4000", "--dump-dom", f"http://127.0.0.1:{port}/"),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+    assert "<p>second</p>" in done.stdout
+    assert "<p>first</p>" not in done.stdout
+    assert "<script>" not in done.stdout
