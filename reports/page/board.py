@@ -103,7 +103,7 @@ body{margin:0 auto;max-width:76rem;padding:1rem;font:16px/1.45 system-ui,sans-se
 background:var(--paper)}a{color:var(--link)}header{display:flex;flex-wrap:wrap;gap:1rem;justify-content:space-between;
 align-items:center}.skip{position:absolute;left:-99rem}.skip:focus{left:1rem}
 :focus-visible{outline:3px solid var(--link)}
-svg{width:100%;min-width:560px;max-width:680px}
+svg{width:100%;min-width:560px;max-width:780px}
 svg text{fill:var(--ink);font-size:14px}.bar{fill:var(--bar)}
 .wide{overflow-x:auto}
 table{border-collapse:collapse}caption{text-align:left}th,td{border-bottom:1px solid var(--line);padding:.25rem .7rem;

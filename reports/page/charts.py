@@ -7,8 +7,8 @@ from html import escape
 from typing import Any
 
 _ROW = 30
-_WIDTH = 680
-_LABEL = 150
+_WIDTH = 780
+_LABEL = 260
 _SCROLLS = '<div class="wide" tabindex="0" role="region" aria-label="{}">'
 
 
@@ -27,9 +27,10 @@ def bars(title: str, counted: Sequence[tuple[str, float, str]]) -> str:
     most = max((number for _, number, _ in counted), default=0) or 1
     parts = []
     for place, (name, number, words) in enumerate(counted):
-        y, width = place * _ROW, 140 * number / most
+        y, width = place * _ROW, 120 * number / most
+        short = name if len(name) <= 32 else name[:31] + "…"
         parts.append(
-            f'<text x="{_LABEL - 8}" y="{y + 19}" text-anchor="end">{escape(name[:24])}</text>'
+            f'<text x="{_LABEL - 8}" y="{y + 19}" text-anchor="end">{escape(short)}</text>'
             f'<rect class="bar" x="{_LABEL}" y="{y + 4}" width="{width:.1f}" height="22"/>'
             f'<text x="{_LABEL + width + 8:.1f}" y="{y + 19}">{escape(words)}</text>'
         )
