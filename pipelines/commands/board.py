@@ -16,31 +16,34 @@ import click
 def command(out: Path, port: int, opens: bool, config: Path | None, pseudonym_key: Path | None) -> None:
     """Show the tables of an output folder in a browser on this machine, also while a stream writes them."""
     import webbrowser
-    from io import StringIO
 
-    from rich.console import Console
-
-    from pipelines.commands.explain import WIDTH, _person
     from pipelines.definitions import load_definitions
+    from reports.asked import decision_asked, person_asked
     from reports.lookup import JourneyTables
-    from reports.page.board import fragment
-    from reports.page.server import Kept, board_server
+    from reports.page.renewal import Renewal, state_of
+    from reports.page.sections import sections
+    from reports.page.server import board_server
+    from reports.page.story import decision_html, person_html
+    from transforms.tables.output import check_readable
+    from transforms.tables.views import open_views
 
     definitions = load_definitions(config)
+    check_readable(out)
+    # made once here, since every section opens them in its own thread
+    open_views(out, definitions.tables).close()
 
-    def person(asked: str) -> str:
+    def story(asked: str) -> str:
         tables = JourneyTables(out, definitions.tables)
         try:
-            console = Console(file=StringIO(), width=WIDTH, highlight=False, markup=False, color_system=None)
-            with console.capture() as captured:
-                console.print(*_person(tables, asked, definitions, 50, pseudonym_key), sep="\n")
-            return captured.get()
+            decision = decision_asked(tables, asked.strip(), definitions.policies)
+            if decision is not None:
+                return decision_html(decision)
+            return person_html(person_asked(tables, asked.strip(), definitions.config.identity, pseudonym_key))
         finally:
             tables.close()
 
-    content = Kept(lambda: fragment(out, definitions.tables), 3)
-    content.get()
-    with board_server(port, content, person) as server:
+    renewal = Renewal(sections(definitions.tables), lambda: open_views(out, definitions.tables), lambda: state_of(out))
+    with board_server(port, renewal, story) as server, renewal:
         address = f"http://127.0.0.1:{server.server_port}/"
         click.echo(f"board at {address} (end it with Ctrl-C)")
         if opens:

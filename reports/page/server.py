@@ -2,40 +2,33 @@
 
 from __future__ import annotations
 
-import threading
-import time
+import json
 from collections.abc import Callable
 from html import escape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
-from contracts.errors import LockedError, WaylineError
-from reports.page.board import SCRIPT, STYLE, page
+from contracts.errors import InputError, LockedError, WaylineError
+from reports.page.board import SCRIPT, STYLE, contents, page, part
+from reports.page.renewal import Renewal
 
 _POLICY = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:; " + (
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 
 
-class Kept:
-    """What a slow function gave last, asked anew after ``seconds``; one asks at a time."""
+def board_server(port: int, renewal: Renewal, story: Callable[[str], str]) -> ThreadingHTTPServer:
+    """A bound server on 127.0.0.1.
 
-    def __init__(self, make: Callable[[], str], seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._make, self._seconds, self._clock = make, seconds, clock
-        self._lock = threading.Lock()
-        self._text, self._until = "", float("-inf")
+    Args:
+        port: 0 for any free one.
+        renewal: the sections.
+        story: the HTML of the story of a person or a decision, by any id; may raise WaylineError.
 
-    def get(self) -> str:
-        """The text, at most ``seconds`` old. Raises what the function raises."""
-        with self._lock:
-            if self._clock() >= self._until:
-                self._text = self._make()
-                self._until = self._clock() + self._seconds
-            return self._text
-
-
-def board_server(port: int, content: Kept, person: Callable[[str], str]) -> ThreadingHTTPServer:
-    """A bound server on 127.0.0.1. ``person`` gives the story of an id as text. Raises LockedError: port taken."""
+    Raises:
+        LockedError: the port is taken.
+    """
+    sections = {one.name: one for one in renewal.sections}
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -48,21 +41,31 @@ def board_server(port: int, content: Kept, person: Callable[[str], str]) -> Thre
             asked = parse_qs(where.query).get("id", [""])[0]
             try:
                 if where.path == "/":
-                    self._send(200, page("Wayline board", content.get(), live=True))
-                elif where.path == "/fragment":
-                    self._send(200, content.get())
+                    shown = renewal.shown()
+                    parts = (part(one, shown[name].html, shown[name].version) for name, one in sections.items())
+                    whole = page("Wayline board", "".join(parts), live=True, navigation=contents(renewal.sections))
+                    self._send(200, whole)
+                elif where.path == "/versions":
+                    versions = {name: one.version for name, one in renewal.shown().items()}
+                    self._send(200, json.dumps(versions), "application/json")
+                elif where.path.removeprefix("/section/") in sections:
+                    name = where.path.removeprefix("/section/")
+                    one = renewal.shown()[name]
+                    self._send(200, part(sections[name], one.html, one.version))
                 elif where.path == "/board.css":
                     self._send(200, STYLE, "text/css")
                 elif where.path == "/board.js":
                     self._send(200, SCRIPT, "text/javascript")
-                elif where.path == "/person":
-                    story = f'<h2>Person</h2><pre tabindex="0">{escape(person(asked))}</pre>'
-                    self._send(200, page("Person", story, live=False, asked=asked))
+                elif where.path == "/find":
+                    told = story(asked)
+                    self._send(200, page("Wayline story", told, live=False, asked=asked))
                 else:
                     self._send(404, page("Not found", "<p>There is no such page.</p>", live=False))
             except WaylineError as error:
                 said = f'<p role="alert">{escape(str(error))}</p>'
-                self._send(404 if where.path == "/person" else 503, page("Wayline", said, live=False, asked=asked))
+                self._send(
+                    404 if isinstance(error, InputError) else 503, page("Wayline", said, live=False, asked=asked)
+                )
 
         def _send(self, status: int, text: str, kind: str = "text/html") -> None:
             body = text.encode()
