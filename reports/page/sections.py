@@ -35,9 +35,9 @@ def sections(tables: Sequence[Table]) -> tuple[Section, ...]:
     """Every section of the board, in the order of the page."""
     return (
         Section("funnel", "Funnel with drop-off", _funnel),
+        Section("identity", "Identity evidence", _identity),
         Section("flow", "Stage flow", _flow),
         Section("cohorts", "Cohorts: share with a session, by week since the first", _cohorts),
-        Section("identity", "Identity evidence", _identity),
         Section("decisions", "Decisions and their fate", _decisions),
         Section("quality", "Data quality: what was received, and what became of it", _quality),
         Section("checks", "Data tests of the tables", partial(_checks, tables)),
