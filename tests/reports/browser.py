@@ -55,7 +55,7 @@ class Browser:
     def until(self, script: str) -> None:
         """Wait until an expression holds."""
         end = time.monotonic() + _PATIENCE
-        while not self.value(script):
+        while not self.value(f"Boolean({script})"):
             assert time.monotonic() < end, f"never true: {script}"
             time.sleep(0.1)
 
