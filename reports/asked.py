@@ -18,8 +18,8 @@ from transforms.keys import PSEUDONYM_KEY_VARIABLE, load_key
 from transforms.protect import Pseudonymiser
 
 
-def person_asked(tables: JourneyTables, asked: str, identity: Path, key: Path | None) -> PersonStory:
-    """The story of the person behind any id.
+def person_found(tables: JourneyTables, asked: str, identity: Path, key: Path | None) -> tuple[str, str]:
+    """The person behind any id, and how it leads there, as ``explain_person`` takes them.
 
     Args:
         tables: where to look.
@@ -32,7 +32,12 @@ def person_asked(tables: JourneyTables, asked: str, identity: Path, key: Path | 
         default = tables.out / "keys" / "pseudonym.key"
         return Pseudonymiser(load_key(PSEUDONYM_KEY_VARIABLE, given=key, default=default))
 
-    return explain_person(tables, *find_person(tables, asked, load_rules(identity), pseudonymiser))
+    return find_person(tables, asked, load_rules(identity), pseudonymiser)
+
+
+def person_asked(tables: JourneyTables, asked: str, identity: Path, key: Path | None) -> PersonStory:
+    """The story of the person behind any id."""
+    return explain_person(tables, *person_found(tables, asked, identity, key))
 
 
 def decision_asked(tables: JourneyTables, asked: str, policies: PolicySet) -> DecisionStory | None:

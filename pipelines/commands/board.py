@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -18,7 +20,8 @@ def command(out: Path, port: int, opens: bool, config: Path | None, pseudonym_ke
     import webbrowser
 
     from pipelines.definitions import load_definitions
-    from reports.asked import decision_asked, person_asked
+    from reports.asked import decision_asked, person_found
+    from reports.explain import explain_person
     from reports.lookup import JourneyTables
     from reports.page.renewal import Renewal, state_of
     from reports.page.sections import sections
@@ -32,15 +35,17 @@ def command(out: Path, port: int, opens: bool, config: Path | None, pseudonym_ke
     # made once here, since every section opens them in its own thread
     open_views(out, definitions.tables).close()
 
-    def story(asked: str) -> str:
-        tables = JourneyTables(out, definitions.tables)
-        try:
+    def story(asked: str) -> Callable[[], str]:
+        with closing(JourneyTables(out, definitions.tables)) as tables:
             decision = decision_asked(tables, asked.strip(), definitions.policies)
             if decision is not None:
-                return decision_html(decision)
-            return person_html(person_asked(tables, asked.strip(), definitions.config.identity, pseudonym_key))
-        finally:
-            tables.close()
+                return lambda: decision_html(decision)
+            whom = person_found(tables, asked.strip(), definitions.config.identity, pseudonym_key)
+        return lambda: person(*whom)
+
+    def person(person_id: str, how: str) -> str:
+        with closing(JourneyTables(out, definitions.tables)) as tables:
+            return person_html(explain_person(tables, person_id, how))
 
     renewal = Renewal(sections(definitions.tables), lambda: open_views(out, definitions.tables), lambda: state_of(out))
     with board_server(port, renewal, story) as server, renewal:

@@ -13,6 +13,9 @@ from reports.page.sections import Section
 COUNTED = '<p class="soft">It is being counted.</p>'
 """What a section holds until it was made for the first time."""
 
+LOOKED_UP = '<p class="soft wait">It is being looked up.</p>'
+"""What a story begins with; it hides itself when the story follows."""
+
 
 def part(section: Section, content: str, version: str) -> str:
     """A section of the page. ``version`` changes with its content; empty before there is any."""
@@ -94,7 +97,7 @@ svg text{fill:var(--ink);font-size:14px}.bar{fill:var(--bar)}.rule{stroke:var(--
 .line{fill:none;stroke-width:2}.band{opacity:.45}.band:hover{opacity:.9}.back{opacity:.75}
 svg .mark{font-size:11px;font-weight:700;paint-order:stroke;stroke:var(--paper);stroke-width:4px}
 .dash1,.dash4{stroke-dasharray:7 3}.dash2,.dash5{stroke-dasharray:2 3}.dash3,.dash6{stroke-dasharray:9 3 2 3}
-.wide{overflow-x:auto}summary{cursor:pointer}
+.wait:not(:last-child){display:none}.wide{overflow-x:auto}summary{cursor:pointer}
 table{border-collapse:collapse;font-size:.92rem}caption{text-align:left}th,td{border-bottom:1px solid var(--line);
 padding:.2rem .7rem .2rem 0;text-align:left;vertical-align:top}
 .number{text-align:right;font-variant-numeric:tabular-nums}

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 from contracts.errors import InputError, LockedError, WaylineError
-from reports.page.board import SCRIPT, STYLE, contents, page, part
+from reports.page.board import LOOKED_UP, SCRIPT, STYLE, contents, page, part
 from reports.page.renewal import Renewal
 
 _POLICY = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:; " + (
@@ -17,13 +17,14 @@ _POLICY = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 
 )
 
 
-def board_server(port: int, renewal: Renewal, story: Callable[[str], str]) -> ThreadingHTTPServer:
+def board_server(port: int, renewal: Renewal, story: Callable[[str], Callable[[], str]]) -> ThreadingHTTPServer:
     """A bound server on 127.0.0.1.
 
     Args:
         port: 0 for any free one.
         renewal: the sections.
-        story: the HTML of the story of a person or a decision, by any id; may raise WaylineError.
+        story: finds a person or a decision by any id; what it returns tells the story as HTML, which may take long.
+            Both may raise WaylineError.
 
     Raises:
         LockedError: the port is taken.
@@ -57,27 +58,41 @@ def board_server(port: int, renewal: Renewal, story: Callable[[str], str]) -> Th
                 elif where.path == "/board.js":
                     self._send(200, SCRIPT, "text/javascript")
                 elif where.path == "/find":
-                    told = story(asked)
-                    self._send(200, page("Wayline story", told, live=False, asked=asked))
+                    self._tell(story(asked), asked)
                 else:
                     self._send(404, page("Not found", "<p>There is no such page.</p>", live=False))
             except WaylineError as error:
-                said = f'<p role="alert">{escape(str(error))}</p>'
+                said = _alert(error)
                 self._send(
                     404 if isinstance(error, InputError) else 503, page("Wayline", said, live=False, asked=asked)
                 )
 
+        def _tell(self, tell: Callable[[], str], asked: str) -> None:
+            """The page at once, the story as soon as it is known; the end of the connection ends the page."""
+            begin, end = page("Wayline story", f"{LOOKED_UP}\0", live=False, asked=asked).split("\0")
+            self._head(200, "text/html")
+            self.wfile.write(begin.encode())
+            try:
+                self.wfile.write(tell().encode())
+            except WaylineError as error:
+                self.wfile.write(_alert(error).encode())
+            self.wfile.write(end.encode())
+
         def _send(self, status: int, text: str, kind: str = "text/html") -> None:
             body = text.encode()
+            self._head(status, kind, len(body))
+            self.wfile.write(body)
+
+        def _head(self, status: int, kind: str, length: int | None = None) -> None:
             self.send_response(status)
             self.send_header("Content-Type", f"{kind}; charset=utf-8")
-            self.send_header("Content-Length", str(len(body)))
+            if length is not None:
+                self.send_header("Content-Length", str(length))
             self.send_header("Content-Security-Policy", _POLICY)
             self.send_header("X-Content-Type-Options", "nosniff")
             self.send_header("Referrer-Policy", "no-referrer")
             self.send_header("Cache-Control", "no-store")
             self.end_headers()
-            self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:
             """Nothing: a path may hold an identifier."""
@@ -86,3 +101,8 @@ def board_server(port: int, renewal: Renewal, story: Callable[[str], str]) -> Th
         return ThreadingHTTPServer(("127.0.0.1", port), Handler)
     except OSError as error:
         raise LockedError(f"port {port} cannot be used: {error.strerror}; name another with --port") from error
+
+
+def _alert(error: WaylineError) -> str:
+    hint = f"<br>{escape(error.hint)}" if error.hint else ""
+    return f'<p role="alert">{escape(error.message)}{hint}</p>'

@@ -35,7 +35,7 @@ def _told(text: str) -> Section:
 @contextmanager
 def served(
     shown: Sequence[Section],
-    story: Callable[[str], str] = str,
+    story: Callable[[str], Callable[[], str]] = lambda asked: str,
     state: Callable[[], object] = int,
     connect: Callable[[], Any] = duckdb.connect,
     wait: bool = True,
@@ -114,7 +114,7 @@ def test_hostile_names_are_escaped_in_charts_tables_and_stories() -> None:
     ]
     assert not any("<script" in one for one in drawn)
 
-    def story(asked: str) -> str:
+    def story(asked: str) -> Callable[[], str]:
         raise InputError(f"nobody is known as {asked}")
 
     with served([_told("")], story) as port:
@@ -228,6 +228,27 @@ def test_a_decision_is_found_by_its_id_and_by_that_of_its_action(
     assert decision_asked(found, "p_nobody", definitions.policies) is None
 
 
+def test_a_story_begins_before_it_is_known_and_says_what_fails() -> None:
+    release = threading.Event()
+
+    def tell() -> str:
+        release.wait(20)
+        raise OutputError("the tables changed", hint="ask again")
+
+    with served([_told("")], lambda asked: tell) as port:
+        connection = HTTPConnection("127.0.0.1", port, timeout=10)
+        connection.request("GET", "/find?id=p_1")
+        answer = connection.getresponse()
+        begin = answer.read1().decode()
+        release.set()
+        whole = begin + answer.read().decode()
+        connection.close()
+    assert "It is being looked up" in begin
+    assert "alert" not in begin
+    assert 'role="alert">the tables changed<br>ask again' in whole
+    assert whole.endswith("</html>")
+
+
 def test_a_name_of_another_site_is_refused() -> None:
     with served([_told("secret")]) as port:
         status, text, _ = _ask(port, "/", host="elsewhere.example:1")
@@ -237,7 +258,7 @@ def test_a_name_of_another_site_is_refused() -> None:
 
 def test_a_taken_port_and_a_folder_without_tables_are_told(tmp_path: Path) -> None:
     with served([_told("")]) as port, pytest.raises(LockedError, match="--port"):
-        board_server(port, Renewal([], duckdb.connect, int), str)
+        board_server(port, Renewal([], duckdb.connect, int), lambda asked: str)
     with pytest.raises((OutputError, OSError)):
         state_of(tmp_path / "none")
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from benchmarks.browser import Browser, browser
 from pipelines.definitions import Definitions
 from pipelines.plan import RunOptions
 from pipelines.run import run
@@ -18,7 +20,6 @@ from reports.page.sections import sections
 from reports.page.story import person_html
 from sources.simulator.config import WorldConfig
 from sources.simulator.world import simulate
-from tests.reports.browser import Browser, browser
 from tests.reports.test_board import contrast, served
 from transforms.tables.views import open_views
 
@@ -44,12 +45,10 @@ def growing(tmp_path_factory: pytest.TempPathFactory, tiny_out: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def port(growing: Path, definitions: Definitions) -> Iterator[int]:
-    def story(asked: str) -> str:
-        tables = JourneyTables(growing, definitions.tables)
-        try:
-            return person_html(person_asked(tables, asked, definitions.config.identity, None))
-        finally:
-            tables.close()
+    def story(asked: str) -> Callable[[], str]:
+        with closing(JourneyTables(growing, definitions.tables)) as tables:
+            told = person_html(person_asked(tables, asked, definitions.config.identity, None))
+        return lambda: told
 
     open_views(growing, definitions.tables).close()
     with served(
@@ -79,9 +78,8 @@ def _board(page: Browser, port: int) -> None:
 def test_a_person_is_found_by_the_keyboard_alone(
     page: Browser, port: int, growing: Path, definitions: Definitions
 ) -> None:
-    tables = JourneyTables(growing, definitions.tables)
-    row = tables.first("journeys", "TRUE", order="events DESC, person_id")
-    tables.close()
+    with closing(JourneyTables(growing, definitions.tables)) as tables:
+        row = tables.first("journeys", "TRUE", order="events DESC, person_id")
     assert row is not None
     _board(page, port)
     for _ in range(10):
