@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -25,31 +25,13 @@ from reports.page.story import decision_html, person_html
 from reports.table_check import failed_tests
 from transforms.tables.views import fetch, open_views
 
+Served = Callable[..., AbstractContextManager[int]]
+Contrast = Callable[[str, str], float]
 _HOSTILE = "<script>alert('x')</script>"
 
 
 def _told(text: str) -> Section:
     return Section("one", "One", lambda connection: text)
-
-
-@contextmanager
-def served(
-    shown: Sequence[Section],
-    story: Callable[[str], Callable[[], str]] = lambda asked: str,
-    state: Callable[[], object] = int,
-    connect: Callable[[], Any] = duckdb.connect,
-    wait: bool = True,
-) -> Iterator[int]:
-    """The port of a board over sections."""
-    with Renewal(shown, connect, state, pause=0.02) as renewal, board_server(0, renewal, story) as server:
-        assert not wait or renewal.settled(30)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            yield server.server_port
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 def _ask(port: int, path: str, host: str = "127.0.0.1:1") -> tuple[int, str, str]:
@@ -70,7 +52,7 @@ def _until(holds: Callable[[], bool]) -> None:
 
 
 @pytest.fixture(scope="module")
-def whole(tiny_out: Path, definitions: Definitions) -> str:
+def whole(tiny_out: Path, definitions: Definitions, served: Served) -> str:
     """The page of the tiny run."""
     with served(sections(definitions.tables), connect=lambda: open_views(tiny_out, definitions.tables)) as port:
         status, text, policy = _ask(port, "/")
@@ -105,7 +87,7 @@ def test_numbers_of_the_board_are_those_of_the_tables(whole: str, tiny_out: Path
     assert "data tests hold" in whole
 
 
-def test_hostile_names_are_escaped_in_charts_tables_and_stories() -> None:
+def test_hostile_names_are_escaped_in_charts_tables_and_stories(served: Served) -> None:
     drawn = [
         bars(_HOSTILE, [(_HOSTILE, 1.0, _HOSTILE)]),
         table(_HOSTILE, [_HOSTILE], [[_HOSTILE]]),
@@ -133,7 +115,7 @@ def test_bands_of_a_flow_leave_and_enter_as_many_as_there_are() -> None:
     assert drawn.count(" back") == 1
 
 
-def test_a_page_comes_while_a_section_is_still_counted_and_no_section_waits_for_another() -> None:
+def test_a_page_comes_while_a_section_is_still_counted_and_no_section_waits_for_another(served: Served) -> None:
     release = threading.Event()
 
     def slow(connection: object) -> str:
@@ -149,7 +131,7 @@ def test_a_page_comes_while_a_section_is_still_counted_and_no_section_waits_for_
         _until(lambda: "late" in _ask(port, "/section/slow")[1])
 
 
-def test_a_section_is_made_again_when_the_state_differs_and_only_then() -> None:
+def test_a_section_is_made_again_when_the_state_differs_and_only_then(served: Served) -> None:
     states, made = [0], []
 
     def count(connection: object) -> str:
@@ -166,7 +148,7 @@ def test_a_section_is_made_again_when_the_state_differs_and_only_then() -> None:
     assert made == [0, 1]
 
 
-def test_a_query_that_fails_is_said_above_what_was_shown_and_tried_again() -> None:
+def test_a_query_that_fails_is_said_above_what_was_shown_and_tried_again(served: Served) -> None:
     states = [0]
 
     def make(connection: Any) -> str:
@@ -228,7 +210,7 @@ def test_a_decision_is_found_by_its_id_and_by_that_of_its_action(
     assert decision_asked(found, "p_nobody", definitions.policies) is None
 
 
-def test_a_story_begins_before_it_is_known_and_says_what_fails() -> None:
+def test_a_story_begins_before_it_is_known_and_says_what_fails(served: Served) -> None:
     release = threading.Event()
 
     def tell() -> str:
@@ -249,34 +231,22 @@ def test_a_story_begins_before_it_is_known_and_says_what_fails() -> None:
     assert whole.endswith("</html>")
 
 
-def test_a_name_of_another_site_is_refused() -> None:
+def test_a_name_of_another_site_is_refused(served: Served) -> None:
     with served([_told("secret")]) as port:
         status, text, _ = _ask(port, "/", host="elsewhere.example:1")
     assert status == 403
     assert "secret" not in text
 
 
-def test_a_taken_port_and_a_folder_without_tables_are_told(tmp_path: Path) -> None:
+def test_a_taken_port_and_a_folder_without_tables_are_told(tmp_path: Path, served: Served) -> None:
     with served([_told("")]) as port, pytest.raises(LockedError, match="--port"):
         board_server(port, Renewal([], duckdb.connect, int), lambda asked: str)
     with pytest.raises((OutputError, OSError)):
         state_of(tmp_path / "none")
 
 
-def _luminance(colour: str) -> float:
-    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
-    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def contrast(a: str, b: str) -> float:
-    """Contrast of two colours as WCAG 2 defines it."""
-    light, dark = sorted((_luminance(a), _luminance(b)), reverse=True)
-    return (light + 0.05) / (dark + 0.05)
-
-
 @pytest.mark.parametrize("colours", [LIGHT, DARK], ids=["light", "dark"])
-def test_text_and_shapes_stand_out_from_the_paper(colours: dict[str, str]) -> None:
+def test_text_and_shapes_stand_out_from_the_paper(colours: dict[str, str], contrast: Contrast) -> None:
     assert contrast("#ffffff", "#000000") == pytest.approx(21)
     for name in ("ink", "soft", "link"):
         assert contrast(colours[name], colours["paper"]) >= 4.5

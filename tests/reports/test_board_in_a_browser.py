@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 import pytest
@@ -20,9 +20,10 @@ from reports.page.sections import sections
 from reports.page.story import person_html
 from sources.simulator.config import WorldConfig
 from sources.simulator.world import simulate
-from tests.reports.test_board import contrast, served
 from transforms.tables.views import open_views
 
+Served = Callable[..., AbstractContextManager[int]]
+Contrast = Callable[[str, str], float]
 _TAB, _ENTER = ("Tab", 9), ("Enter", 13, "\r")
 _COLOURS = """[...document.querySelectorAll('body *')].filter(one => one.getClientRects().length
   && [...one.childNodes].some(node => node.nodeType === 3 && node.textContent.trim())).map(one => {
@@ -44,7 +45,7 @@ def growing(tmp_path_factory: pytest.TempPathFactory, tiny_out: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def port(growing: Path, definitions: Definitions) -> Iterator[int]:
+def port(growing: Path, definitions: Definitions, served: Served) -> Iterator[int]:
     def story(asked: str) -> Callable[[], str]:
         with closing(JourneyTables(growing, definitions.tables)) as tables:
             told = person_html(person_asked(tables, asked, definitions.config.identity, None))
@@ -102,7 +103,7 @@ def test_a_person_is_found_by_the_keyboard_alone(
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1366, 390])
 def test_every_text_stands_out_and_the_page_is_no_wider_than_the_window(
-    page: Browser, port: int, scheme: str, width: int
+    page: Browser, port: int, scheme: str, width: int, contrast: Contrast
 ) -> None:
     page.look(width, 768, scheme)
     _board(page, port)
