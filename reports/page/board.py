@@ -104,7 +104,8 @@ padding:.2rem .7rem .2rem 0;text-align:left;vertical-align:top}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.1rem 1rem;margin:0}dt{color:var(--soft)}
 dd{margin:0;overflow-wrap:anywhere}td:first-child{white-space:nowrap}
 ol,ul{padding-left:1.2rem;margin:.3rem 0}li{margin:.25rem 0;overflow-wrap:anywhere}
-@media(min-width:80rem){#decisions{grid-row:span 2}}
+svg.own{min-width:0;max-width:none}
+@media(min-width:80rem){.board{grid-template-rows:repeat(3,auto) 1fr}#decisions{grid-row:span 2}}
 @media(max-width:40rem){dl{grid-template-columns:1fr}dd{margin-bottom:.3rem}}
 """
     + "".join(f".hue{n}{{stroke:var(--hue{n})}}.fill{n}{{fill:var(--hue{n})}}" for n in range(7))

@@ -146,9 +146,10 @@ def _column(order: Sequence[str], counts: dict[str, int], everything: int) -> di
     return found
 
 
-def _drawn(title: str, height: float, parts: Sequence[str], width: float = _WIDTH) -> str:
-    """At its own size where there is room, somewhat smaller where there is less; then it scrolls."""
-    size = f'viewBox="0 0 {max(width, _WIDTH):.0f} {height:.0f}" width="{max(width, _WIDTH):.0f}"'
+def _drawn(title: str, height: float, parts: Sequence[str], width: float = 0) -> str:
+    """Shrinks somewhat where there is little room, then scrolls; one of a width of its own keeps it."""
+    across = width or _WIDTH
+    size = f'viewBox="0 0 {across:.0f} {height:.0f}" width="{across:.0f}"' + (' class="own"' if width else "")
     return wide(f"{title}, drawn", f'<svg {size} role="img" aria-label="{escape(title)}">{"".join(parts)}</svg>')
 
 

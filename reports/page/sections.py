@@ -141,9 +141,9 @@ def _quality(connection: Any) -> str:
         )
     names, rows = fetch(
         connection,
-        "SELECT run_id, sum(received)::BIGINT AS received, sum(accepted)::BIGINT AS accepted, "
-        "sum(duplicate)::BIGINT AS duplicate, sum(dead_lettered)::BIGINT AS dead_lettered, "
-        "sum(expired_late)::BIGINT AS expired_late, sum(erased)::BIGINT AS erased, "
+        "SELECT run_id AS run, sum(received)::BIGINT AS received, sum(accepted)::BIGINT AS accepted, "
+        'sum(duplicate)::BIGINT AS duplicate, sum(dead_lettered)::BIGINT AS "dead letters", '
+        'sum(expired_late)::BIGINT AS "expired late", sum(erased)::BIGINT AS erased, '
         "CASE WHEN sum(received) = sum(accepted + duplicate + dead_lettered + expired_late + erased) "
         "THEN 'balances' ELSE 'does not balance' END AS ledger "
         "FROM run_ledger GROUP BY run_id ORDER BY run_id DESC LIMIT 10",
