@@ -99,6 +99,15 @@ services: ## What some tests run against: PostgreSQL's programs, Redis, the Flin
 	  echo "no Redis on this machine: install the package that has redis-server (Debian and Ubuntu: sudo apt-get"; \
 	  echo "install redis-server; macOS: brew install redis), or go on: tests that need it are skipped"; \
 	fi
+	@if command -v chromium >/dev/null; then \
+	  echo "Chromium is here; tests of the board open pages in it"; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "installing Chromium"; \
+	  apt-get update --quiet=2 && DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes \
+	    --no-install-recommends chromium; \
+	else \
+	  echo "no Chromium on this machine: install the package that has chromium, or go on: tests that need it are skipped"; \
+	fi
 
 test: lint types schemas unit ## Install what it needs, then lint, types, schema check and all tests
 

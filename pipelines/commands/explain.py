@@ -69,19 +69,10 @@ def command(
 def _person(
     tables: JourneyTables, asked: str, definitions: Definitions, limit: int, key: Path | None
 ) -> Iterable[RenderableType]:
-    from reports.explain import explain_person
+    from reports.asked import person_asked
     from reports.tell_person import tell_person
-    from reports.who import find_person
-    from transforms.identity.rules_file import load_rules
-    from transforms.keys import PSEUDONYM_KEY_VARIABLE, load_key
-    from transforms.protect import Pseudonymiser
 
-    def pseudonymiser() -> Pseudonymiser:
-        default = tables.out / "keys" / "pseudonym.key"
-        return Pseudonymiser(load_key(PSEUDONYM_KEY_VARIABLE, given=key, default=default))
-
-    person_id, how = find_person(tables, asked, load_rules(definitions.config.identity), pseudonymiser)
-    return tell_person(explain_person(tables, person_id, how), definitions.ontology, limit)
+    return tell_person(person_asked(tables, asked, definitions.config.identity, key), definitions.ontology, limit)
 
 
 def _event(tables: JourneyTables, asked: str, definitions: Definitions, key: Path | None) -> Iterable[RenderableType]:

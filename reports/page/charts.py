@@ -1,0 +1,167 @@
+"""Charts as inline SVG with the table of their numbers behind. Pure: data in, HTML out; every text is escaped.
+
+Colours are those of Okabe and Ito, which people of any colour vision tell apart; words, dashes and marks say the same
+once more. They are classes, not attributes, so that light and dark are chosen by the style sheet. Errors, state: none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+_ROW = 30
+_WIDTH = 660
+_LETTER = 7.6
+"""Width of a letter of 14 px, rather too wide than too narrow."""
+_BAR = 120
+_CHART = 300.0
+_GAP = 34.0
+HUES = 7
+"""Classes ``hue0`` to ``hue6``."""
+
+
+def wide(label: str, content: str) -> str:
+    """Content that may be wider than the page: it scrolls by itself, also by the keyboard."""
+    return f'<div class="wide" tabindex="0" role="region" aria-label="{escape(label)}">{content}</div>'
+
+
+def table(caption: str, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Rows as a table with a caption and column headings; numbers stand right."""
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
+    body = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows)
+    return wide(
+        caption,
+        f"<table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>",
+    )
+
+
+def numbers(caption: str, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """The table behind a chart, folded away."""
+    return f"<details><summary>The numbers</summary>{table(caption, names, rows)}</details>"
+
+
+def bars(title: str, counted: Sequence[tuple[str, float, str]]) -> str:
+    """Horizontal bars, one a name: its length by the number, the words beside it. The words carry what colour would."""
+    most = max((number for _, number, _ in counted), default=0) or 1
+    named = [name if len(name) <= 40 else name[:39] + "…" for name, _, _ in counted]
+    label = 16 + _LETTER * max(map(len, named), default=0)
+    width = label + _BAR + 16 + _LETTER * max((len(words) for _, _, words in counted), default=0)
+    parts = []
+    for place, (name, (_, number, words)) in enumerate(zip(named, counted, strict=True)):
+        y, long = place * _ROW, _BAR * number / most
+        parts.append(
+            f'<text x="{label - 8:.0f}" y="{y + 19}" text-anchor="end">{escape(name)}</text>'
+            f'<rect class="bar" x="{label:.0f}" y="{y + 4}" width="{long:.1f}" height="22"/>'
+            f'<text x="{label + long + 8:.1f}" y="{y + 19}">{escape(words)}</text>'
+        )
+    return _drawn(title, max(len(counted), 1) * _ROW, parts, width)
+
+
+def lines(title: str, drawn: Sequence[tuple[str, Sequence[tuple[float, float]]]], across: str) -> str:
+    """Curves of shares, each by its hue, its dashes and a number at its points, named in words beside.
+
+    Args:
+        title: what they show.
+        drawn: name and points of each curve, at most ``HUES``: a place at or above 0, a share from 0 to 1.
+        across: what the places count.
+    """
+    left, right, top, height = 48.0, 390.0, 16.0, 220.0
+    most = max((x for _, points in drawn for x, _ in points), default=0.0) or 1.0
+    parts = []
+    for tenths in range(0, 11, 2):
+        y = top + height * (1 - tenths / 10)
+        parts.append(
+            f'<path class="rule" d="M{left} {y:.1f}H{right}"/>'
+            f'<text x="{left - 8}" y="{y + 5:.1f}" text-anchor="end">{tenths * 10}%</text>'
+        )
+    for x in range(int(most) + 1):
+        if most <= 12 or x % (int(most) // 8) == 0:
+            at = left + (right - left) * x / most
+            parts.append(f'<text x="{at:.1f}" y="{top + height + 20}" text-anchor="middle">{x}</text>')
+    parts.append(f'<text x="{(left + right) / 2}" y="{top + height + 40}" text-anchor="middle">{escape(across)}</text>')
+    for place, (name, points) in enumerate(drawn[:HUES]):
+        spots = [(left + (right - left) * x / most, top + height * (1 - y)) for x, y in points]
+        path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in spots)
+        y = top + 12 + place * 28
+        parts.append(
+            f'<path class="line hue{place} dash{place}" d="{path}"><title>{escape(name)}</title></path>'
+            + "".join(
+                f'<text class="mark" x="{x:.1f}" y="{y + 4:.1f}" text-anchor="middle">{place + 1}</text>'
+                for x, y in spots
+            )
+            + f'<path class="line hue{place} dash{place}" d="M{right + 14} {y}H{right + 54}"/>'
+            f'<text x="{right + 62}" y="{y + 5}">{place + 1}: {escape(name)}</text>'
+        )
+    return _drawn(title, top + height + 48, parts)
+
+
+def flow(title: str, order: Sequence[str], moves: Sequence[tuple[str, str, int]]) -> str:
+    """Who goes where: a column of what was left, one of what was entered, and bands as thick as the moves are many.
+
+    Args:
+        title: what moves.
+        order: every name, in the order in which the columns show them.
+        moves: from, to, how often; each pair once.
+    """
+    everything = sum(count for _, _, count in moves) or 1
+    place = {name: n for n, name in enumerate(order)}
+    ranked = sorted(moves, key=lambda move: (place[move[0]], place[move[1]]))
+    left = _column(order, {n: sum(c for a, _, c in moves if a == n) for n in order}, everything)
+    right = _column(order, {n: sum(c for _, b, c in moves if b == n) for n in order}, everything)
+    x0, x1 = 190.0, 450.0
+    half, parts = (x0 + x1) / 2, []
+    used = {**{("a", n): top for n, (_, top, _) in left.items()}, **{("b", n): top for n, (_, top, _) in right.items()}}
+    for a, b, count in ranked:
+        thick = _CHART * count / everything
+        y0, y1 = used["a", a], used["b", b]
+        used["a", a] += thick
+        used["b", b] += thick
+        back = " back" if place[b] < place[a] else ""
+        parts.append(
+            f'<path class="band fill{place[a] % HUES}{back}" d="M{x0} {y0:.1f}C{half} {y0:.1f} {half} {y1:.1f} {x1} '
+            f"{y1:.1f}V{y1 + thick:.1f}C{half} {y1 + thick:.1f} {half} {y0 + thick:.1f} {x0} {y0 + thick:.1f}Z"
+            f'"><title>{escape(f"{a} to {b}: {count:,}")}</title></path>'
+        )
+    bottom = 0.0
+    for column, x, text_x, anchor in ((left, x0 - 14, x0 - 22, "end"), (right, x1, x1 + 22, "start")):
+        for name, (count, top, height) in column.items():
+            parts.append(
+                f'<rect class="fill{place[name] % HUES}" x="{x}" y="{top:.1f}" width="14" height="{height:.1f}"/>'
+                f'<text x="{text_x}" y="{top + max(height / 2, 4) + 5:.1f}" text-anchor="{anchor}">'
+                f"{escape(f'{name[:16]} {count:,}')}</text>"
+            )
+            bottom = max(bottom, top + height)
+    return _drawn(title, bottom + 24, parts)
+
+
+def _column(order: Sequence[str], counts: dict[str, int], everything: int) -> dict[str, tuple[int, float, float]]:
+    """Name to its count, and where its bar begins and how high it is; a name without any is left out."""
+    found, top = {}, 8.0
+    for name in order:
+        if counts[name]:
+            height = _CHART * counts[name] / everything
+            found[name] = (counts[name], top, height)
+            top += height + _GAP
+    return found
+
+
+def _drawn(title: str, height: float, parts: Sequence[str], width: float = 0) -> str:
+    """Shrinks somewhat where there is little room, then scrolls; one of a width of its own keeps it."""
+    across = width or _WIDTH
+    size = f'viewBox="0 0 {across:.0f} {height:.0f}" width="{across:.0f}"' + (' class="own"' if width else "")
+    return wide(f"{title}, drawn", f'<svg {size} role="img" aria-label="{escape(title)}">{"".join(parts)}</svg>')
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f'<td class="number">{_shown(value)}</td>'
+    return f"<td>{escape(_shown(value))}</td>"
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

@@ -1,0 +1,254 @@
+"""The board over real tables, asked by HTTP."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from contracts.errors import InputError, LockedError, OutputError
+from pipelines.definitions import Definitions
+from reports.asked import decision_asked, person_asked
+from reports.lookup import JourneyTables, Row
+from reports.page.board import DARK, LIGHT
+from reports.page.charts import bars, flow, lines, table
+from reports.page.renewal import Renewal, state_of
+from reports.page.sections import Section, sections
+from reports.page.server import board_server
+from reports.page.story import decision_html, person_html
+from reports.table_check import failed_tests
+from transforms.tables.views import fetch, open_views
+
+Served = Callable[..., AbstractContextManager[int]]
+Contrast = Callable[[str, str], float]
+_HOSTILE = "<script>alert('x')</script>"
+
+
+def _told(text: str) -> Section:
+    return Section("one", "One", lambda connection: text)
+
+
+def _ask(port: int, path: str, host: str = "127.0.0.1:1") -> tuple[int, str, str]:
+    connection = HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("GET", path, headers={"Host": host})
+    answer = connection.getresponse()
+    text = answer.read().decode()
+    connection.close()
+    return answer.status, text, answer.getheader("Content-Security-Policy", "")
+
+
+def _until(holds: Callable[[], bool]) -> None:
+    for _ in range(500):
+        if holds():
+            return
+        threading.Event().wait(0.02)
+    raise AssertionError("it never came to hold")
+
+
+@pytest.fixture(scope="module")
+def whole(tiny_out: Path, definitions: Definitions, served: Served) -> str:
+    """The page of the tiny run."""
+    with served(sections(definitions.tables), connect=lambda: open_views(tiny_out, definitions.tables)) as port:
+        status, text, policy = _ask(port, "/")
+    assert status == 200
+    assert "default-src 'none'" in policy
+    return text
+
+
+def test_the_board_shows_every_section_of_a_run(whole: str, definitions: Definitions) -> None:
+    for name in ("funnel", "flow", "cohorts", "identity", "decisions", "quality", "checks"):
+        assert f'<section id="{name}"' in whole
+    assert all(stage.name in whole for stage in definitions.ontology.stages)
+    assert "cannot be read" not in whole
+    assert "aria-busy" not in whole
+
+
+def test_numbers_of_the_board_are_those_of_the_tables(whole: str, tiny_out: Path, definitions: Definitions) -> None:
+    connection = open_views(tiny_out, definitions.tables)
+    _, reasons = fetch(connection, "SELECT stage, reason, count(*) FROM dead_letters GROUP BY ALL")
+    _, moves = fetch(
+        connection, "SELECT coalesce(came_from, 'the start'), stage, count(*) FROM stage_history GROUP BY ALL"
+    )
+    connection.close()
+    assert reasons
+    for stage, reason, count in reasons:
+        assert f">{reason} ({stage})</text>" in whole
+        assert f">{count:,}</text>" in whole
+    for came_from, stage, count in moves:
+        assert f"<title>{came_from} to {stage}: {count:,}</title>" in whole
+    failed = len(failed_tests(tiny_out, definitions.tables))
+    assert ("Those that do not" in whole) == bool(failed)
+    assert "data tests hold" in whole
+
+
+def test_hostile_names_are_escaped_in_charts_tables_and_stories(served: Served) -> None:
+    drawn = [
+        bars(_HOSTILE, [(_HOSTILE, 1.0, _HOSTILE)]),
+        table(_HOSTILE, [_HOSTILE], [[_HOSTILE]]),
+        lines(_HOSTILE, [(_HOSTILE, [(0.0, 1.0), (1.0, 0.5)])], _HOSTILE),
+        flow(_HOSTILE, [_HOSTILE], [(_HOSTILE, _HOSTILE, 1)]),
+    ]
+    assert not any("<script" in one for one in drawn)
+
+    def story(asked: str) -> Callable[[], str]:
+        raise InputError(f"nobody is known as {asked}")
+
+    with served([_told("")], story) as port:
+        status, text, _ = _ask(port, "/find?id=%3Cscript%3Ealert('x')%3C/script%3E")
+    assert status == 404
+    assert "nobody is known as" in text
+    assert "<script>" not in text
+
+
+def test_bands_of_a_flow_leave_and_enter_as_many_as_there_are() -> None:
+    drawn = flow("moves", ["a", "b"], [("a", "b", 3), ("b", "a", 1)])
+    assert ">a 3</text>" in drawn
+    assert ">b 1</text>" in drawn
+    assert ">b 3</text>" in drawn
+    assert drawn.count('class="band') == 2
+    assert drawn.count(" back") == 1
+
+
+def test_a_page_comes_while_a_section_is_still_counted_and_no_section_waits_for_another(served: Served) -> None:
+    release = threading.Event()
+
+    def slow(connection: object) -> str:
+        release.wait(20)
+        return "<p>late</p>"
+
+    with served([Section("slow", "Slow", slow), _told("<p>quick</p>")], wait=False) as port:
+        _until(lambda: "quick" in _ask(port, "/")[1])
+        text = _ask(port, "/")[1]
+        assert 'id="slow" data-version="" aria-busy="true"' in text
+        assert "late" not in text
+        release.set()
+        _until(lambda: "late" in _ask(port, "/section/slow")[1])
+
+
+def test_a_section_is_made_again_when_the_state_differs_and_only_then(served: Served) -> None:
+    states, made = [0], []
+
+    def count(connection: object) -> str:
+        made.append(states[0])
+        return f"<p>state {states[0]}</p>"
+
+    with served([Section("one", "One", count)], state=lambda: states[0]) as port:
+        for _ in range(5):
+            _ask(port, "/versions")
+            threading.Event().wait(0.03)
+        assert made == [0]
+        states[0] = 1
+        _until(lambda: "state 1" in _ask(port, "/section/one")[1])
+    assert made == [0, 1]
+
+
+def test_a_query_that_fails_is_said_above_what_was_shown_and_tried_again(served: Served) -> None:
+    states = [0]
+
+    def make(connection: Any) -> str:
+        if states[0] == 1:
+            states[0] = 2
+            raise duckdb.IOException("a part is gone")
+        return f"<p>state {states[0]}</p>"
+
+    with served([Section("one", "One", make)], state=lambda: states[0]) as port:
+        states[0] = 1
+        seen: list[str] = []
+
+        def again() -> bool:
+            seen.append(_ask(port, "/section/one")[1])
+            return "state 2" in seen[-1]
+
+        _until(again)
+    failed = [text for text in seen if 'role="alert"' in text]
+    assert all("a part is gone" in text and "state 0" in text for text in failed)
+    assert "alert" not in seen[-1]
+
+
+def test_the_state_of_a_folder_differs_with_its_parts(tmp_path: Path) -> None:
+    (tmp_path / "tables" / "events").mkdir(parents=True)
+    before = state_of(tmp_path)
+    assert state_of(tmp_path) == before
+    (tmp_path / "tables" / "events" / "a.parquet").touch()
+    assert state_of(tmp_path) != before
+
+
+def test_a_story_of_a_person_tells_moves_sessions_and_decisions_with_their_reasons(
+    found: JourneyTables, busiest: Row, definitions: Definitions
+) -> None:
+    story = person_asked(found, busiest["person_id"], definitions.config.identity, None)
+    told = person_html(story, limit=1000)
+    assert story.transitions
+    assert story.deeds
+    for row in story.transitions:
+        assert row["to_stage"] in told
+    assert all(event["event_id"] in told for event in story.events if event["session_id"])
+    for deed in story.deeds:
+        assert f"/find?id={deed.decision['decision_id']}" in told
+        assert all(candidate["name"] in told for candidate in deed.decision["candidates"])
+    assert "The newest" not in told
+    assert "The newest 1 of" in person_html(story, limit=1)
+
+
+def test_a_decision_is_found_by_its_id_and_by_that_of_its_action(
+    found: JourneyTables, definitions: Definitions
+) -> None:
+    action = found.first("actions", "TRUE", order="action_id")
+    assert action is not None
+    stories = [
+        decision_asked(found, asked, definitions.policies) for asked in (action["decision_id"], action["action_id"])
+    ]
+    assert stories[0] is not None
+    assert stories[0] == stories[1]
+    assert action["decision_id"] in decision_html(stories[0])
+    assert decision_asked(found, "p_nobody", definitions.policies) is None
+
+
+def test_a_story_begins_before_it_is_known_and_says_what_fails(served: Served) -> None:
+    release = threading.Event()
+
+    def tell() -> str:
+        release.wait(20)
+        raise OutputError("the tables changed", hint="ask again")
+
+    with served([_told("")], lambda asked: tell) as port:
+        connection = HTTPConnection("127.0.0.1", port, timeout=10)
+        connection.request("GET", "/find?id=p_1")
+        answer = connection.getresponse()
+        begin = answer.read1().decode()
+        release.set()
+        whole = begin + answer.read().decode()
+        connection.close()
+    assert "It is being looked up" in begin
+    assert "alert" not in begin
+    assert 'role="alert">the tables changed<br>ask again' in whole
+    assert whole.endswith("</html>")
+
+
+def test_a_name_of_another_site_is_refused(served: Served) -> None:
+    with served([_told("secret")]) as port:
+        status, text, _ = _ask(port, "/", host="elsewhere.example:1")
+    assert status == 403
+    assert "secret" not in text
+
+
+def test_a_taken_port_and_a_folder_without_tables_are_told(tmp_path: Path, served: Served) -> None:
+    with served([_told("")]) as port, pytest.raises(LockedError, match="--port"):
+        board_server(port, Renewal([], duckdb.connect, int), lambda asked: str)
+    with pytest.raises((OutputError, OSError)):
+        state_of(tmp_path / "none")
+
+
+@pytest.mark.parametrize("colours", [LIGHT, DARK], ids=["light", "dark"])
+def test_text_and_shapes_stand_out_from_the_paper(colours: dict[str, str], contrast: Contrast) -> None:
+    assert contrast("#ffffff", "#000000") == pytest.approx(21)
+    for name in ("ink", "soft", "link"):
+        assert contrast(colours[name], colours["paper"]) >= 4.5
+    for name in colours.keys() - {"ink", "soft", "link", "paper"}:
+        assert contrast(colours[name], colours["paper"]) >= 3, name
