@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import struct
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -52,11 +53,21 @@ class RedisOnlineTable:
         view: name of the rows.
         prefix: before every key, so that several output folders may share a server.
         timeout: seconds to wait for the server.
+        pauses: seconds between the attempts of a write while the server is away; none: one attempt. A write that was
+            done and not answered is done again, which changes nothing.
 
     Every method raises LockedError when the server cannot be reached, and OutputError when it refuses.
     """
 
-    def __init__(self, url: str, view: str, prefix: str = "wayline", timeout: float = 30.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        view: str,
+        prefix: str = "wayline",
+        timeout: float = 30.0,
+        pauses: Sequence[float] = (),
+    ) -> None:
+        self._pauses = tuple(pauses)
         self._client: Any = redis.Redis.from_url(url, socket_timeout=timeout, socket_connect_timeout=timeout)
         self._base = f"{prefix}:{view}:"
         self._put = self._client.register_script(_PUT)
@@ -118,11 +129,22 @@ class RedisOnlineTable:
         """One script for many entities, a pipeline for every few hundred; it loads the script where it is missing."""
         held = list(calls)
         for start in range(0, len(held), _BATCH):
-            with _errors():
-                pipe = self._client.pipeline(transaction=False)
-                for entity, values in held[start : start + _BATCH]:
-                    script(keys=[self._base + entity], args=values, client=pipe)
-                pipe.execute()
+            self._attempt(script, held[start : start + _BATCH])
+
+    def _attempt(self, script: Any, calls: Sequence[tuple[str, tuple[Any, ...]]]) -> None:
+        """One pipeline, again after each pause while the server is away; after the last, the error is the caller's."""
+        for pause in (*self._pauses, None):
+            try:
+                with _errors():
+                    pipe = self._client.pipeline(transaction=False)
+                    for entity, values in calls:
+                        script(keys=[self._base + entity], args=values, client=pipe)
+                    pipe.execute()
+                return
+            except LockedError:
+                if pause is None:
+                    raise
+                time.sleep(pause)
 
 
 def _row(fields: list[bytes | None]) -> OnlineRow | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import multiprocessing
+import threading
 from collections.abc import Iterator, Sequence
 
 import pytest
@@ -115,3 +116,29 @@ def test_a_server_that_is_away_says_so_without_its_address() -> None:
     with pytest.raises(LockedError, match="not reachable") as caught:
         away.create()
     assert "secret" not in str(caught.value)
+
+
+def test_a_write_waits_for_a_server_that_goes_away_and_loses_nothing(
+    server: RedisServer, table: RedisOnlineTable
+) -> None:
+    patient = RedisOnlineTable(server.url, "v", timeout=0.1, pauses=[0.1] * 50)
+    back = threading.Timer(0.6, server.resume)
+    server.pause()
+    back.start()
+    try:
+        patient.write(NAMES, [row(f"p{n}", 1) for n in range(1_200)])
+    finally:
+        back.join()
+        patient.close()
+    assert None not in table.read([f"p{n}" for n in range(1_200)])
+
+
+def test_a_write_without_pauses_says_at_once_that_the_server_is_away(server: RedisServer) -> None:
+    hasty = RedisOnlineTable(server.url, "v", timeout=0.1)
+    server.pause()
+    try:
+        with pytest.raises(LockedError, match="not reachable"):
+            hasty.write(NAMES, [row("p", 1)])
+    finally:
+        server.resume()
+        hasty.close()
