@@ -122,7 +122,7 @@ schemas: $(VENV)/.dev ## Avro schemas against their predecessors
 	$(BIN)/wayline schema check
 
 unit: $(VENV)/.dev ## Tests only
-	$(BIN)/pytest -n 2 --dist worksteal
+	$(BIN)/pytest -n 2 --dist worksteal --durations=40
 
 bench: bench-pipeline bench-identity ## All benchmarks: some minutes
 
