@@ -141,6 +141,14 @@ def take(record: PersonRecord, messages: Sequence[StrandMessage]) -> Taken:
         else:
             strands[message.strand_id] = _applied(taken, held, message, left_here)
             taken.applied += 1
+    # what came with a later one that holds all of it waits for nothing
+    waiting = [
+        message
+        for message in early
+        if (held := strands.get(message.strand_id)) is None or message.version > held.version
+    ]
+    taken.dropped += len(early) - len(waiting)
+    early = waiting
     taken.early = len(early)
     if taken.applied or len(early) != len(record.early):
         taken.record = PersonRecord(record.person_id, strands, tuple(early))
