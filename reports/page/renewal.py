@@ -25,7 +25,7 @@ from reports.page.sections import Section
 from transforms.tables.output import OutputFolder
 
 _REST = 3.0
-"""Seconds of rest for a second of work: a board beside a stream takes a quarter of a core a section at most."""
+"""Seconds of rest for a second of work: a section is being made a quarter of the time at most."""
 
 
 @dataclass(frozen=True, slots=True)
