@@ -24,7 +24,8 @@ STAGES: dict[str, tuple[str, ...]] = {
     "act": ("Act",),
     "learn": ("Learn",),
     "tables": (
-        "Tables", "IdentityRows", "ActionRows", "LabelRows", "DeadLetterRows", "ExpiredRows", "Log", "Erased", "Online",
+        "Tables", "IdentityRows", "ActionRows", "LabelRows", "DeadLetterRows", "WithdrawnRows", "ExpiredRows", "Log",
+        "Erased", "Online",
     ),
 }  # fmt: skip
 """Stage to the first words of its transforms' labels; all others are ``rest``."""

@@ -80,7 +80,7 @@ class GatherRows(beam.PTransform):  # type: ignore[misc]
 
 class _BatchRows(beam.DoFn):  # type: ignore[misc]
     def __init__(
-        self, table: Table, row: Callable[[Any], Row], revision: int, is_final: bool, is_deleted: bool
+        self, table: Table, row: Callable[[Any], Row], revision: int, is_final: bool, is_deleted: bool = False
     ) -> None:
         self._table = table
         self._row = row
