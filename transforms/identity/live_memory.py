@@ -23,8 +23,6 @@ from transforms.identity.live_step import Bounds, Work
 
 KEPT = HOUR
 """Of the clock: how long the record store keeps what only a checkpoint of before refers to; longer than any is old."""
-STROKE = 128
-"""A shard beyond its bound gives up this part of it at once, the last of 128 MB for instance: a thousand records."""
 _LOOKED_AT = 200
 """Records that are looked at for idleness in one step, beside those that are evicted."""
 
@@ -135,11 +133,9 @@ class ShardMemory:
                 size += change.record.size - (self.records[key].size if key in self.records else 0)
         if size <= self._bounds.shard_bytes:
             return
-        # somewhat below the bound: a commit for each few records costs more than to write them
-        aim = self._bounds.shard_bytes - self._bounds.shard_bytes // STROKE
         found = []
         for key, record in self.records.items():
-            if size <= aim:
+            if size <= self._bounds.shard_bytes:
                 break
             if not (key in work.changes or key in work.shortened or key in work.evicted or key in self._kept):
                 found.append(record)

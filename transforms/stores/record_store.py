@@ -36,11 +36,6 @@ _REPLACE = (
     f"INSERT INTO records ({_ALL}) VALUES ({', '.join('?' * len(_COLUMNS))}) ON CONFLICT (stage, shard, key) DO UPDATE"
     f" SET {', '.join(f'{column} = excluded.{column}' for column in _COLUMNS[3:])}"
 )
-_CHANGED = ("version", "first_time", "last_time", "schema_version", "body")
-_CHANGE = (
-    f"UPDATE records SET {', '.join(f'{column} = ?' for column in _CHANGED)} WHERE stage = ? AND shard = ? AND key = ?"
-)
-"""Of a record whose owner stays: an owner that is set, even to the same, is taken out of its index and put back."""
 _ERASE = (
     "INSERT INTO records_erased VALUES (?, ?) ON CONFLICT (owner_id) DO UPDATE SET up_to = excluded.up_to"
     " WHERE excluded.up_to > records_erased.up_to"
@@ -141,14 +136,11 @@ def _cut(tx: Transaction, record: StoredRecord, cut: Cut) -> bool:
 
 def _put(tx: Transaction, records: Sequence[StoredRecord]) -> list[Put]:
     versions: dict[RecordKey, int] = {}
-    owner_of: dict[RecordKey, str] = {}
     for stage, shard, names in _by_shard(record.key for record in records):
-        for name, version, owner_id in tx.all(
-            "SELECT key, version, owner_id FROM records WHERE stage = ? AND shard = ? AND key IN ??",
-            (stage, shard, names),
+        for key, version in tx.all(
+            "SELECT key, version FROM records WHERE stage = ? AND shard = ? AND key IN ??", (stage, shard, names)
         ):
-            key = RecordKey(stage, shard, name)
-            versions[key], owner_of[key] = version, owner_id
+            versions[RecordKey(stage, shard, key)] = version
     owners = sorted({record.owner_id for record in records})
     erased: dict[str, int] = dict(tx.all("SELECT owner_id, up_to FROM records_erased WHERE owner_id IN ??", (owners,)))
     new: dict[RecordKey, StoredRecord] = {}
@@ -165,10 +157,7 @@ def _put(tx: Transaction, records: Sequence[StoredRecord]) -> list[Put]:
             (changed if record.key in stored else new)[record.key] = record
             results.append("stored")
     tx.load("records", _COLUMNS, [_row(record) for _, record in sorted(new.items())])
-    same = [record for key, record in sorted(changed.items()) if record.owner_id == owner_of[key]]
-    others = [record for key, record in sorted(changed.items()) if record.owner_id != owner_of[key]]
-    tx.execute_many(_CHANGE, [(r.version, r.first_time, r.last_time, r.schema_version, r.body, *r.key) for r in same])
-    tx.execute_many(_REPLACE, [_row(record) for record in others])
+    tx.execute_many(_REPLACE, [_row(record) for _, record in sorted(changed.items())])
     return results
 
 

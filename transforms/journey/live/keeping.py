@@ -14,8 +14,6 @@ from transforms.journey.live.journeys import LiveJourneys
 
 RECORD_BYTES, MACHINE_BYTES = 128 * 1024 * 1024, 512 * 1024 * 1024
 """What all shards together hold of each at most: the engine writes the records down whole with each checkpoint."""
-STROKE = 128
-"""A shard beyond its bound gives up this part of it beside what is too much."""
 _NOT_YET = -1
 """When a record is back since, before the clock was read."""
 
@@ -101,9 +99,6 @@ class Keeping:
             self._back_since.popitem(last=False)
         found: dict[str, bool] = {}
         excess = self._bytes - self._bounds.shard_bytes
-        if excess > 0:
-            # somewhat below the bound: a commit for each few records costs more than to write them
-            excess += self._bounds.shard_bytes // STROKE
         for person, touched in self._touched.items():
             if len(found) == most or (excess <= 0 and touched > idle_before):
                 break
