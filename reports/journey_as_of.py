@@ -20,20 +20,17 @@ import numpy as np
 from contracts.errors import InputError
 from contracts.event import Identifier
 from contracts.exchange import Outcome, Session, Transition
-from features.journey_features import FEATURE_NAMES, vector
-from features.state import FeatureState
-from features.turning import next_turn
+from features.journey_features import FEATURE_NAMES
 from reports.history import History
 from reports.lookup import JourneyTables, Row
 from reports.rendering import moment
 from transforms.identity.resolve import EdgeRow, IdentifierRow
 from transforms.journey.dated import DatedOntologies, machinery
-from transforms.journey.fold import FeatureFunctions
+from transforms.journey.functions import FUNCTIONS
 from transforms.journey.journey_rows import journey_row
 from transforms.journey.worker import Score
 from transforms.tables import rows
 
-_FUNCTIONS = FeatureFunctions(FEATURE_NAMES, FeatureState, vector, next_turn)
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -120,7 +117,7 @@ def journey_then(
         score: the models in force; None for rules alone.
         tables: where the recorded decisions are; None for none.
     """
-    fold, paths = machinery(ontologies, _FUNCTIONS, lateness)
+    fold, paths = machinery(ontologies, FUNCTIONS, lateness)
     given = history.of(person)
     trace = fold.trace(person, given, horizon)
     versions, found = (None, None) if score is None else _scored(trace.points, score)

@@ -11,15 +11,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from features.journey_features import FEATURE_NAMES, vector
-from features.state import FeatureState
-from features.turning import next_turn
 from reports.history import History
-from transforms.journey.fold import FeatureFunctions, JourneyFold
+from transforms.journey.fold import JourneyFold
+from transforms.journey.functions import FUNCTIONS
 from transforms.journey.ontology import Ontology
 from transforms.journey.path import StagePath, StagePaths
-
-_FUNCTIONS = FeatureFunctions(FEATURE_NAMES, FeatureState, vector, next_turn)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +90,8 @@ class _Folding:
 
     def __init__(self, ontology: Ontology, horizon: int) -> None:
         self.ontology = ontology
-        self._fold = JourneyFold(ontology, _FUNCTIONS)
-        self._paths = StagePaths(ontology, _FUNCTIONS)
+        self._fold = JourneyFold(ontology, FUNCTIONS)
+        self._paths = StagePaths(ontology, FUNCTIONS)
         self._horizon = horizon
         self.persons = Counter[str]()
         self.transitions = Counter[str]()

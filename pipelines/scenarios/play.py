@@ -18,8 +18,7 @@ from pathlib import Path
 from contracts import wire
 from contracts.event import Event, Identifier
 from contracts.exchange import Decision, History, ShardInput, StrandEvent, Trigger
-from features.journey_features import FEATURE_NAMES, vector
-from features.state import FeatureState
+from features.journey_features import FEATURE_NAMES
 from pipelines.config import ProjectConfig
 from transforms.dead_letter import DeadLetterBox
 from transforms.decide.decide import decide_journey
@@ -33,7 +32,8 @@ from transforms.identity.rules import IdentityRules
 from transforms.identity.rules_file import load_rules
 from transforms.identity.strands import fold_shard
 from transforms.journey.facts import FACTS
-from transforms.journey.fold import FeatureFunctions, JourneyFold, Trace
+from transforms.journey.fold import JourneyFold, Trace
+from transforms.journey.functions import FUNCTIONS
 from transforms.journey.ontology import Ontology, load_ontology
 from transforms.journey.path import StagePath, StagePaths
 from transforms.minimise import FieldFilter
@@ -92,9 +92,8 @@ class World:
         )
         vocabulary = policy_vocabulary(FEATURE_NAMES, FACTS)
         self.policies: PolicySet = load_policies(config.policies, vocabulary, self.ontology.stage_names)
-        functions = FeatureFunctions(FEATURE_NAMES, FeatureState, vector)
-        self._fold = JourneyFold(self.ontology, functions, config.lateness)
-        self._paths = StagePaths(self.ontology, functions)
+        self._fold = JourneyFold(self.ontology, FUNCTIONS, config.lateness)
+        self._paths = StagePaths(self.ontology, FUNCTIONS)
         self._box = DeadLetterBox(_KEY[:32])
         self._pseudonymiser = Pseudonymiser(_KEY)
         self._protector = Protector(self.identity, self._pseudonymiser, FieldFilter(config.properties), shards=1)

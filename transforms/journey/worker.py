@@ -37,13 +37,11 @@ from contracts.tables import (
     TRANSITIONS,
     Table,
 )
-from features.journey_features import FEATURE_NAMES, vector
-from features.state import FeatureState
-from features.turning import next_turn
 from transforms.decide.decide import decide_journey
 from transforms.decide.rules import PolicySet
 from transforms.journey.dated import DatedOntologies, machinery
-from transforms.journey.fold import FeatureFunctions, Trace
+from transforms.journey.fold import Trace
+from transforms.journey.functions import FUNCTIONS
 from transforms.journey.holdings import Holdings, apart
 from transforms.journey.journey_rows import event_row, journey_row
 from transforms.journey.ontology import Ontology
@@ -119,10 +117,9 @@ class JourneyWorker:
     def __init__(
         self, settings: JourneySettings, score: Score | None, store: EffectStore, clock: Callable[[], int]
     ) -> None:
-        functions = FeatureFunctions(FEATURE_NAMES, FeatureState, vector, next_turn)
         self._settings = settings
         self._ontologies = settings.ontologies
-        self._fold, self._paths = machinery(self._ontologies, functions, settings.lateness)
+        self._fold, self._paths = machinery(self._ontologies, FUNCTIONS, settings.lateness)
         self._score = score
         self._store = store
         self._clock = clock

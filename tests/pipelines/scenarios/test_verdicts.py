@@ -33,9 +33,9 @@ CART = """
 """
 
 
-def played(tmp_path: Path, text: str) -> Results:
+def played(tmp_path: Path, text: str, config: ProjectConfig | None = None) -> Results:
     (tmp_path / "cart.yaml").write_text(text, encoding="utf-8")
-    return running.run([tmp_path], ProjectConfig(), "", lambda: 0.0)
+    return running.run([tmp_path / "cart.yaml"], config or ProjectConfig(), "", lambda: 0.0)
 
 
 def failures(tmp_path: Path, text: str) -> list[Failure]:
@@ -72,6 +72,22 @@ def test_whatever_differs_fails_at_its_line(tmp_path: Path, old: str, new: str, 
     assert what in [failure.what for failure in found]
     if what in ("stages", "decisions", "withheld") or what.startswith("check"):
         assert line in [failure.line for failure in found if failure.what == what]
+
+
+def test_a_stage_that_a_window_of_a_feature_keeps_ends_with_it_as_in_a_run(tmp_path: Path) -> None:
+    shipped = ProjectConfig().ontology.read_text(encoding="utf-8")
+    assert shipped.count("entry: {intent: 2.5}") == 1
+    ontology = tmp_path / "journey.yaml"
+    ontology.write_text(shipped.replace("entry: {intent: 2.5}", "entry: {when: pricing_views_30d >= 1.0}"))
+    scenario = """
+- scenario: prices
+  events: [day 1 10:00 pricing_view on phone]
+  until: day 40
+  stages: [decision at day 1 10:00, discovery at day 31 10:00]
+"""
+    results = played(tmp_path, scenario, ProjectConfig(ontology=ontology))
+    found = [failure for result in results.all for failure in result.verdict.failures]
+    assert [failure for failure in found if failure.what == "stages"] == []
 
 
 def test_persons_that_nobody_expects_fail(tmp_path: Path) -> None:

@@ -23,11 +23,9 @@ import numpy as np
 from contracts.event import Event
 from contracts.exchange import MAX_TIME, MIN_TIME, OnlineFeatures, StrandMessage
 from contracts.tables import EVENTS
-from features.journey_features import FEATURE_NAMES, vector
-from features.state import FeatureState
-from features.turning import next_turn
 from transforms.journey.dated import machinery
-from transforms.journey.fold import FeatureFunctions, event_order
+from transforms.journey.fold import event_order
+from transforms.journey.functions import FUNCTIONS
 from transforms.journey.live.deciding import Deciding, LivePerson
 from transforms.journey.live.machine import Machine
 from transforms.journey.live.messages import PersonRecord, by_person, event_of, expired, take
@@ -58,9 +56,8 @@ class LiveJourneys:
     def __init__(
         self, settings: JourneySettings, score: Score | None, store: EffectStore, window: int = MATURITY
     ) -> None:
-        functions = FeatureFunctions(FEATURE_NAMES, FeatureState, vector, next_turn)
         self._ontologies = settings.ontologies
-        self._fold, self._paths = machinery(self._ontologies, functions, settings.lateness)
+        self._fold, self._paths = machinery(self._ontologies, FUNCTIONS, settings.lateness)
         self._score = score
         self._deciding = Deciding(settings, store, window)
         self._stating = Stating(settings.features, settings.scores)
