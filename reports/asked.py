@@ -28,11 +28,12 @@ def person_found(tables: JourneyTables, asked: str, identity: Path, key: Path | 
         key: the pseudonym key; OUT/keys when None. It is read only for a raw identifier.
     """
 
-    def pseudonymiser() -> Pseudonymiser:
-        default = tables.out / "keys" / "pseudonym.key"
-        return Pseudonymiser(load_key(PSEUDONYM_KEY_VARIABLE, given=key, default=default))
+    return find_person(tables, asked, load_rules(identity), lambda: pseudonymiser_of(tables.out, key))
 
-    return find_person(tables, asked, load_rules(identity), pseudonymiser)
+
+def pseudonymiser_of(out: Path, key: Path | None) -> Pseudonymiser:
+    """What makes pseudonyms of raw identifiers in OUT. Raises ConfigurationError where its key is missing."""
+    return Pseudonymiser(load_key(PSEUDONYM_KEY_VARIABLE, given=key, default=out / "keys" / "pseudonym.key"))
 
 
 def person_asked(tables: JourneyTables, asked: str, identity: Path, key: Path | None) -> PersonStory:

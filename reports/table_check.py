@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
 from contracts.errors import OutputError
 from contracts.tables import Table
-from transforms.tables.data_tests import data_tests
+from transforms.tables.data_tests import DataTest, data_tests
 from transforms.tables.output import check_readable
 from transforms.tables.views import fetch, open_views
 
@@ -36,12 +37,8 @@ def failed_tests(out: Path, tables: Sequence[Table]) -> list[Failure]:
     """
     check_readable(out)
     connection = open_views(out, tables)
-    failures = []
     try:
-        for test in data_tests(tables):
-            _, [(rows,)] = fetch(connection, f"SELECT count(*) FROM ({test.sql})")
-            if rows:
-                failures.append(Failure(test.name, rows, test.sql))
+        return failures(connection, data_tests(tables))
     except duckdb.Error as error:
         raise OutputError(
             f"the tables of {out} cannot be tested: {error}",
@@ -49,4 +46,13 @@ def failed_tests(out: Path, tables: Sequence[Table]) -> list[Failure]:
         ) from error
     finally:
         connection.close()
-    return failures
+
+
+def failures(connection: Any, tests: Sequence[DataTest]) -> list[Failure]:
+    """Those of the tests that do not hold, in their order. Raises DuckDB's errors."""
+    found = []
+    for test in tests:
+        _, [(rows,)] = fetch(connection, f"SELECT count(*) FROM ({test.sql})")
+        if rows:
+            found.append(Failure(test.name, rows, test.sql))
+    return found

@@ -143,22 +143,14 @@ def _tell(
     from rich.console import Console
 
     from pipelines.definitions import load_definitions
+    from reports.asked import person_found
     from reports.lookup import JourneyTables
-    from reports.who import find_person
-    from transforms.identity.rules_file import load_rules
-    from transforms.keys import PSEUDONYM_KEY_VARIABLE, load_key
-    from transforms.protect import Pseudonymiser
 
     out, person, config, key = asked
-
-    def pseudonymiser() -> Pseudonymiser:
-        default = out / "keys" / "pseudonym.key"
-        return Pseudonymiser(load_key(PSEUDONYM_KEY_VARIABLE, given=key, default=default))
-
     definitions = load_definitions(config)
     tables = JourneyTables(out, definitions.tables)
     try:
-        person_id, how = find_person(tables, person, load_rules(definitions.config.identity), pseudonymiser)
+        person_id, how = person_found(tables, person, definitions.config.identity, key)
         console = Console(highlight=False)
         console.width = min(console.width, WIDTH) if console.is_terminal else WIDTH
         for item in told(tables, person_id, how):

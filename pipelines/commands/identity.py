@@ -51,11 +51,9 @@ class _Session:
     key: Path | None
 
     def pseudonymiser(self) -> Pseudonymiser:
-        from transforms.keys import PSEUDONYM_KEY_VARIABLE, load_key
-        from transforms.protect import Pseudonymiser
+        from reports.asked import pseudonymiser_of
 
-        default = self.source.tables.out / "keys" / "pseudonym.key"
-        return Pseudonymiser(load_key(PSEUDONYM_KEY_VARIABLE, given=self.key, default=default))
+        return pseudonymiser_of(self.source.tables.out, self.key)
 
     def identifier(self, asked: str) -> Identifier:
         from reports.who import find_identifier

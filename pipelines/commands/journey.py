@@ -39,23 +39,15 @@ def command(
     from pipelines.commands.explain import WIDTH
     from pipelines.definitions import load_definitions
     from pipelines.known_by import known_by
+    from reports.asked import person_found
     from reports.journey_as_of import journey_then, person_then
     from reports.lookup import JourneyTables
     from reports.tell_journey import journey_values, tell_journey
-    from reports.who import find_person
-    from transforms.identity.rules_file import load_rules
-    from transforms.keys import PSEUDONYM_KEY_VARIABLE, load_key
-    from transforms.protect import Pseudonymiser
 
     definitions = load_definitions(config)
-
-    def pseudonymiser() -> Pseudonymiser:
-        default = out / "keys" / "pseudonym.key"
-        return Pseudonymiser(load_key(PSEUDONYM_KEY_VARIABLE, given=pseudonym_key, default=default))
-
     tables = JourneyTables(out, definitions.tables)
     try:
-        current, _ = find_person(tables, person, load_rules(definitions.config.identity), pseudonymiser)
+        current, _ = person_found(tables, person, definitions.config.identity, pseudonym_key)
         known = known_by(out, definitions, as_of, registry)
         strands = {row["strand_id"] for row in tables.rows("events", "person_id = ?", [current])}
         asked = person if person in known.history.persons else current

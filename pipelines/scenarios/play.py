@@ -190,7 +190,7 @@ class World:
             [(move.at, move.to_stage) for move in path.transitions],
             History(),
             horizon,
-            self.ontology.version,
+            lambda _: self.ontology.version,
             trace.outcomes,
         )
         return PlayedPerson(person, names, pairs, trace, path, decided.decisions, decided.plans, model)

@@ -15,6 +15,7 @@ from typing import Any
 from contracts.tables import Table
 from reports.page.charts import HUES, bars, flow, lines, numbers, table
 from reports.rendering import day, length
+from reports.table_check import failures
 from transforms.tables.data_tests import FRESH_HOURS, data_tests
 from transforms.tables.views import fetch
 
@@ -158,10 +159,6 @@ def _quality(connection: Any) -> str:
 
 def _checks(tables: Sequence[Table], connection: Any) -> str:
     tests = data_tests(tables)
-    failed = []
-    for test in tests:
-        _, [(rows,)] = fetch(connection, f"SELECT count(*) FROM ({test.sql})")
-        if rows:
-            failed.append((test.name, rows, test.sql))
+    failed = [(test.name, test.rows, test.sql) for test in failures(connection, tests)]
     said = f"<p><strong>{len(tests) - len(failed):,} of {len(tests):,} data tests hold.</strong></p>"
     return said + (table("Those that do not", ("test", "rows", "query"), failed[:_MOST_FAILED]) if failed else "")

@@ -40,9 +40,6 @@ class DecideResult:
     plans: tuple[PlanState, ...]
 
 
-VersionAt = str | Callable[[int], str]
-
-
 def decide_journey(
     policies: PolicySet,
     person_id: str,
@@ -52,7 +49,7 @@ def decide_journey(
     stage_changes: Sequence[tuple[int, str]],
     history: History,
     horizon: int,
-    ontology_version: VersionAt,
+    ontology_version: Callable[[int], str],
     outcomes: Sequence[Outcome] = (),
     counted: Collection[str] = (),
 ) -> DecideResult:
@@ -69,7 +66,7 @@ def decide_journey(
         stage_changes: (instant, stage entered) of every move, ascending.
         history: decisions and actions of the person's strands.
         horizon: nothing after it is decided.
-        ontology_version: recorded with each decision; where it depends on when, a function of the instant.
+        ontology_version: that in force at an instant, recorded with each decision.
         outcomes: of the journey; complaints and the like suppress.
         counted: ids of stored decisions that use up caps and start cooldowns though their action was not sent, since
             it still may be: what a dry run recorded and a live run takes up.
@@ -142,7 +139,9 @@ class DecideWalk:
         stepped: the instant of the last step of a plan; what comes next must come later.
     """
 
-    def __init__(self, policies: PolicySet, person_id: str, lineage: str, ontology_version: VersionAt) -> None:
+    def __init__(
+        self, policies: PolicySet, person_id: str, lineage: str, ontology_version: Callable[[int], str]
+    ) -> None:
         self.policies = policies
         self.person_id = person_id
         self.lineage = lineage
@@ -295,7 +294,6 @@ class DecideWalk:
             facts[asking.FROM_STAGE] = trigger.from_stage
         rule = choice.rule
         self._known.add(made)
-        version = self.ontology_version
         self._made.append(
             Decision(
                 decision_id=made,
@@ -309,7 +307,7 @@ class DecideWalk:
                 plan_step=step[1] if step else None,
                 policy_version=self.policies.version,
                 model_version=trigger.model_version,
-                ontology_version=version if isinstance(version, str) else version(trigger.at),
+                ontology_version=self.ontology_version(trigger.at),
                 features=trigger.features,
                 facts=facts,
                 consent=trigger.consent,

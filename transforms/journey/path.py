@@ -87,7 +87,7 @@ class StagePaths:
             model_versions: for each point the model that scored it, None where none was in force.
         """
         opinions = self.opinions(trace.points, probabilities, model_versions)
-        walk = self.walk(trace.points, opinions, trace.horizon)
+        walk = self.start_walk().whole(trace.points, opinions, trace.horizon)
         last = trace.points[-1]
         return StagePath(
             transitions=tuple(self.transition(trace, move) for move in walk.moves),
@@ -103,12 +103,6 @@ class StagePaths:
     def start_walk(self) -> StageWalk:
         """A walk that has not begun."""
         return StageWalk(self.rules)
-
-    def walk(self, points: Sequence[Point], opinions: Sequence[Opinion | None], horizon: int) -> Walk:
-        """The way through the stages; arguments as of ``StageRules.walk``."""
-        walker = self.start_walk()
-        walker.go_on(points, opinions, horizon)
-        return Walk(tuple(walker.moves), tuple(walker.stages), tuple(walker.speakers), tuple(opinions), walker.said)
 
     def ontology_at(self, at: int) -> Ontology:
         """The ontology in force at an instant; of one without activations, always the same."""

@@ -240,9 +240,7 @@ class StageRules:
             opinions: the model's, one a point.
             horizon: fold up to and including this instant.
         """
-        walker = StageWalk(self)
-        walker.go_on(points, opinions, horizon)
-        return Walk(tuple(walker.moves), tuple(walker.stages), tuple(walker.speakers), tuple(opinions), walker.said)
+        return StageWalk(self).whole(points, opinions, horizon)
 
 
 class StageWalk:
@@ -282,6 +280,11 @@ class StageWalk:
         self._point: StagePoint | None = None
         self._index = 0
         self._before: tuple[Any, ...] = ()
+
+    def whole(self, points: Sequence[StagePoint], opinions: Sequence[Opinion | None], horizon: int) -> Walk:
+        """The way from the first point to the horizon, in one go; arguments as of ``StageRules.walk``."""
+        self.go_on(points, opinions, horizon)
+        return Walk(tuple(self.moves), tuple(self.stages), tuple(self.speakers), tuple(opinions), self.said)
 
     def go_on(
         self, points: Sequence[StagePoint], opinions: Sequence[Opinion | None], horizon: int, first: int = 0

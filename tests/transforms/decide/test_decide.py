@@ -102,7 +102,7 @@ class Journey:
             changes,
             history,
             T0 + horizon,
-            "journey@1",
+            lambda _: "journey@1",
             outcomes,
             counted,
         )

@@ -60,7 +60,7 @@ def decide(events: Sequence[Event], horizon: int, history: History = History()) 
         [(move.at, move.to_stage) for move in path.transitions],
         history,
         horizon,
-        ONTOLOGY.version,
+        lambda _: ONTOLOGY.version,
         trace.outcomes,
     )
 

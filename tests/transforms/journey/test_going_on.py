@@ -93,7 +93,7 @@ class InParts:
         trace = Trace("p1", horizon, fold.steps, fold.points, (), (), ())
         triggers = PATHS.triggers_of(trace, walk, stages.moves[moves:], kept, self.vectors)
         if self.decide is None:
-            self.decide = DecideWalk(POLICIES, "p1", fold.steps[0].strand_id, "o")
+            self.decide = DecideWalk(POLICIES, "p1", fold.steps[0].strand_id, lambda _: "o")
         changes = [(move.at, ONTOLOGY.stage_names[move.after]) for move in stages.moves[moves:]]
         at = PATHS.step_function(trace, walk, self.vectors)
         self.decisions += self.decide.go_on(triggers, at, changes, fold.outcomes[outcomes:], horizon)
@@ -164,7 +164,7 @@ def test_in_parts_is_at_once(seed: int) -> None:
         [(move.at, move.to_stage) for move in path.transitions],
         History(),
         trace.horizon,
-        "o",
+        lambda _: "o",
         trace.outcomes,
     )
     assert parts.decisions == list(decided.decisions)
