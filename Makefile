@@ -74,40 +74,28 @@ $(PUBSUB_SERVER): infra/pubsub-server/main.go infra/pubsub-server/go.mod infra/p
 	@echo "building the Pub/Sub server (a minute the first time)"
 	@go build -C infra/pubsub-server -trimpath -mod=readonly -o "$(CURDIR)/$@" .
 
-services: ## What some tests run against: PostgreSQL's programs, Redis, the Flink job server, a Pub/Sub server
+# name, the command that finds it, Debian's package
+define system_package
+if { $(2); } >/dev/null 2>&1; then \
+  echo "$(1) is here; tests that need it can run"; \
+elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+  echo "installing $(1)"; \
+  apt-get update --quiet=2 && DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes \
+    --no-install-recommends $(3); \
+else \
+  echo "no $(1) on this machine: install its package (Debian and Ubuntu: sudo apt-get install $(3)),"; \
+  echo "or go on: tests that need it are skipped"; \
+fi
+endef
+
+services: ## What some tests run against: PostgreSQL, Redis, Chromium, the Flink job server, a Pub/Sub server
 	@if command -v mvn >/dev/null && command -v java >/dev/null; then $(MAKE) --no-print-directory flink; \
 	else echo "no Java or no Maven on this machine: tests that need Flink are skipped"; fi
 	@if command -v go >/dev/null; then $(MAKE) --no-print-directory pubsub-server; \
 	else echo "no Go on this machine: tests that need a Pub/Sub server are skipped"; fi
-	@if ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null; then \
-	  echo "PostgreSQL is here; tests start a server of their own"; \
-	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  echo "installing PostgreSQL"; \
-	  apt-get update --quiet=2 && DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes \
-	    --no-install-recommends postgresql; \
-	else \
-	  echo "no PostgreSQL on this machine: install the package that has initdb and postgres (Debian and Ubuntu:"; \
-	  echo "sudo apt-get install postgresql; macOS: brew install postgresql), or go on: tests that need it are skipped"; \
-	fi
-	@if command -v redis-server >/dev/null; then \
-	  echo "Redis is here; tests start a server of their own"; \
-	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  echo "installing Redis"; \
-	  apt-get update --quiet=2 && DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes \
-	    --no-install-recommends redis-server; \
-	else \
-	  echo "no Redis on this machine: install the package that has redis-server (Debian and Ubuntu: sudo apt-get"; \
-	  echo "install redis-server; macOS: brew install redis), or go on: tests that need it are skipped"; \
-	fi
-	@if command -v chromium >/dev/null; then \
-	  echo "Chromium is here; tests of the board open pages in it"; \
-	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  echo "installing Chromium"; \
-	  apt-get update --quiet=2 && DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes \
-	    --no-install-recommends chromium; \
-	else \
-	  echo "no Chromium on this machine: install the package that has chromium, or go on: tests that need it are skipped"; \
-	fi
+	@$(call system_package,PostgreSQL,ls /usr/lib/postgresql/*/bin/initdb || command -v initdb,postgresql)
+	@$(call system_package,Redis,command -v redis-server,redis-server)
+	@$(call system_package,Chromium,command -v chromium,chromium)
 
 test: lint types schemas unit ## Install what it needs, then lint, types, schema check and all tests
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from html import escape
 
 from reports.ontology_replay import OntologyDifference
+from reports.page.charts import band
 
 _WIDTH, _BAR, _TOP, _BOTTOM = 960, 18, 92, 44
 _LEFT, _RIGHT = 250, 710
@@ -126,12 +127,7 @@ def _bands(found: OntologyDifference, left: list[_Bar], right: list[_Bar]) -> li
         y0, y1 = source.top + used_left[cell.a], target.top + used_right[cell.b]
         used_left[cell.a] += thick_left
         used_right[cell.b] += thick_right
-        x0, x1, half = _LEFT + _BAR, _RIGHT, (_LEFT + _BAR + _RIGHT) / 2
-        path = (
-            f"M{x0} {y0:.1f} C{half} {y0:.1f} {half} {y1:.1f} {x1} {y1:.1f} "
-            f"L{x1} {y1 + thick_right:.1f} "
-            f"C{half} {y1 + thick_right:.1f} {half} {y0 + thick_left:.1f} {x0} {y0 + thick_left:.1f} Z"
-        )
+        path = band((_LEFT + _BAR, y0, thick_left), (_RIGHT, y1, thick_right))
         moves = cell.a != cell.b
         said = f"{cell.a} to {cell.b}: {cell.persons:,} persons ({cell.persons / found.persons:.1%})"
         drawn.append(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from reports.page.charts import HUES
 from reports.page.sections import Section
 
 COUNTED = '<p class="soft">It is being counted.</p>'
@@ -45,6 +46,11 @@ def page(title: str, content: str, *, live: bool, asked: str = "", navigation: s
 {content}</main></body></html>"""
 
 
+def _hues(*values: str) -> dict[str, str]:
+    """The classes of charts, each with its colour."""
+    return dict(zip((f"hue{n}" for n in range(HUES)), values, strict=True))
+
+
 LIGHT = {
     "ink": "#1a1a1a",
     "soft": "#555555",
@@ -52,9 +58,7 @@ LIGHT = {
     "line": "#767676",
     "bar": "#0072b2",
     "link": "#005a8e",
-    **dict(zip((f"hue{n}" for n in range(7)), ("#6b6b6b", "#0072b2", "#a86f00", "#00805d", "#b0508a"), strict=False)),
-    "hue5": "#c25400",
-    "hue6": "#2c86bf",
+    **_hues("#6b6b6b", "#0072b2", "#a86f00", "#00805d", "#b0508a", "#c25400", "#2c86bf"),
 }
 """Names of colours and their values; the hues are Okabe's and Ito's, darkened until they stand out from the paper."""
 
@@ -65,9 +69,7 @@ DARK = {
     "line": "#8c8c8c",
     "bar": "#56b4e9",
     "link": "#7cc7f2",
-    **dict(zip((f"hue{n}" for n in range(7)), ("#b0b0b0", "#56b4e9", "#e69f00", "#1fc298", "#e09bc4"), strict=False)),
-    "hue5": "#ff8a3d",
-    "hue6": "#a8c8ff",
+    **_hues("#b0b0b0", "#56b4e9", "#e69f00", "#1fc298", "#e09bc4", "#ff8a3d", "#a8c8ff"),
 }
 
 
@@ -108,7 +110,7 @@ svg.own{min-width:0;max-width:none}
 @media(min-width:80rem){.board{grid-template-rows:repeat(3,auto) 1fr}#decisions{grid-row:span 2}}
 @media(max-width:40rem){dl{grid-template-columns:1fr}dd{margin-bottom:.3rem}}
 """
-    + "".join(f".hue{n}{{stroke:var(--hue{n})}}.fill{n}{{fill:var(--hue{n})}}" for n in range(7))
+    + "".join(f".hue{n}{{stroke:var(--hue{n})}}.fill{n}{{fill:var(--hue{n})}}" for n in range(HUES))
 )
 
 SCRIPT = """'use strict';

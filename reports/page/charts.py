@@ -110,7 +110,7 @@ def flow(title: str, order: Sequence[str], moves: Sequence[tuple[str, str, int]]
     left = _column(order, {n: sum(c for a, _, c in moves if a == n) for n in order}, everything)
     right = _column(order, {n: sum(c for _, b, c in moves if b == n) for n in order}, everything)
     x0, x1 = 190.0, 450.0
-    half, parts = (x0 + x1) / 2, []
+    parts = []
     used = {**{("a", n): top for n, (_, top, _) in left.items()}, **{("b", n): top for n, (_, top, _) in right.items()}}
     for a, b, count in ranked:
         thick = _CHART * count / everything
@@ -119,9 +119,8 @@ def flow(title: str, order: Sequence[str], moves: Sequence[tuple[str, str, int]]
         used["b", b] += thick
         back = " back" if place[b] < place[a] else ""
         parts.append(
-            f'<path class="band fill{place[a] % HUES}{back}" d="M{x0} {y0:.1f}C{half} {y0:.1f} {half} {y1:.1f} {x1} '
-            f"{y1:.1f}V{y1 + thick:.1f}C{half} {y1 + thick:.1f} {half} {y0 + thick:.1f} {x0} {y0 + thick:.1f}Z"
-            f'"><title>{escape(f"{a} to {b}: {count:,}")}</title></path>'
+            f'<path class="band fill{place[a] % HUES}{back}" d="{band((x0, y0, thick), (x1, y1, thick))}">'
+            f"<title>{escape(f'{a} to {b}: {count:,}')}</title></path>"
         )
     bottom = 0.0
     for column, x, text_x, anchor in ((left, x0 - 14, x0 - 22, "end"), (right, x1, x1 + 22, "start")):
@@ -133,6 +132,21 @@ def flow(title: str, order: Sequence[str], moves: Sequence[tuple[str, str, int]]
             )
             bottom = max(bottom, top + height)
     return _drawn(title, bottom + 24, parts)
+
+
+def band(begin: tuple[float, float, float], end: tuple[float, float, float]) -> str:
+    """The outline of a band between two columns, as an SVG path.
+
+    Args:
+        begin, end: where it leaves a column and meets the other: x, top and thickness.
+    """
+    x0, y0, thick0 = begin
+    x1, y1, thick1 = end
+    half = (x0 + x1) / 2
+    return (
+        f"M{x0} {y0:.1f} C{half} {y0:.1f} {half} {y1:.1f} {x1} {y1:.1f} L{x1} {y1 + thick1:.1f} "
+        f"C{half} {y1 + thick1:.1f} {half} {y0 + thick0:.1f} {x0} {y0 + thick0:.1f} Z"
+    )
 
 
 def _column(order: Sequence[str], counts: dict[str, int], everything: int) -> dict[str, tuple[int, float, float]]:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from identity_world import ident
@@ -244,24 +245,16 @@ def _clash(*, stored: bool) -> tuple[StrandEvent, StrandEvent]:
     return winner, loser
 
 
-def test_a_dead_letter_of_an_earlier_run_is_withdrawn_when_its_event_is_erased() -> None:
-    winner, loser = _clash(stored=False)
-    (letter,) = fold([winner, loser]).dead_letters
-    again = [replace(winner, stored=True), replace(loser, stored=True)]
-    result = fold(again, assigned("p", login=loser.login, until=5))
+@pytest.mark.parametrize("which", [0, 1], ids=["what it lost to", "its event"])
+def test_a_dead_letter_of_an_earlier_run_is_withdrawn_when_one_of_the_two_is_erased(which: int) -> None:
+    pair = _clash(stored=False)
+    (letter,) = fold(pair).dead_letters
+    again = [replace(event, stored=True) for event in pair]
+    result = fold(again, assigned("p", login=pair[which].login, until=5))
     assert [gone.dead_letter_id for gone in result.withdrawn] == [letter.dead_letter_id]
-    assert (result.dead_letters, len(result.records)) == ([], 1)
-    assert result.erased == [again[1]]
-
-
-def test_a_dead_letter_of_an_earlier_run_is_withdrawn_when_what_it_lost_to_is_erased() -> None:
-    winner, loser = _clash(stored=False)
-    (letter,) = fold([winner, loser]).dead_letters
-    again = [replace(winner, stored=True), replace(loser, stored=True)]
-    result = fold(again, assigned("p", login=winner.login, until=5))
-    assert [gone.dead_letter_id for gone in result.withdrawn] == [letter.dead_letter_id]
+    assert (result.dead_letters, result.erased) == ([], [again[which]])
     (record,) = result.records
-    assert record.events == (loser.event,)
+    assert record.events == (again[1 - which].event,)
 
 
 def test_nothing_is_withdrawn_that_nobody_was_told() -> None:
