@@ -20,14 +20,22 @@ def program() -> Path | None:
 
 
 class RedisServer:
-    """A server on 127.0.0.1 that writes nothing to the disk."""
+    """A server on 127.0.0.1 that writes nothing to the disk.
 
-    def __init__(self, server: Path) -> None:
+    Args:
+        server: its program.
+        password: that it asks for; none by default.
+    """
+
+    def __init__(self, server: Path, password: str = "") -> None:
+        self._password = password
         self._folder = Path(tempfile.mkdtemp(prefix="wayline-redis-"))
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
         command = [str(server), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        if password:
+            command += ["--requirepass", password]
         self._process = subprocess.Popen(
             [*command, "--dir", str(self._folder)], stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL
         )
@@ -45,7 +53,8 @@ class RedisServer:
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
+        user = f":{self._password}@" if self._password else ""
+        return f"redis://{user}127.0.0.1:{self.port}/0"
 
     def pause(self) -> None:
         """Answer nobody until ``resume``."""

@@ -1,5 +1,7 @@
 """The online table as a Feast online store: ``online_store.type: features.online_store.RevisionOnlineStore``.
 
+The table is a SQLite file or in a Redis server (``features.online_address``); Feast's own API reads and writes both.
+
 Feast's own SQLite store lets an older row overwrite a newer one. This one keeps the greatest ``revision``, a field that
 every view in it must have, whichever way rows come: from the pipeline, ``feast materialize`` or ``store.push``.
 It holds views of one text entity and Float64 features, which is all that Wayline has. Importing this module imports
@@ -20,7 +22,9 @@ from feast.repo_config import FeastConfigBaseModel
 from pydantic import StrictStr
 
 from contracts.errors import OutputError
-from features.online_table import ONLINE_FILE, OnlineTable
+from features.online_address import OnlineAddress, Vectors, open_online
+from features.online_table import ONLINE_FILE
+from transforms.secret import SecretReference
 
 REVISION = "revision"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -31,17 +35,24 @@ Written = tuple[Any, dict[str, Any], datetime, datetime | None]
 
 
 class RevisionOnlineStoreConfig(FeastConfigBaseModel):  # type: ignore[misc]  # Feast is untyped
-    """``path``: the SQLite file, relative to the Feast repository."""
+    """``path``: the SQLite file, relative to the Feast repository.
+
+    Or a Redis server: ``redis_env`` or ``redis_file`` names the variable or the file that holds its URL,
+    ``redis_prefix`` begins its keys.
+    """
 
     type: Literal["features.online_store.RevisionOnlineStore"] = "features.online_store.RevisionOnlineStore"
     path: StrictStr = ONLINE_FILE
+    redis_env: StrictStr | None = None
+    redis_file: StrictStr | None = None
+    redis_prefix: StrictStr = ""
 
 
 class RevisionOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast is untyped
-    """Feast's interface over ``OnlineTable``."""
+    """Feast's interface over ``OnlineTable`` and ``RedisOnlineTable``."""
 
     def __init__(self) -> None:
-        self._tables: dict[tuple[Path, str], OnlineTable] = {}
+        self._tables: dict[tuple[OnlineAddress, str], Vectors] = {}
 
     def online_write_batch(
         self, config: Any, table: Any, data: list[Written], progress: Callable[[int], Any] | None
@@ -103,14 +114,22 @@ class RevisionOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast is untype
         for view in tables:
             self._table(config, rows_of(view)).clear()
 
-    def _table(self, config: Any, view: str) -> OnlineTable:
-        path = Path(config.online_store.path)
-        if not path.is_absolute() and config.repo_path:
-            path = Path(config.repo_path) / path
-        found = self._tables.get((path, view))
+    def _table(self, config: Any, view: str) -> Vectors:
+        address = _address(config)
+        found = self._tables.get((address, view))
         if found is None:
-            found = self._tables[path, view] = OnlineTable(path, view)
+            found = self._tables[address, view] = open_online(address, view)
         return found
+
+
+def _address(config: Any) -> OnlineAddress:
+    store = config.online_store
+    if store.redis_env or store.redis_file:
+        return OnlineAddress(redis=SecretReference(store.redis_env, store.redis_file), prefix=store.redis_prefix)
+    path = Path(store.path)
+    if not path.is_absolute() and config.repo_path:
+        path = Path(config.repo_path) / path
+    return OnlineAddress(path=path)
 
 
 def rows_of(view: Any) -> str:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from contracts.exchange import OnlineFeatures
 from features.journey_features import FEATURE_NAMES
-from features.names import ROWS
-from features.online_table import ONLINE_FILE, OnlineTable
+from features.online_address import OnlineAddress, Vectors, open_online
 
 BATCH = 500
 """Persons written in one transaction: more saves little, and holds the write lock longer."""
+
+PAUSES = (0.1, 0.3, 1.0, 3.0, 5.0, 10.0, 10.0)
+"""Seconds between the attempts of a write while a server is away: about as long as a file is waited for."""
 
 Row = tuple[str, int, int, tuple[float, ...]]
 
@@ -19,18 +19,18 @@ class OnlineWriter:
     """Collects vectors and writes them in batches; of one person only the newest revision is written.
 
     Args:
-        folder: ``OUT/feast``.
+        address: of the store.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._table: OnlineTable | None = None
+    def __init__(self, address: OnlineAddress) -> None:
+        self._address = address
+        self._table: Vectors | None = None
         self._rows: dict[str, Row] = {}
         self._retired: set[str] = set()
 
     def setup(self) -> None:
-        """Open the store. Raises LockedError or OutputError."""
-        self._table = OnlineTable(self._folder / ONLINE_FILE, ROWS)
+        """Open the store. Raises ConfigurationError, LockedError or OutputError."""
+        self._table = open_online(self._address, pauses=PAUSES)
         self._table.create()
 
     def write(self, element: OnlineFeatures) -> None:

@@ -7,11 +7,11 @@ runner retries; writing again changes nothing. State: none; a bundle's rows are 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 import apache_beam as beam
 
 from contracts.exchange import OnlineFeatures
+from features.online_address import OnlineAddress
 from features.online_writer import OnlineWriter
 
 
@@ -19,15 +19,15 @@ class PushFeatures(beam.DoFn):  # type: ignore[misc]  # Beam's base class is unt
     """Host of ``OnlineWriter``.
 
     Args:
-        folder: ``OUT/feast``, as text.
+        address: of the online store; it holds no secret.
     """
 
-    def __init__(self, folder: str) -> None:
-        self._folder = folder
+    def __init__(self, address: OnlineAddress) -> None:
+        self._address = address
         self._writer: OnlineWriter | None = None
 
     def setup(self) -> None:
-        self._writer = OnlineWriter(Path(self._folder))
+        self._writer = OnlineWriter(self._address)
         self._writer.setup()
 
     def start_bundle(self) -> None:

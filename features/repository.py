@@ -23,6 +23,7 @@ from features.declaration import Feature
 from features.feast_import import feast
 from features.journey_features import FEATURE_NAMES, FEATURE_VERSION, FEATURES, VERSIONS, declaration_hash, model_inputs
 from features.offline import create_history
+from features.online_address import OnlineAddress, address_of
 from features.online_table import ONLINE_FILE
 
 _STAMP = "applied.json"
@@ -115,7 +116,7 @@ def apply(out: Path) -> int:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         create_history(out)
-        _write(folder / names.CONFIG_FILE, configuration())
+        _write(folder / names.CONFIG_FILE, configuration(address_of(folder)))
         _write(folder / names.REPOSITORY_FILE, repository_source())
     except OSError as error:
         raise OutputError(f"{folder} cannot be written: {error.strerror}") from error
@@ -156,8 +157,9 @@ def read_online(out: Path, person_ids: list[str]) -> dict[str, dict[str, float]]
     return found
 
 
-def configuration() -> str:
+def configuration(address: OnlineAddress) -> str:
     """``feature_store.yaml``: relative to its folder, where Feast's command line runs."""
+    online = {**_online_store(address), **({} if address.redis else {"path": ONLINE_FILE})}
     return (
         "# Written by `wayline features apply`.\n"
         f"project: {names.PROJECT}\n"
@@ -168,10 +170,17 @@ def configuration() -> str:
         "offline_store:\n"
         f"  type: {_OFFLINE_TYPE}\n"
         "online_store:\n"
-        f"  type: {_ONLINE_TYPE}\n"
-        f"  path: {ONLINE_FILE}\n"
-        "entity_key_serialization_version: 3\n"
+        + "".join(f"  {key}: {json.dumps(value) if key != 'type' else value}\n" for key, value in online.items())
+        + "entity_key_serialization_version: 3\n"
     )
+
+
+def _online_store(address: OnlineAddress) -> dict[str, str]:
+    """The section of Feast's configuration. It names where a URL is found, and holds none."""
+    if address.redis is None:
+        return {"type": _ONLINE_TYPE, "path": str(address.path)}
+    places = {"redis_env": address.redis.env, "redis_file": address.redis.path, "redis_prefix": address.prefix}
+    return {"type": _ONLINE_TYPE, **{key: value for key, value in places.items() if value}}
 
 
 def repository_source() -> str:
@@ -276,7 +285,7 @@ def _store(folder: Path) -> Any:
             "cache_ttl_seconds": 600,
         },
         offline_store={"type": _OFFLINE_TYPE},
-        online_store={"type": _ONLINE_TYPE, "path": str(folder / ONLINE_FILE)},
+        online_store=_online_store(address_of(folder)),
         entity_key_serialization_version=3,
         repo_path=folder,
     )
@@ -304,7 +313,8 @@ def _registry_errors(folder: Path) -> Iterator[None]:
 
 def _stamp(folder: Path) -> dict[str, str]:
     place = hashlib.blake2b(os.fsencode(folder), digest_size=8).hexdigest()
-    return {"declaration": declaration_hash(), "place": place}
+    online = hashlib.blake2b(repr(address_of(folder)).encode(), digest_size=8).hexdigest()
+    return {"declaration": declaration_hash(), "place": place, "online": online}
 
 
 def _is_applied(folder: Path) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 from contracts import documents
 from contracts.event import DAY, HOUR, MINUTE
 from transforms.channels.config import ChannelsConfig, parse_channels
-from transforms.secret import parse_secret
+from transforms.secret import SecretReference, parse_secret
 from transforms.stores.database import StoreAddress
 
 SHIPPED = Path(__file__).resolve().parent.parent / "ontology"
@@ -31,6 +31,7 @@ _KEYS = (
     "channels",
     "shards",
     "store",
+    "features",
 )
 
 
@@ -53,6 +54,8 @@ class ProjectConfig:
     journey_shards: int = 64
     store: StoreAddress | None = None
     """A database outside of OUT that holds the stores; None for the file in OUT."""
+    online_redis: SecretReference | None = None
+    """Where the URL of the Redis server is found that holds the online features; None for the file in OUT."""
 
 
 def load_config(path: Path | None) -> ProjectConfig:
@@ -97,6 +100,11 @@ def load_config(path: Path | None) -> ProjectConfig:
     if node := root.get("store"):
         node.mapping(("postgres",))
         changes["store"] = StoreAddress(postgres=parse_secret(node.need("postgres")))
+    if node := root.get("features"):
+        node.mapping(("online",))
+        online = node.need("online")
+        online.mapping(("redis",))
+        changes["online_redis"] = parse_secret(online.need("redis"))
     return dataclasses.replace(default, **changes)  # type: ignore[arg-type]  # keys are field names, checked above
 
 

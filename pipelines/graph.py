@@ -27,6 +27,7 @@ from contracts.exchange import (
     TableBatch,
 )
 from contracts.tables import ACTIONS, DEAD_LETTERS, EDGES, EXPIRED_LATE, IDENTIFIERS, LABELS, PERSONS, Table
+from features.online_address import OnlineAddress
 from features.push import PushFeatures
 from transforms.act import Act
 from transforms.actions import ActRules
@@ -63,7 +64,8 @@ class RunPlan:
     """Everything a bounded run needs, checked. Paths are text, since they travel to workers.
 
     ``as_of`` is the horizon if the user named one; otherwise it is the greatest event time of the run.
-    ``models`` are those in force, each with the event time from which it scores.
+    ``models`` are those in force, each with the event time from which it scores. ``online_left``: where online features
+    were before; the run that writes them all elsewhere removes them there.
     """
 
     files: tuple[str, ...]
@@ -72,7 +74,7 @@ class RunPlan:
     registry: str
     stores: StoreAddress
     actions: str
-    feast: str
+    online: OnlineAddress
     as_of: int | None
     revision: int
     strand_shards: int
@@ -89,6 +91,7 @@ class RunPlan:
     tombstones: Tombstones
     marks: tuple[ErasedMark, ...] = ()
     models: tuple[tuple[str, int], ...] = ()
+    online_left: tuple[OnlineAddress, ...] = ()
 
 
 def build(pipeline: beam.Pipeline, plan: RunPlan) -> None:
@@ -138,7 +141,7 @@ def build(pipeline: beam.Pipeline, plan: RunPlan) -> None:
     _ = tables | "Tables" >> WriteParts(plan.staging)
     _ = strands.log | "Log" >> beam.ParDo(_WriteLog(plan.staging, plan.strand_shards, LOG))
     _ = strands.erased | "Erased" >> beam.ParDo(_WriteLog(plan.staging, plan.strand_shards, ERASED))
-    _ = journeys.online | "Online" >> beam.ParDo(PushFeatures(plan.feast))
+    _ = journeys.online | "Online" >> beam.ParDo(PushFeatures(plan.online))
     _ = strands.purges | "Purge" >> beam.ParDo(_PurgeEffects(plan.stores, plan.staging))
     _ = strands.marks | "KeepMarks" >> beam.ParDo(
         _KeepMarks(plan.stores, plan.staging, plan.identity, plan.strand_shards)

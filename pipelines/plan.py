@@ -17,6 +17,7 @@ from contracts.event import Identifier
 from contracts.exchange import ErasedMark
 from contracts.tables import feature_tables
 from features.journey_features import feature_columns
+from features.online_address import OnlinePlace, note_place, open_online, place_for
 from models.ontology_registry import OntologyRegistry
 from models.scoring import load_activated
 from pipelines.definitions import Definitions
@@ -36,6 +37,9 @@ from transforms.tables.part_names import parts_in
 from transforms.validate import YEAR_2100, ValidationRules
 
 Mode = Literal["live", "dry-run"]
+
+_PREFLIGHT = 5.0
+"""Seconds that a store of online features may take to answer before a run begins."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +67,13 @@ class RunOptions:
     now: int | None = None
 
 
-def make_plan(options: RunOptions, definitions: Definitions, folder: OutputFolder, files: list[str]) -> RunPlan:
+def make_plan(
+    options: RunOptions, definitions: Definitions, folder: OutputFolder, files: list[str], *, whole: bool = True
+) -> RunPlan:
     """The plan of a run into a folder that is held for writing.
+
+    Args:
+        whole: the run states every person there is; False for a stream, which goes on with those who do something.
 
     Raises:
         ConfigurationError, InputError, ModelError, LockedError, OutputError: whatever would stop the run later.
@@ -82,6 +91,7 @@ def make_plan(options: RunOptions, definitions: Definitions, folder: OutputFolde
         known.adopt()
     finally:
         known.close()
+    online = _online_place(folder, definitions, whole=whole)
     features, scores = feature_tables(feature_columns(), ontology.stage_names)
     revision = next_revision(folder, options.now or 0)
     tombstones = read_tombstones(folder)
@@ -95,7 +105,7 @@ def make_plan(options: RunOptions, definitions: Definitions, folder: OutputFolde
         registry=str(registry.resolve()),
         stores=stores,
         actions=str(folder.actions.resolve()),
-        feast=str(folder.feast.resolve()),
+        online=online.address,
         as_of=options.as_of,
         revision=revision,
         strand_shards=config.strand_shards,
@@ -141,7 +151,31 @@ def make_plan(options: RunOptions, definitions: Definitions, folder: OutputFolde
             for record in activated.activations.records
             if record.version in activated.models and record.version is not None
         ),
+        online_left=online.left,
     )
+
+
+def _online_place(folder: OutputFolder, definitions: Definitions, *, whole: bool) -> OnlinePlace:
+    """Where online features are written, found there and usable, and noted.
+
+    Raises:
+        ConfigurationError: the URL of a server is missing or none.
+        LockedError, OutputError: the store cannot be used; or a stream would leave most persons in another one.
+    """
+    place = place_for(folder.feast, definitions.config.online_redis)
+    if place.left and not whole:
+        raise OutputError(
+            f"the online features of {folder.root} are not where the configuration says now",
+            hint="`wayline run --out OUT` with the same configuration writes all of them there; then stream",
+        )
+    for address in (place.address, *place.left):
+        table = open_online(address, timeout=_PREFLIGHT)
+        try:
+            table.create()
+        finally:
+            table.close()
+    note_place(folder.feast, place)
+    return place
 
 
 def validation_rules(definitions: Definitions, now: int | None) -> ValidationRules:

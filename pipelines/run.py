@@ -90,7 +90,7 @@ def run(options: RunOptions, observe: Observe | None = None, definitions: Defini
         report_total = ledger.total(rows)
         effects = ledger.read_decisions(folder.staging)
         gained = _commit(folder, definitions, plan.revision, run_id, rows)
-        _retire(folder, plan.revision)
+        _retire(folder, plan)
         _shorten(plan)
         shutil.rmtree(folder.staging, ignore_errors=True)
         committing = (time.process_time_ns() - before_commit) // 1_000
@@ -177,20 +177,29 @@ def _forget_copies(folder: OutputFolder, plan: RunPlan) -> None:
         records.close()
 
 
-def _retire(folder: OutputFolder, revision: int) -> None:
+def _retire(folder: OutputFolder, plan: RunPlan) -> None:
     """Take persons that are none any more, because they merged or were erased, out of the online store.
 
     A run writes the vector of every person there is, so what is older than the run belongs to nobody. Said anew by
-    every run, so a run that died before this point leaves nothing behind.
+    every run, so a run that died before this point leaves nothing behind. For the same reason a store that held the
+    features before the configuration named another is of no use any more.
     """
-    from features.names import ROWS
-    from features.online_table import ONLINE_FILE, OnlineTable
+    from features.online_address import OnlinePlace, note_place, open_online
+    from features.online_writer import PAUSES
 
-    online = OnlineTable(folder.feast / ONLINE_FILE, ROWS)
+    online = open_online(plan.online, pauses=PAUSES)
     try:
-        online.retire_before(revision)
+        online.retire_before(plan.revision)
     finally:
         online.close()
+    for address in plan.online_left:
+        before = open_online(address)
+        try:
+            before.clear()
+        finally:
+            before.close()
+    if plan.online_left:
+        note_place(folder.feast, OnlinePlace(plan.online))
 
 
 def _shorten(plan: RunPlan) -> None:

@@ -95,7 +95,7 @@ def build(pipeline: beam.Pipeline, plan: StreamPlan) -> None:
         written.append(together | "Tables" >> parts)
     if plan.bigquery is not None:
         written.append(together | "BigQuery" >> _ToBigQuery(plan.bigquery, plan))
-    online = journeys.online | "Online" >> beam.ParDo(PushFeatures(run.feast)).with_output_types(bytes)
+    online = journeys.online | "Online" >> beam.ParDo(PushFeatures(run.online)).with_output_types(bytes)
     purged = strands.purges | "Purge" >> PurgeStores(run.stores, plan.purges)
     if plan.retried:
         (*written, online, purged) | "Finish" >> Finish(plan.finished)

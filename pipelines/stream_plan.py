@@ -154,7 +154,7 @@ def make_stream_plan(
         session_by=options.session_by,
         now=now,
     )
-    run = make_plan(bounded, replace(definitions, config=config), folder, [])
+    run = make_plan(bounded, replace(definitions, config=config), folder, [], whole=False)
     bigquery = bigquery_tables(
         options.tables, options.bigquery_dataset, options.bigquery_connector, options.runner, run.stores
     )

@@ -14,6 +14,8 @@ sys.path.insert(0, str(Path(__file__).parent / "services"))
 from pubsub_server import PubSubServer
 
 from benchmarks.postgres_server import PostgresServer, binaries
+from benchmarks.redis_server import RedisServer
+from benchmarks.redis_server import program as redis_program
 from sources.pubsub.emulator import find_server
 
 # how long an example takes says how busy the machine is, not whether a rule holds
@@ -41,3 +43,14 @@ def pubsub_server() -> Iterator[PubSubServer]:
     server = PubSubServer(program)
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """One Redis server for the tests of a session that need one; it asks for a password."""
+    found = redis_program()
+    if found is None:
+        pytest.skip("no redis-server on this machine; install it: make services")
+    server = RedisServer(found, "only-for-tests")
+    yield server
+    server.remove()

@@ -22,6 +22,7 @@ from contracts.exchange import OnlineFeatures
 from contracts.tables import feature_tables
 from features import names, offline, repository
 from features.journey_features import FEATURE_NAMES, FEATURES, MODEL_INPUT_NAMES, feature_columns, model_inputs
+from features.online_address import address_of
 from features.online_writer import OnlineWriter
 from pipelines.cli import wayline
 from transforms.tables.batches import arrow_schema
@@ -171,7 +172,7 @@ def test_a_feature_declared_later_is_null_in_older_parts(tmp_path: Path) -> None
 
 
 def test_feast_reads_what_the_pipeline_wrote(out: Path) -> None:
-    writer = OnlineWriter(out / "feast")
+    writer = OnlineWriter(address_of(out / "feast"))
     writer.setup()
     values = tuple(float(index) for index in range(len(FEATURES)))
     writer.write(OnlineFeatures((("on1", 3, T0, values), ("on2", 4, T0, values))))
@@ -220,7 +221,7 @@ def test_the_repository_file_says_the_same_as_the_registry(out: Path) -> None:
 
 
 def test_the_version_before_is_served_from_the_same_rows(out: Path) -> None:
-    writer = OnlineWriter(out / "feast")
+    writer = OnlineWriter(address_of(out / "feast"))
     writer.setup()
     values = tuple(float(index) for index in range(len(FEATURES)))
     writer.write(OnlineFeatures((("both", 3, T0, values),)))

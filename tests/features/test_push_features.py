@@ -13,6 +13,7 @@ from contracts import coders
 from contracts.exchange import OnlineFeatures
 from features.journey_features import FEATURE_NAMES
 from features.names import ROWS
+from features.online_address import OnlineAddress
 from features.online_table import ONLINE_FILE, OnlineTable
 from features.online_writer import BATCH, OnlineWriter
 from features.push import PushFeatures
@@ -30,7 +31,7 @@ def revisions(folder: Path, *persons: str) -> list[int | None]:
 
 
 def writer(folder: Path) -> OnlineWriter:
-    made = OnlineWriter(folder)
+    made = OnlineWriter(OnlineAddress(path=folder / ONLINE_FILE))
     made.setup()
     return made
 
@@ -43,7 +44,8 @@ def test_a_pipeline_fills_the_online_store(tmp_path: Path) -> None:
         OnlineFeatures((), ("gone",)),
     ]
     with beam.Pipeline(runner=FnApiRunner()) as pipeline:
-        _ = pipeline | "Rows" >> beam.Create(elements) | "Push" >> beam.ParDo(PushFeatures(str(tmp_path)))
+        push = PushFeatures(OnlineAddress(path=tmp_path / ONLINE_FILE))
+        _ = pipeline | "Rows" >> beam.Create(elements) | "Push" >> beam.ParDo(push)
     assert revisions(tmp_path, "p1", "p2", "gone") == [3, 7, None]
 
 
@@ -85,8 +87,9 @@ def test_what_a_failed_bundle_held_is_forgotten(tmp_path: Path) -> None:
 def test_writing_online_imports_neither_feast_nor_beam(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from features.online_writer import OnlineWriter;"
-        " w = OnlineWriter(Path(sys.argv[1])); w.setup(); w.flush();"
-        " print(sorted({'apache_beam', 'feast', 'pandas', 'ibis'} & set(sys.modules)))"
+        " from features.online_address import OnlineAddress;"
+        " w = OnlineWriter(OnlineAddress(path=Path(sys.argv[1]) / 'online.db')); w.setup(); w.flush();"
+        " print(sorted({'apache_beam', 'feast', 'pandas', 'ibis', 'redis'} & set(sys.modules)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=True

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import itertools
 import multiprocessing
+import socket
 import threading
 from collections.abc import Iterator, Sequence
 
 import pytest
+import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from benchmarks.redis_server import RedisServer, program
-from contracts.errors import LockedError
+from benchmarks.redis_server import RedisServer
+from contracts.errors import ConfigurationError, LockedError, OutputError
 from features.online_table import OnlineRow
 from features.redis_table import RedisOnlineTable
 
@@ -24,14 +26,9 @@ def row(person: str, revision: int, at: int = 0) -> Row:
     return (person, revision, at, (float(revision), -float(revision)))
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[RedisServer]:
-    found = program()
-    if found is None:
-        pytest.skip("no redis-server on this machine: make services")
-    made = RedisServer(found)
-    yield made
-    made.remove()
+@pytest.fixture
+def server(redis_server: RedisServer) -> RedisServer:
+    return redis_server
 
 
 @pytest.fixture
@@ -142,3 +139,106 @@ def test_a_write_without_pauses_says_at_once_that_the_server_is_away(server: Red
     finally:
         server.resume()
         hasty.close()
+
+
+def test_rows_of_an_older_declaration_keep_their_names(server: RedisServer, table: RedisOnlineTable) -> None:
+    table.write(("a",), [("old", 1, 0, (1.0,))])
+    table.write(("b", "a"), [("new", 1, 0, (2.0, 3.0))])
+    another = RedisOnlineTable(server.url, "v")
+    old, new = another.read(["old", "new"])
+    another.close()
+    assert old is not None
+    assert new is not None
+    assert (old.values, new.values) == ({"a": 1.0}, {"b": 2.0, "a": 3.0})
+
+
+def test_tables_under_other_prefixes_and_views_are_others(server: RedisServer, table: RedisOnlineTable) -> None:
+    neighbours = [RedisOnlineTable(server.url, "v", "other*"), RedisOnlineTable(server.url, "w")]
+    for number, one in enumerate((table, *neighbours)):
+        one.write(NAMES, [row("p", number + 1)])
+    table.retire_before(9)
+    neighbours[0].clear()
+    assert [one.read(["p"])[0] for one in (table, *neighbours)] == [None, None, OnlineRow(3, 0, {"a": 3.0, "b": -3.0})]
+    neighbours[1].clear()
+    for one in neighbours:
+        one.close()
+
+
+def test_a_cleared_table_leaves_nothing_in_the_server(server: RedisServer) -> None:
+    made = RedisOnlineTable(server.url, "v", "wayline:to be cleared")
+    made.create()
+    made.write(NAMES, [row("p", 1), row("q", 1)])
+    made.retire(["p"])
+    made.clear()
+    made.close()
+    client = redis.Redis.from_url(server.url)
+    assert list(client.scan_iter(match="wayline:to be cleared*")) == []
+    client.close()
+
+
+def test_a_wrong_password_is_told_without_it(server: RedisServer) -> None:
+    for user in ("", ":guessed@"):
+        wrong = RedisOnlineTable(f"redis://{user}127.0.0.1:{server.port}/0", "v", where="environment variable X")
+        with pytest.raises(OutputError, match="environment variable X") as caught:
+            wrong.create()
+        wrong.close()
+        assert "guessed" not in str(caught.value)
+
+
+def test_a_server_that_takes_no_writes_is_found_out_and_what_was_written_is_not_told(server: RedisServer) -> None:
+    client = redis.Redis.from_url(server.url)
+    client.config_set("maxmemory", "1")
+    made = RedisOnlineTable(server.url, "v")
+    try:
+        with pytest.raises(OutputError, match=r"refuses: .*maxmemory"):
+            made.create()
+        with pytest.raises(OutputError) as caught:
+            made.write(NAMES, [row("somebody", 1)])
+        assert "somebody" not in str(caught.value)
+    finally:
+        client.config_set("maxmemory", "0")
+        client.close()
+        made.close()
+
+
+def test_what_is_no_redis_is_found_out() -> None:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+
+        def answer() -> None:
+            for _ in range(8):
+                try:
+                    peer, _ = listening.accept()
+                except OSError:
+                    return
+                with peer:
+                    peer.recv(4_096)
+                    peer.sendall(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        wrong = RedisOnlineTable(f"redis://127.0.0.1:{listening.getsockname()[1]}/0", "v", timeout=2.0)
+        with pytest.raises(OutputError, match="no Redis server"):
+            wrong.create()
+        wrong.close()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "secret",
+        "http://secret@host/0",
+        "redis://",
+        "redis://user:secret@host:port/0",
+        "redis://user:secret@host/name",
+        "redis://user:secret@host:0/0",
+        "redis://user:secret@[host/0",
+        "redis://user:secret@host/0?decode_responses=true",
+    ],
+)
+def test_a_url_that_would_be_misread_is_refused_and_not_shown(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="environment variable X") as caught:
+        RedisOnlineTable(url, "v", where="environment variable X")
+    assert "secret" not in f"{caught.value} {caught.value.hint}"

@@ -57,7 +57,7 @@ def test_defaults_are_those_of_the_code() -> None:
         if stated.startswith("`"):
             assert value(stated) == getattr(default, names.get(key, key)), key
             checked.add(names.get(key, key))
-    told_in_words = {"ontology", "identity", "policies", "session_by", "channels", "store"}
+    told_in_words = {"ontology", "identity", "policies", "session_by", "channels", "store", "online_redis"}
     assert checked | told_in_words == {field.name for field in fields(ProjectConfig)}
 
 
@@ -82,6 +82,7 @@ def test_the_example_is_a_valid_configuration(tmp_path: Path, monkeypatch: pytes
     assert set(config._KEYS) == {line.split(":")[0] for line in example.splitlines() if line[:1].isalpha()}
     assert loaded.channels.named["sales"].retry_in_doubt
     assert loaded.store == StoreAddress(postgres=SecretReference(env="WAYLINE_STORE_URL"))
+    assert loaded.online_redis == SecretReference(env="WAYLINE_ONLINE_URL")
 
 
 def test_every_variable_is_named() -> None:
