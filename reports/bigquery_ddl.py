@@ -1,19 +1,24 @@
 """The tables and views of BigQuery, written from the declarations: ``python -m reports.bigquery_ddl``.
 
-Input: ``contracts.tables`` with the features and stages that are shipped. Output: ``infra/bigquery/tables.sql`` and
-``views.sql``, GoogleSQL for a dataset named ``wayline``. A view shows what the view of the same name in an output
-folder shows. Tables hold upserts (``transforms.tables.bigquery``); primary keys of BigQuery are not enforced, so the
-views settle by themselves which row of a key counts.
+Input: ``contracts.tables`` with the features and stages that are shipped, the views for BI and the macros. Output:
+``infra/bigquery/tables.sql``, ``views.sql``, ``journey_views.sql`` and ``functions.sql``, GoogleSQL for a dataset named
+``wayline``, to be run in this order. A view shows what the view of the same name in an output folder shows, a table
+function what the macro of its name does. Tables hold upserts (``transforms.tables.bigquery``); primary keys of BigQuery
+are not enforced, so the views settle by themselves which row of a key counts. Errors: ``ValueError`` for a view that
+has no form in GoogleSQL.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from contracts.tables import AT_ONCE, BLOB, BOOL, HIDDEN, INT, JSON, META, NEVER, REAL, TEXT, TIME, Column, Table
+from reports.googlesql import googlesql
 from reports.table_docs import ROOT, documented_tables
 from transforms.tables.bigquery import ROWS
+from transforms.tables.journey_macros import Macro, journey_macros
+from transforms.tables.journey_views import View, journey_views
 from transforms.tables.log import LOG_TABLE
 
 FOLDER = ROOT / "infra" / "bigquery"
@@ -48,7 +53,29 @@ def views_sql(tables: Sequence[Table]) -> str:
     return _HEAD + "\n".join(map(_view, tables))
 
 
-_HEAD = "-- Written by `python -m reports.bigquery_ddl`; change contracts/tables.py instead.\n\n"
+def journey_views_sql(views: Sequence[View], relations: Collection[str]) -> str:
+    """DDL of the views for BI, each after what it reads. ``relations``: what is in the dataset."""
+    return _HEAD + "\n".join(_journey_view(view, relations) for view in views)
+
+
+def functions_sql(macros: Sequence[Macro], relations: Collection[str]) -> str:
+    """DDL of the table functions."""
+    return _HEAD + "\n".join(_function(macro, relations) for macro in macros)
+
+
+_HEAD = "-- Written by `python -m reports.bigquery_ddl`; change the declarations instead.\n\n"
+
+
+def _journey_view(view: View, relations: Collection[str]) -> str:
+    made = f"CREATE OR REPLACE VIEW `{DATASET}.{view.name}`\nOPTIONS (description = {_text(view.doc)})\nAS "
+    return f"{made}{googlesql(view.sql, relations, DATASET)};\n"
+
+
+def _function(macro: Macro, relations: Collection[str]) -> str:
+    parameters = ", ".join(f"`{name}` {TYPES[kind]}" for name, kind in macro.parameters)
+    made = f"CREATE OR REPLACE TABLE FUNCTION `{DATASET}.{macro.name}`({parameters})\n"
+    described = f"OPTIONS (description = {_text(macro.doc)})\n"
+    return f"{made}{described}AS (\n{googlesql(macro.sql, relations, DATASET)}\n);\n"
 
 
 def _table(table: Table) -> str:
@@ -108,7 +135,14 @@ def _text(text: str) -> str:
 def files() -> dict[Path, str]:
     """Every file and what it should hold."""
     tables = documented_tables()
-    return {FOLDER / "tables.sql": tables_sql(tables), FOLDER / "views.sql": views_sql(tables)}
+    views = journey_views(tables)
+    relations = {table.name for table in tables} | {view.name for view in views}
+    return {
+        FOLDER / "tables.sql": tables_sql(tables),
+        FOLDER / "views.sql": views_sql(tables),
+        FOLDER / "journey_views.sql": journey_views_sql(views, relations),
+        FOLDER / "functions.sql": functions_sql(journey_macros(relations), relations),
+    }
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
--- Written by `python -m reports.bigquery_ddl`; change contracts/tables.py instead.
+-- Written by `python -m reports.bigquery_ddl`; change the declarations instead.
 
 CREATE TABLE IF NOT EXISTS `wayline.events_rows` (
   `event_id` STRING NOT NULL OPTIONS (description = "Id of the event, as its source gave it."),

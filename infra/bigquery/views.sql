@@ -1,4 +1,4 @@
--- Written by `python -m reports.bigquery_ddl`; change contracts/tables.py instead.
+-- Written by `python -m reports.bigquery_ddl`; change the declarations instead.
 
 CREATE OR REPLACE VIEW `wayline.events`
 OPTIONS (description = "One row an accepted event.")

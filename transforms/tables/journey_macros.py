@@ -11,26 +11,31 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from contracts.tables import TEXT, TIME
+
 
 @dataclass(frozen=True, slots=True)
 class Macro:
-    """``parameters`` are those of the call, in order; ``needs`` are the tables and views it reads."""
+    """``parameters`` are those of the call, in order, each with its kind; ``needs`` the tables and views it reads."""
 
     name: str
-    parameters: tuple[str, ...]
+    parameters: tuple[tuple[str, str], ...]
+    doc: str
     needs: tuple[str, ...]
     sql: str
 
     @property
     def statement(self) -> str:
         """What creates it."""
-        return f"CREATE MACRO {self.name}({', '.join(self.parameters)}) AS TABLE {self.sql}"
+        names = ", ".join(name for name, _ in self.parameters)
+        return f"CREATE MACRO {self.name}({names}) AS TABLE {self.sql}"
 
 
 _AS_OF = "CAST(ts AS TIMESTAMPTZ)"
 _STAGE = Macro(
     "stage_as_of",
-    ("ts",),
+    (("ts", TIME),),
+    "One row a person who had a journey by then: the stage, as it is now known to have been.",
     ("stage_history",),
     f"""
 SELECT h.person_id, h.stage, h.came_from, h.valid_from, h.session_id, h.decided_by
@@ -40,7 +45,8 @@ WHERE h.valid_from <= {_AS_OF} AND (h.valid_to IS NULL OR h.valid_to > {_AS_OF})
 _PERSON = "coalesce((SELECT max(a.merged_into) FROM persons AS a WHERE a.person_id = person), person)"
 _JOURNEY = Macro(
     "journey_as_of",
-    ("person", "ts"),
+    (("person", TEXT), ("ts", TIME)),
+    "One row a stage entered and one a decision made by then, of a person or of who has an alias.",
     ("stage_history", "decisions", "persons"),
     f"""
 SELECT h.valid_from AS "at", 'stage' AS what, h.stage AS value, h.decided_by AS reason

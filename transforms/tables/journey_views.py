@@ -74,10 +74,13 @@ _DATES = View(
     "One row a day from the first event to the last.",
     ("events",),
     f"""
-SELECT CAST(day AS DATE) AS day, CAST(date_trunc('week', day) AS DATE) AS week, CAST(date_trunc('month', day) AS DATE)
-AS month, isodow(day) AS weekday
-FROM (SELECT unnest(generate_series(min({_day("event_time")}), max({_day("event_time")}), INTERVAL 1 DAY)) AS day
-FROM events)""",
+SELECT day, week, month, date_diff('day', week, day) + 1 AS weekday
+FROM (
+  SELECT CAST(day AS DATE) AS day, CAST(date_trunc('week', day) AS DATE) AS week,
+    CAST(date_trunc('month', day) AS DATE) AS month
+  FROM (SELECT min({_day("event_time")}) AS first_day, max({_day("event_time")}) AS last_day FROM events) AS span
+    CROSS JOIN unnest(generate_series(first_day, last_day, INTERVAL 1 DAY)) AS series(day)
+)""",
 )
 _CHANNELS = View(
     "dim_channel",
@@ -113,7 +116,7 @@ SELECT c.conversion_id, c.person_id, c.converted_at, s.session_id, coalesce(s.st
   row_number() OVER (PARTITION BY c.conversion_id ORDER BY s.started_at, s.session_id) AS place,
   count(*) OVER (PARTITION BY c.conversion_id) AS touches
 FROM conversions AS c LEFT JOIN sessions AS s ON s.person_id = c.person_id AND s.started_at <= c.converted_at
-  AND s.started_at >= c.converted_at - INTERVAL {WINDOW_DAYS} DAY""",
+  AND s.started_at >= c.converted_at - INTERVAL {WINDOW_DAYS * 24} HOUR""",
 )
 _ATTRIBUTION = View(
     "attribution",
