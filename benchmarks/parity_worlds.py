@@ -19,7 +19,7 @@ from contracts.event import DAY, HOUR, MINUTE, SECOND, Event, Identifier
 from contracts.event_codec import event_to_record
 from pipelines.config import SHIPPED
 from sources.importer.convert import import_files
-from sources.importer.mapping import load_mapping
+from sources.importer.mapping_file import load_mapping
 from sources.ordered import Ordered
 from sources.simulator.config import WorldConfig
 from sources.simulator.world import simulate

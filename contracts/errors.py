@@ -76,6 +76,10 @@ class ConfigurationError(WaylineError):
         self.line = line
 
 
+class UnsupportedMappingError(ConfigurationError):
+    """A mapping asks for something that its language leaves out on purpose; the hint says what to do instead."""
+
+
 class InputError(WaylineError):
     """The input cannot be read."""
 

@@ -19,8 +19,8 @@ def command(mapping: str, inputs: tuple[str, ...], out: Path, dead_letter_key: P
     """
     from pipelines.config import SHIPPED
     from sources.importer.convert import ImportSummary, import_files
-    from sources.importer.mapping import load_mapping
-    from sources.importer.values import REASONS
+    from sources.importer.mapping_file import load_mapping
+    from sources.importer.rows import REASONS
     from transforms.dead_letter import DeadLetterBox
     from transforms.keys import DEAD_LETTER_KEY_VARIABLE, load_key
 

@@ -19,11 +19,12 @@ import fastavro
 
 from contracts import codec
 from contracts.errors import ConfigurationError, InputError, OutputError
+from contracts.event import Event
 from contracts.event_codec import event_to_record
 from contracts.exchange import DeadLetter
 from sources.importer.mapping import Mapping
 from sources.importer.readers import header, read_rows
-from sources.importer.values import Row, RowError
+from sources.importer.rows import Row, RowError, flatten
 from transforms.dead_letter import ROW_PAYLOAD, DeadLetterBox
 
 _SYNC_ROWS = 1_000
@@ -53,12 +54,15 @@ def check_columns(paths: list[Path], mapping: Mapping) -> None:
             continue
         if not names:
             raise InputError(f"{path} is empty")
-        for column, line in mapping.columns():
-            if column not in names and column.split(".")[0].split("[")[0] not in names:
+        if mapping.columns_may_be_absent:
+            continue
+        for columns, line in mapping.reads():
+            if columns and not any(c in names or re.split(r"[.\[]", c)[0] in names for c in columns):
+                wanted = " or ".join(repr(column) for column in columns)
                 raise ConfigurationError(
                     mapping.path,
                     line,
-                    f"{path.name} has no column {column!r}",
+                    f"{path.name} has no column {wanted}",
                     hint=f"its columns: {', '.join(names[:40])}",
                 )
 
@@ -106,15 +110,9 @@ def _events(
             if isinstance(row, RowError):
                 raise row
             for item in mapping.rows(row):
-                event = mapping.event(item)
-                if event is not None:
+                for event, numbered in mapping.events(item):
                     produced += 1
-                    if mapping.event_id is not None and mapping.event_id.repeats_are_distinct:
-                        earlier = repeats[event.event_id]
-                        repeats[event.event_id] += 1
-                        if earlier:
-                            event = replace(event, event_id=f"{event.event_id}-{earlier + 1}")
-                    yield event_to_record(event)
+                    yield event_to_record(_told_apart(event, repeats) if numbered else event)
             summary.events += produced
             summary.filtered += not produced
         except RowError as error:
@@ -135,9 +133,23 @@ def _events(
             )
 
 
+def _told_apart(event: Event, repeats: Counter[str]) -> Event:
+    """The event under an id of its own among the equal ids of a file."""
+    earlier = repeats[event.event_id]
+    repeats[event.event_id] += 1
+    return replace(event, event_id=f"{event.event_id}-{earlier + 1}") if earlier else event
+
+
 def _payload(row: Row | RowError) -> bytes:
     """A row that does not map as JSON; one that could not be read as it stands in the file, to the last byte."""
-    text = (row.raw or "") if isinstance(row, RowError) else json.dumps(row, default=str)
+    if isinstance(row, RowError):
+        text = row.raw or ""
+    else:
+        try:
+            text = json.dumps(row, default=str)
+        except (RecursionError, ValueError, TypeError):
+            # only Avro and Parquet hold what JSON does not: such a row is kept as its paths and values, one a line
+            text = "\n".join(f"{path} = {value!r}" for path, value in flatten(row))
     return text.encode("utf-8", "surrogatepass")
 
 

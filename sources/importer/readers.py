@@ -1,4 +1,4 @@
-"""Rows out of files: CSV, TSV, JSON lines, JSON and Parquet, plain or gzip, one row at a time.
+"""Rows out of files: CSV, TSV, JSON lines, JSON, Parquet and Avro, texts plain or gzip, one row at a time.
 
 Output: (row number, row or RowError), numbers from 1 as an editor shows them (the header of a CSV is line 1). Memory is
 bounded by one row, except for JSON documents, which are read whole up to ``MAX_JSON_BYTES``. A row that cannot be read
@@ -11,19 +11,71 @@ import csv
 import gzip
 import io
 import json
+import re
+import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+import fastavro
+
 from contracts.errors import InputError
 from sources.importer.mapping import Mapping
-from sources.importer.values import Row, RowError
+from sources.importer.rows import MAX_DEPTH, Row, RowError, is_deeper
 
+SUFFIXES = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "json",
+    ".parquet": "parquet",
+    ".avro": "avro",
+}
 MAX_LINE = 16 * 1024 * 1024
 MAX_JSON_BYTES = 512 * 1024 * 1024
 _BATCH = 4_096
+_SPACE = re.compile(r"[ \t\n\r]*")
 
 Numbered = tuple[int, Row | RowError]
+
+
+def format_of(path: Path, mapping: Mapping) -> str:
+    """The format of a file: the mapping's, or among several of them the one that the file's name or beginning shows.
+
+    Raises:
+        InputError: the mapping names several formats and the file is of none of them.
+    """
+    if len(mapping.formats) == 1:
+        return mapping.formats[0]
+    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in (".gz", ".gzip")]
+    named = SUFFIXES.get(suffixes[-1]) if suffixes else None
+    if named in ("json", "jsonl") or (named is None and {"json", "jsonl"} & set(mapping.formats)):
+        shown = _shown(path, named or "jsonl")
+        named = shown if named is not None or shown in mapping.formats else None
+        if named not in mapping.formats and named in ("json", "jsonl"):
+            # a document of one object is a line of JSON, and a line is a document
+            named = "json" if named == "jsonl" and "json" in mapping.formats else named
+    if named is None:
+        return mapping.formats[0]
+    if named not in mapping.formats:
+        raise InputError(
+            f"{path.name} looks like {named}; the mapping {mapping.name} reads {', '.join(mapping.formats)}",
+            hint="export it in one of these, or write a mapping for it",
+        )
+    return named
+
+
+def _shown(path: Path, named: str) -> str:
+    """Whether a file of JSON holds one document or one object a line, by its first line."""
+    with _readable(path), _open(path) as stream:
+        first = stream.readline(MAX_LINE).strip()
+        if first.startswith("["):
+            return "json"
+        if not first.startswith("{"):
+            return named
+        return "jsonl" if isinstance(_object(first), dict) else "json"
 
 
 def read_rows(path: Path, mapping: Mapping) -> Iterator[Numbered]:
@@ -32,18 +84,28 @@ def read_rows(path: Path, mapping: Mapping) -> Iterator[Numbered]:
     Raises:
         InputError: the file as a whole is not what the mapping says, or is damaged from some row on.
     """
-    try:
-        if mapping.format == "parquet":
+    kind = format_of(path, mapping)
+    with _readable(path):
+        if kind == "parquet":
             yield from _parquet(path)
             return
+        if kind == "avro":
+            yield from _avro(path)
+            return
         with _open(path) as stream:
-            if mapping.format in ("csv", "tsv"):
-                yield from _csv(stream, mapping)
-            elif mapping.format == "jsonl":
+            if kind in ("csv", "tsv"):
+                yield from _csv(stream, path, "\t" if kind == "tsv" else mapping.delimiter)
+            elif kind == "jsonl":
                 yield from _json_lines(stream)
             else:
                 yield from _json(stream, path)
-    except (OSError, EOFError) as error:
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, EOFError, zlib.error) as error:
         raise InputError(
             f"{path} cannot be read to its end: {error}", hint="is it cut off, or no gzip file?"
         ) from error
@@ -52,18 +114,24 @@ def read_rows(path: Path, mapping: Mapping) -> Iterator[Numbered]:
 
 
 def header(path: Path, mapping: Mapping) -> tuple[str, ...] | None:
-    """The column names of a CSV, TSV or Parquet file; None for JSON, whose rows may differ."""
+    """The column names of a CSV, TSV, Parquet or Avro file; None for JSON, whose rows may differ."""
+    kind = format_of(path, mapping)
     try:
-        if mapping.format == "parquet":
+        if kind == "parquet":
             import pyarrow.parquet as pq
 
             return tuple(pq.ParquetFile(path).schema_arrow.names)
-        if mapping.format in ("csv", "tsv"):
+        if kind == "avro":
+            with path.open("rb") as file:
+                schema = fastavro.reader(file).writer_schema
+            fields = schema.get("fields") if isinstance(schema, dict) else None
+            return tuple(field["name"] for field in fields) if fields is not None else None
+        if kind in ("csv", "tsv"):
             with _open(path) as stream:
-                first = next(csv.reader(stream, delimiter=mapping.delimiter), [])
+                first = next(csv.reader(stream, delimiter="\t" if kind == "tsv" else mapping.delimiter), [])
                 return tuple(first)
-    except (OSError, EOFError, UnicodeDecodeError, ValueError, csv.Error) as error:
-        raise InputError(f"{path} cannot be read as {mapping.format}: {error}") from error
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError, ValueError, LookupError, csv.Error) as error:
+        raise InputError(f"{path} cannot be read as {kind}: {error}") from error
     return None
 
 
@@ -74,10 +142,10 @@ def _open(path: Path) -> IO[str]:
     return io.TextIOWrapper(raw, encoding="utf-8-sig", newline="")
 
 
-def _csv(stream: IO[str], mapping: Mapping) -> Iterator[Numbered]:
+def _csv(stream: IO[str], path: Path, delimiter: str) -> Iterator[Numbered]:
     csv.field_size_limit(MAX_LINE)
     lines: list[str] = []
-    reader = csv.reader(_noted(stream, lines), delimiter=mapping.delimiter, strict=True)
+    reader = csv.reader(_noted(stream, path, lines), delimiter=delimiter, strict=True)
     names = next(reader, None)
     if names is None:
         return
@@ -100,9 +168,11 @@ def _csv(stream: IO[str], mapping: Mapping) -> Iterator[Numbered]:
             yield line, dict(zip(names, cells, strict=True))
 
 
-def _noted(stream: IO[str], lines: list[str]) -> Iterator[str]:
+def _noted(stream: IO[str], path: Path, lines: list[str]) -> Iterator[str]:
     """The lines of a file, each added to ``lines`` as it is read."""
-    for line in stream:
+    while line := stream.readline(MAX_LINE):
+        if len(line) == MAX_LINE and not line.endswith("\n"):
+            raise InputError(f"{path} has a line of more than {MAX_LINE} characters", hint="is it really CSV?")
         lines.append(line)
         yield line
 
@@ -128,22 +198,49 @@ def _object(text: str) -> Row | RowError:
         return RowError("bad_row", "a number has too many digits", text)
     except RecursionError:
         return RowError("bad_row", "nested too deeply", text)
+    return _row(found, text)
+
+
+def _row(found: Any, text: str) -> Row | RowError:
+    """A parsed item as a row. Only a text with that many brackets can be nested deeply."""
+    if text.count("{") + text.count("[") > MAX_DEPTH and is_deeper(found):
+        return RowError("bad_row", f"nested more deeply than {MAX_DEPTH}", text)
     return found if isinstance(found, dict) else RowError("bad_row", "not a JSON object", text)
 
 
 def _json(stream: IO[str], path: Path) -> Iterator[Numbered]:
+    """The items of an array one by one, each with its own text; or the one object of the document."""
     text = stream.read(MAX_JSON_BYTES + 1)
     if len(text) > MAX_JSON_BYTES:
         raise InputError(f"{path} is too large for one JSON document", hint="write it as JSON lines")
+    decoder = json.JSONDecoder()
+    at = _after_space(text, 0)
+    is_array = text.startswith("[", at)
+    number = 0
     try:
-        found = json.loads(text)
+        if is_array:
+            at = _after_space(text, at + 1)
+        while not (is_array and number == 0 and text.startswith("]", at)):
+            item, end = decoder.raw_decode(text, at)
+            number += 1
+            yield number, _row(item, text[at:end])
+            at = _after_space(text, end)
+            if not is_array or text.startswith("]", at):
+                break
+            if not text.startswith(",", at):
+                raise json.JSONDecodeError("',' or ']' expected", text, at)
+            at = _after_space(text, at + 1)
+        at = _after_space(text, at + is_array)
+        if at < len(text):
+            raise json.JSONDecodeError("something follows the document; are these JSON lines?", text, at)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is no JSON document: {error}") from error
-    for number, item in enumerate(found if isinstance(found, list) else [found], start=1):
-        if isinstance(item, dict):
-            yield number, item
-        else:
-            yield number, RowError("bad_row", "not a JSON object", json.dumps(item))
+        reason = error.msg if isinstance(error, json.JSONDecodeError) else type(error).__name__
+        raise InputError(f"{path} is no JSON document: {reason} (near character {at})") from error
+
+
+def _after_space(text: str, at: int) -> int:
+    match = _SPACE.match(text, at)
+    return at if match is None else match.end()
 
 
 def _parquet(path: Path) -> Iterator[Numbered]:
@@ -156,5 +253,16 @@ def _parquet(path: Path) -> Iterator[Numbered]:
             for row in batch.to_pylist():
                 number += 1
                 yield number, row
-    except pa.ArrowException as error:
+    except (pa.ArrowException, ValueError, OverflowError) as error:
         raise InputError(f"{path} cannot be read as Parquet: {error}") from error
+
+
+def _avro(path: Path) -> Iterator[Numbered]:
+    number = 0
+    try:
+        with path.open("rb") as file:
+            for row in fastavro.reader(file):
+                number += 1
+                yield number, row if isinstance(row, dict) else RowError("bad_row", "not a record", repr(row))
+    except (ValueError, LookupError, TypeError, RecursionError, OverflowError) as error:
+        raise InputError(f"{path} cannot be read as Avro after row {number}: {type(error).__name__}") from error

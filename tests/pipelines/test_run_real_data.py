@@ -12,7 +12,7 @@ from run_world import KEY, Runs, assert_same
 
 from pipelines.config import SHIPPED
 from sources.importer.convert import import_files
-from sources.importer.mapping import load_mapping
+from sources.importer.mapping_file import load_mapping
 from transforms.dead_letter import DeadLetterBox
 from transforms.keys import parse_key
 

@@ -22,8 +22,9 @@ from contracts.event import Event
 from pipelines.config import SHIPPED
 from sources.importer import readers
 from sources.importer.convert import ImportSummary, import_files
-from sources.importer.mapping import Mapping, load_mapping, parse_mapping
-from sources.importer.values import REASONS, RowError
+from sources.importer.mapping import Mapping
+from sources.importer.mapping_file import load_mapping, parse_mapping
+from sources.importer.rows import REASONS, RowError
 from transforms.dead_letter import DeadLetterBox
 
 BASE = """
@@ -67,9 +68,8 @@ ROW = {"what": "view", "at": "2024-03-01T10:00:00", "where": "w", "user": "u1"}
 
 def one(m: Mapping, **changes: object) -> Event:
     (row,) = m.rows({**ROW, **changes})
-    event = m.event(row)
-    assert event is not None
-    return event
+    (made,) = m.events(row)
+    return made.event
 
 
 def reason(m: Mapping, **changes: object) -> str:
@@ -139,15 +139,15 @@ def test_rules_name_events_by_equality_pattern_and_lookup() -> None:
 
 def test_filters_leave_rows_out() -> None:
     m = mapping(extra="filter:\n  - {field: what, not_in: [noise]}\n  - {field: bot, present: false}")
-    assert m.event({**ROW, "what": "noise"}) is None
-    assert m.event({**ROW, "bot": 1}) is None
-    assert m.event(ROW) is not None
+    assert list(m.events({**ROW, "what": "noise"})) == []
+    assert list(m.events({**ROW, "bot": 1})) == []
+    assert len(list(m.events(ROW))) == 1
 
 
 def test_an_array_is_unnested_and_outer_fields_stay_in_reach() -> None:
     m = mapping(extra="unnest: $.body.batch")
     rows = list(m.rows({"user": "u1", "at": ROW["at"], "body": {"batch": [{"what": "a"}, {"what": "b"}]}}))
-    assert [e.name for row in rows if (e := m.event(row))] == ["a", "b"]
+    assert [made.event.name for row in rows for made in m.events(row)] == ["a", "b"]
 
 
 def test_paths_reach_into_objects_and_lists() -> None:
@@ -176,7 +176,7 @@ def test_typed_values() -> None:
         ({"n": "1e999"}, "bad_number"),
         ({"n": 2**70}, "bad_number"),
         ({"c": "maybe"}, "bad_boolean"),
-        ({"what": {"deep": 1}}, "bad_row"),
+        ({"what": {"deep": 1}}, "bad_value"),
         ({"l": "other"}, "not_in_lookup"),
     ],
 )
@@ -427,10 +427,10 @@ def test_equal_rows_are_distinct_only_where_the_mapping_says_so(tmp_path: Path) 
 def test_any_row_maps_or_names_its_reason(row: dict[str, object]) -> None:
     m = mapping(more="  properties: {n: {field: n, type: double}, o: {field: n, default: 1}}")
     try:
-        event = m.event(row)
+        made = list(m.events(row))
     except RowError as error:
         found = error.reason
     else:
-        assert event is not None
+        assert len(made) == 1
         return
     assert found in REASONS

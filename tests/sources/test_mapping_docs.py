@@ -15,12 +15,15 @@ import pytest
 
 from contracts.documents import parse
 from pipelines.config import SHIPPED
-from sources.importer import mapping as language
-from sources.importer import values
+from sources.importer import mapping_file as language
+from sources.importer.conditions import TESTS
 from sources.importer.convert import import_files
-from sources.importer.mapping import load_mapping, parse_mapping
+from sources.importer.mapping_file import load_mapping, parse_mapping
 from sources.importer.readers import read_rows
-from sources.importer.values import REASONS, RowError
+from sources.importer.rows import REASONS, RowError
+from sources.importer.times import EPOCHS
+from sources.importer.value_file import CONDITION_KEYS, KEYS
+from sources.importer.values import STEPS, TYPES
 from transforms.dead_letter import DeadLetterBox
 from transforms.validate import CHANNELS
 
@@ -81,8 +84,8 @@ def test_rows_of_the_page_become_the_events_it_shows(example: Example, tmp_path:
             if isinstance(row, RowError):
                 raise row
             for item in mapping.rows(row):
-                event = mapping.event(item)
-                found.append({"filtered": True} if event is None else asdict(event))
+                events = [asdict(made.event) for made in mapping.events(item)]
+                found.extend(events or [{"filtered": True}])
         except RowError as error:
             found.append({"dead": error.reason})
     for record in found:
@@ -108,14 +111,17 @@ def test_the_importer_writes_as_many_events_as_the_page_shows(example: Example, 
 
 def test_the_page_names_every_key_of_the_language() -> None:
     known = (
-        *language._ROOT,
-        *language._EVENT,
-        *language._CONTEXT,
-        *language._TESTS,
+        *language.ROOT_KEYS,
+        *language.EVENT_KEYS,
+        *language.RULE_KEYS,
+        *language.CONTEXT_KEYS,
         *language.FORMATS,
-        *values._KEYS,
-        *values.TYPES,
-        *values._EPOCHS,
+        *TESTS,
+        *CONDITION_KEYS,
+        *KEYS,
+        *TYPES,
+        *STEPS,
+        *EPOCHS,
         *CHANNELS,
     )
     missing = [key for key in known if not re.search(rf"`{key}[`:]", TEXT)]
@@ -123,7 +129,9 @@ def test_the_page_names_every_key_of_the_language() -> None:
 
 
 def test_the_page_lists_every_reason_and_shows_each_in_an_example() -> None:
-    rows = dict(re.findall(r"^\| (\w+) \| (.+) \|$", TEXT.split("## Rows that do not map")[1], re.MULTILINE))
+    rows = dict(
+        re.findall(r"^\| (\w+) \| (.+) \|$", TEXT.split("\n## Rows that do not map")[1].split("\n## ")[0], re.MULTILINE)
+    )
     rows.pop("reason")
     assert rows == REASONS
     assert {e["dead"] for example in examples() for e in example.expected if "dead" in e} == set(REASONS)

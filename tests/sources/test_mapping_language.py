@@ -1,0 +1,530 @@
+"""The language of mappings: conditionals, joined and chosen values, tables, changes, and what it refuses to say."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import fastavro
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from contracts import codec, documents
+from contracts.documents import parse
+from contracts.errors import ConfigurationError, InputError, UnsupportedMappingError
+from contracts.event import Event
+from contracts.event_codec import event_to_record
+from pipelines.config import SHIPPED
+from sources.importer.convert import import_files
+from sources.importer.mapping import Mapping
+from sources.importer.mapping_file import load_mapping, parse_mapping
+from sources.importer.patterns import Pattern
+from sources.importer.readers import format_of, read_rows
+from sources.importer.rows import REASONS, RowError, flatten, is_deeper
+from transforms.dead_letter import DeadLetterBox
+
+HEAD = """name: test
+format: jsonl
+"""
+EVENT = """event:
+  name: what
+  event_time: {field: at, format: epoch_us}
+  source: {constant: test}
+  channel: {constant: web}
+  identifiers: [{namespace: user_id, field: user}]
+"""
+ROW = {"what": "view", "at": 1_709_287_200_000_000, "user": "u1"}
+
+
+def mapping(more: str = "", head: str = "", path: str = "m.yaml") -> Mapping:
+    return parse_mapping(parse(HEAD + head + EVENT + more, path))
+
+
+def events(m: Mapping, **changes: object) -> list[Event]:
+    return [made.event for row in m.rows({**ROW, **changes}) for made in m.events(row)]
+
+
+def value_of(written: str, **changes: object) -> object:
+    """What the language makes of a value, as property ``v``."""
+    (event,) = events(mapping(f"  properties:\n    v: {written}"), **changes)
+    return event.properties.get("v")
+
+
+@pytest.mark.parametrize(
+    ("written", "changes", "expected"),
+    [
+        ("{coalesce: [a, b.c, {constant: none}]}", {"b": {"c": 7}}, "7"),
+        ("{coalesce: [a, b.c, {constant: none}]}", {"a": "", "b": {}}, "none"),
+        ("{coalesce: [a, b], apply: upper}", {"b": "x"}, "X"),
+        ("{concat: [a, {constant: '-'}, b]}", {"a": 1, "b": True}, "1--true".replace("--", "-")),
+        ("{concat: [a, b], separator: /}", {"a": 1}, None),
+        ("{cases: [{when: {field: a, at_least: 10}, value: {constant: 1}}, {value: {constant: 2}}]}", {"a": "11"}, 1),
+        ("{cases: [{when: {field: a, at_least: 10}, value: {constant: 1}}, {value: {constant: 2}}]}", {"a": "x"}, 2),
+        ("{cases: [{when: {field: a, present: true}, value: a}], default: 0}", {}, 0),
+        ("{field: a, apply: [trim, lower]}", {"a": " ÄB "}, "äb"),
+        ("{field: a, apply: digits}", {"a": "+49 (30) 12"}, "493012"),
+        ("{field: a, apply: digits}", {"a": "none"}, None),
+        ("{field: a, apply: url_path}", {"a": "https://h.example/a/b?x=1#y"}, "/a/b"),
+        ("{field: a, apply: url_path}", {"a": "https://h.example"}, "/"),
+        ("{field: a, apply: url_path}", {"a": "/a?x=http://b"}, "/a"),
+        ("{field: a, type: double, divide: 100}", {"a": 1999}, 19.99),
+        ("{field: 'a[k=x].v'}", {"a": [{"k": "y", "v": 1}, 5, {"k": "x", "v": 2}]}, "2"),
+        ("{field: 'a[k=7].v'}", {"a": [{"k": 7, "v": 2}]}, "2"),
+        ("{field: 'a[-1]'}", {"a": [1, 2]}, "2"),
+        ("{field: 'a[2]'}", {"a": [1, 2]}, None),
+        ("{field: 'amount[eur]'}", {"amount[eur]": 3}, "3"),
+        ("{field: a, lookup: {x: y}, else: keep}", {"a": "z"}, "z"),
+    ],
+)
+def test_a_value_is(written: str, changes: dict[str, object], expected: object) -> None:
+    assert value_of(written, **changes) == expected
+
+
+def test_a_time_is_the_first_of_several_each_in_its_own_format() -> None:
+    text = HEAD + EVENT.replace(
+        "{field: at, format: epoch_us}", "{coalesce: [{field: ms, format: epoch_ms}, {field: day, zone: '+02:00'}]}"
+    )
+    m = parse_mapping(parse(text, "m.yaml"))
+    assert events(m, ms=1, day="2024-01-01")[0].event_time == 1_000
+    assert events(m, day="1970-01-01T02:00:00")[0].event_time == 0
+    with pytest.raises(RowError, match="event_time is absent"):
+        events(m)
+
+
+def test_conditions_combine() -> None:
+    m = mapping(head="filter:\n  any:\n    - {field: a, equals: 1}\n    - not: {field: b, present: true}\n")
+    assert [len(events(m, **c)) for c in ({"a": 1, "b": 2}, {}, {"b": 2}, {"a": 2, "b": {"deep": 1}})] == [1, 1, 0, 0]
+
+
+def test_a_nested_value_is_present_but_equals_and_matches_nothing() -> None:
+    for test, holds in (
+        ("present: true", 1),
+        ("matches: '.*'", 0),
+        ("equals: ''", 0),
+        ("not_in: [x]", 1),
+        ("below: 1", 0),
+    ):
+        m = mapping(head=f"filter:\n  - {{field: a, {test}}}\n")
+        assert len(events(m, a={"b": 1})) == holds, test
+
+
+def test_an_identifier_may_have_a_condition() -> None:
+    text = EVENT.replace(
+        "field: user}]", "field: user}, {namespace: phone, field: tel, when: {field: ok, equals: true}}]"
+    )
+    m = parse_mapping(parse(HEAD + text, "m.yaml"))
+    assert [i.namespace for i in events(m, tel="1", ok=False)[0].identifiers] == ["user_id"]
+    assert [i.namespace for i in events(m, tel="1", ok=True)[0].identifiers] == ["user_id", "phone"]
+
+
+# --- lookup tables -----------------------------------------------------------------------------------------------
+
+
+TABLE = "tables:\n  regions: {file: regions.csv, key: code, value: name}\n"
+LOOKED_UP = "  properties:\n    v: {field: a, lookup: regions}\n"
+
+
+def with_table(folder: Path, text: str) -> Mapping:
+    (folder / "regions.csv").write_text(text, encoding="utf-8")
+    (folder / "m.yaml").write_text(HEAD + TABLE + EVENT + LOOKED_UP, encoding="utf-8")
+    return parse_mapping(documents.load(folder / "m.yaml"))
+
+
+def test_a_table_stands_in_a_file_beside_the_mapping_and_counts_in_its_version(tmp_path: Path) -> None:
+    first = with_table(tmp_path, "code,name\n10,north\n20,south\n")
+    assert events(first, a=10)[0].properties == {"v": "north"}
+    with pytest.raises(RowError, match="lookup does not list"):
+        events(first, a=11)
+    assert with_table(tmp_path, "code,name\n10,north\n20,south\n").version == first.version
+    assert with_table(tmp_path, "code,name\n10,north\n20,East\n").version != first.version
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("code,title\n1,a\n", "no column 'name'"),
+        ("code,name\n1,a\n1,b\n", "row 3: the key stands twice"),
+        ("code,name\n1\n", "row 2: 1 columns"),
+        ("", "is empty"),
+    ],
+)
+def test_a_table_that_is_not_as_it_should_be_is_refused(tmp_path: Path, content: str, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message) as caught:
+        with_table(tmp_path, content)
+    assert caught.value.line == 4
+
+
+@pytest.mark.parametrize("place", ["/etc/hostname", "../regions.csv", "a/../../b.csv"])
+def test_a_table_is_read_from_beside_the_mapping_only(place: str) -> None:
+    with pytest.raises(ConfigurationError, match="must lie beside the mapping"):
+        mapping(LOOKED_UP, head=TABLE.replace("regions.csv", place))
+
+
+# --- several events, changes -------------------------------------------------------------------------------------
+
+
+def test_a_row_makes_several_events_whose_ids_differ() -> None:
+    text = EVENT.replace("event:\n", "event:\n  event_id: id\n") + "  properties: {a: a, b: b}\n"
+    m = parse_mapping(
+        parse(
+            HEAD + text + "events:\n"
+            "  - {label: one, name: {constant: first}, properties: {b: }}\n"
+            "  - {label: each, when: {field: n, present: true}, unnest: {field: n, as: n}, event_id: n.id}\n"
+            "  - {label: item, when: {field: n, present: true}, unnest: n, properties: {c: id}}\n",
+            "m.yaml",
+        )
+    )
+    found = events(m, id="e", a=1, b=2, n=[{"id": "x"}, {"id": "y"}])
+    assert [e.event_id for e in found] == ["e:one", "x:each:0", "y:each:1", "x:item:0", "y:item:1"]
+    assert [e.properties for e in found[:2]] == [{"a": "1"}, {"a": "1", "b": "2"}]
+    assert found[3].properties == {"a": "1", "b": "2", "c": "x"}
+
+
+def test_labels_are_needed_and_differ() -> None:
+    for items, message in (
+        ("[{name: what}]", "needs 'label'"),
+        ("[{label: a}, {label: a}]", "'a' stands twice"),
+        ("[]", "at least one"),
+    ):
+        with pytest.raises(ConfigurationError, match=message):
+            mapping(f"events: {items}\n")
+
+
+CHANGES = "  event_id: {record: [id], sequence: [commit, {field: place, default: 0}], also: [what]}\n"
+NUMBER = st.integers(0, 2**63 - 1) | st.integers(0, 20)
+
+
+@given(st.lists(st.tuples(NUMBER, NUMBER), min_size=2, max_size=6, unique=True))
+def test_ids_of_a_record_sort_as_its_changes_happened(places: list[tuple[int, int]]) -> None:
+    m = mapping(CHANGES)
+    ids = [events(m, id="r", commit=str(c), place=p, what=f"w{c % 7}")[0].event_id for c, p in sorted(places)]
+    assert ids == sorted(ids)
+    assert len(set(ids)) == len(ids)
+
+
+@pytest.mark.parametrize(("commit", "reason"), [(None, "missing_field"), (-1, "bad_number"), ("x", "bad_number")])
+def test_a_change_without_a_place_in_the_order_is_dead(commit: object, reason: str) -> None:
+    with pytest.raises(RowError) as caught:
+        events(mapping(CHANGES), id="r", commit=commit)
+    assert caught.value.reason == reason
+
+
+# --- what it refuses ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("more", "line", "message"),
+    [
+        ("  properties:\n    v: {expression: a + b}", 10, "runs no code"),
+        ("  properties:\n    v: {field: a, replace: b}", 10, "not cut up"),
+        ("  group_by: a", 9, "several rows"),
+        ("  properties:\n    v: {field: a, aply: trim}", 10, "did you mean 'apply'"),
+        ("  properties:\n    v: {field: a, apply: [trimm]}", 10, "did you mean 'trim'"),
+        ("  properties:\n    v: {coalesce: []}", 10, "at least one"),
+        ("  properties:\n    v: {field: a, separator: x}", 10, "goes with concat"),
+        ("  properties:\n    v: {field: a, divide: 100}", 10, "goes with type: double"),
+        ("  properties:\n    v: {field: a, lookup: regions}", 10, "has no table 'regions'"),
+        ("  properties:\n    v: {record: a}", 10, "needs 'sequence'"),
+        ("  received_time: {coalesce: [a], format: epoch_s}", 9, "each field of coalesce"),
+        ("  received_time: {hash: [a]}", 9, "must come from the row"),
+        ("  identifers: []", 9, "did you mean 'identifiers'"),
+    ],
+)
+def test_what_the_language_cannot_say_is_refused_with_file_and_line(more: str, line: int, message: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        mapping(more)
+    assert (caught.value.line, message in caught.value.message + caught.value.hint) == (line, True), caught.value
+    assert issubclass(UnsupportedMappingError, ConfigurationError)
+
+
+@pytest.mark.parametrize("pattern", ["(?=a)", r"(a)\1", "(", "a{1001}", "((a{100}){100}){100}"])
+def test_an_expression_that_re2_does_not_know_is_refused(pattern: str) -> None:
+    with pytest.raises(ConfigurationError, match="no regular expression"):
+        mapping(head=f"filter: [{{field: a, matches: '{pattern}'}}]\n")
+
+
+@pytest.mark.parametrize("pattern", ["(a+)+$", "(a|aa)+$", "(.*a){12}", "^(([a-z])+.)+[A-Z]([a-z])+$"])
+def test_no_expression_and_no_row_hold_an_import_up(pattern: str) -> None:
+    begun = time.process_time()
+    assert not Pattern(pattern + "!").found_in("a" * 50_000)
+    assert time.process_time() - begun < 2.0
+
+
+def test_an_error_of_a_row_names_the_line_of_the_mapping() -> None:
+    with pytest.raises(RowError) as caught:
+        events(mapping("  properties:\n    v: {field: a, type: long}"), a="no number")
+    assert caught.value.line == 10
+    assert "line 10 of the mapping" in str(caught.value)
+    assert "no number" not in str(caught.value)
+
+
+# --- hostile input -----------------------------------------------------------------------------------------------
+
+EVERYTHING = """  event_id: {coalesce: [{concat: [id, {constant: x}]}, {hash: [id, {coalesce: [a.b, b]}]}]}
+  received_time: {coalesce: [{field: sent, format: epoch_s}, {field: day, format: "%d.%m.%Y"}]}
+  context: {path: {field: a, apply: [url_path, trim]}}
+  consent: {email: {coalesce: [c, a], type: boolean}}
+  spread: {fields: [a, p], except: [q]}
+  properties:
+    d: {field: p.n, type: double, divide: 3}
+    l: {field: "a[k=v].n", type: long}
+    s: {field: "a[-1]", lookup: {x: 1}, else: keep}
+    h: {field: b, apply: [digits, sha256]}
+    c: {cases: [{when: {field: b, matches: "^a+$", not_in: [x]}, value: a}, {when: {field: p.n, below: 5}, value: b}]}
+"""
+SCALAR = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=6)
+    | st.sampled_from(
+        ["", "NULL", "\ud800", "1e400", "9" * 500, "1_0", "2024-02-30", "٣", "\x00", b"\xff", 2**70, 10**4299]
+    )
+)
+NESTED = st.recursive(
+    SCALAR,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["k", "n", "v", "b", "\ud800"]), inner),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=300)
+@given(st.dictionaries(st.sampled_from(["what", "at", "user", "id", "a", "b", "c", "p", "sent", "day"]), NESTED))
+def test_a_hostile_row_maps_to_an_event_that_can_be_written_or_names_its_reason(row: dict[str, Any]) -> None:
+    try:
+        made = events(mapping(EVERYTHING), **row)
+    except RowError as error:
+        found = error.reason
+    else:
+        for event in made:
+            assert codec.encode("event", event_to_record(event))
+        return
+    assert found in REASONS
+
+
+KEYWORDS = st.sampled_from(
+    [
+        "field",
+        "constant",
+        "hash",
+        "coalesce",
+        "concat",
+        "cases",
+        "record",
+        "sequence",
+        "lookup",
+        "apply",
+        "type",
+        "when",
+        "value",
+        "all",
+        "any",
+        "not",
+        "matches",
+        "in",
+        "present",
+        "at_least",
+        "default",
+        "divide",
+        "format",
+        "zone",
+        "as",
+        "unnest",
+        "label",
+        "name",
+        "event",
+        "events",
+        "file",
+        "key",
+        "values",
+        "namespace",
+        "spread",
+        "fields",
+        "eval",
+    ]
+)
+WRITTEN = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.sampled_from(
+        ["a", "a.b", "a[0]", "[", "$.", "(", "(a+)+", "../x", "/etc/passwd", "string", "epoch_s", "keep", ""]
+    )
+    | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYWORDS, inner, max_size=4),
+    max_leaves=10,
+)
+
+
+@settings(max_examples=300)
+@given(
+    st.sampled_from(
+        [
+            "filter",
+            "unnest",
+            "tables",
+            "events",
+            "event_id",
+            "name",
+            "received_time",
+            "identifiers",
+            "context",
+            "consent",
+            "properties",
+            "spread",
+            "channel",
+            "action_id",
+        ]
+    ),
+    WRITTEN,
+)
+def test_a_hostile_mapping_is_refused_with_file_and_line_or_maps(key: str, written: object) -> None:
+    document = {
+        "name": "test",
+        "format": "jsonl",
+        "event": {
+            "name": "what",
+            "event_time": {"field": "at", "format": "epoch_us"},
+            "source": {"constant": "test"},
+            "channel": {"constant": "web"},
+            "identifiers": [{"namespace": "user_id", "field": "user"}],
+        },
+    }
+    (document if key in ("filter", "unnest", "tables", "events") else document["event"])[key] = written  # type: ignore[index]
+    refused = True
+    try:
+        # JSON is YAML; what JSON cannot say (NaN) YAML reads as text
+        found = parse_mapping(parse(json.dumps(document), "m.yaml"))
+        for row in found.rows({**ROW, "a": {"b": 1}}):
+            for made in found.events(row):
+                codec.encode("event", event_to_record(made.event))
+    except ConfigurationError as error:
+        refused = error.line is not None
+    except RowError as error:
+        refused = error.reason in REASONS
+    assert refused
+
+
+def test_a_row_nested_too_deeply_is_a_dead_letter_with_its_text(tmp_path: Path) -> None:
+    deep = json.dumps({**ROW, "a": 1})[:-1] + ', "b": ' + "[" * 150 + "]" * 150 + "}"
+    for name, text in (("x.jsonl", deep + "\n"), ("x.json", f"[{json.dumps(ROW)}, {deep}]")):
+        path = tmp_path / name
+        path.write_text(text)
+        m = parse_mapping(parse((HEAD + EVENT).replace("jsonl", "[jsonl, json]"), "m.yaml"))
+        summary = import_files([path], m, tmp_path / "out", DeadLetterBox(b"k" * 32), lambda _: None)
+        assert summary.dead == {"bad_row": 1}
+        with (tmp_path / "out" / "dead_letters" / "x.avro").open("rb") as stream:
+            (letter,) = list(fastavro.reader(stream))
+        assert DeadLetterBox(b"k" * 32).open(letter["dead_letter_id"], letter["payload"]) == deep.encode()
+
+
+def test_depth_and_paths_are_found_without_recursion() -> None:
+    value: Any = 1
+    for _ in range(50_000):
+        value = [value]
+    assert is_deeper(value)
+    assert not is_deeper([[{"a": 1}], 2], 3)
+    assert next(flatten({"a": value}))[1] == 1
+    assert list(flatten({"a": {"b": [1, {}]}, "c": None})) == [("a.b[0]", 1), ("a.b[1]", {}), ("c", None)]
+
+
+# --- files -------------------------------------------------------------------------------------------------------
+
+
+def test_avro_is_read(tmp_path: Path) -> None:
+    schema = {
+        "type": "record",
+        "name": "Row",
+        "fields": [
+            {"name": "what", "type": "string"},
+            {"name": "at", "type": {"type": "long", "logicalType": "timestamp-micros"}},
+            {"name": "user", "type": ["null", "string"]},
+        ],
+    }
+    with (tmp_path / "in.avro").open("wb") as file:
+        fastavro.writer(file, schema, [ROW, {**ROW, "user": None}])  # type: ignore[arg-type]
+    m = parse_mapping(parse((HEAD + EVENT).replace("jsonl", "avro"), "m.yaml"))
+    summary = import_files([tmp_path / "in.avro"], m, tmp_path / "out", DeadLetterBox(b"k" * 32), lambda _: None)
+    assert (summary.events, dict(summary.dead)) == (1, {"no_identifier": 1})
+    with pytest.raises(ConfigurationError, match="has no column 'nothing'"):
+        import_files(
+            [tmp_path / "in.avro"],
+            parse_mapping(
+                parse((HEAD + EVENT).replace("jsonl", "avro").replace("field: user", "field: nothing"), "m.yaml")
+            ),
+            tmp_path / "out",
+            DeadLetterBox(b"k" * 32),
+            lambda _: None,
+        )
+    (tmp_path / "cut.avro").write_bytes((tmp_path / "in.avro").read_bytes()[:-20])
+    with pytest.raises(InputError):
+        list(read_rows(tmp_path / "cut.avro", m))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "formats", "expected"),
+    [
+        ("a.csv", "x", "[jsonl, csv]", "csv"),
+        ("a.jsonl.gz", "{}", "[json, jsonl]", "jsonl"),
+        ("a.json", '{"a": 1}\n{"a": 2}\n', "[json, jsonl]", "jsonl"),
+        ("a.json", '[\n{"a": 1}]', "[json, jsonl]", "json"),
+        ("a.json", '{"a":\n1}', "[json, jsonl]", "json"),
+        ("export", '[{"a": 1}]', "[jsonl, json]", "json"),
+        ("export", '{"a": 1}\n{"a": 2}\n', "[jsonl, json]", "jsonl"),
+        ("export", "a,b\n", "[csv, parquet]", "csv"),
+        ("a.txt", "x", "csv", "csv"),
+    ],
+)
+def test_among_several_formats_name_and_beginning_of_a_file_decide(
+    tmp_path: Path, name: str, content: str, formats: str, expected: str
+) -> None:
+    (tmp_path / name).write_text(content)
+    m = parse_mapping(parse((HEAD + EVENT).replace("jsonl", formats), "m.yaml"))
+    assert format_of(tmp_path / name, m) == expected
+
+
+def test_a_file_of_another_format_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.parquet").write_bytes(b"PAR1")
+    m = parse_mapping(parse((HEAD + EVENT).replace("jsonl", "[csv, jsonl]"), "m.yaml"))
+    with pytest.raises(InputError, match="looks like parquet"):
+        list(read_rows(tmp_path / "a.parquet", m))
+
+
+def test_columns_may_be_absent_where_the_mapping_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "in.csv"
+    path.write_text("what,at,user\nview,1709287200000000,u1\n")
+    text = (HEAD + EVENT).replace("jsonl", "csv") + "  properties: {p: plan}\n"
+    box = DeadLetterBox(b"k" * 32)
+    with pytest.raises(ConfigurationError, match="has no column 'plan'"):
+        import_files([path], parse_mapping(parse(text, "m.yaml")), tmp_path, box, lambda _: None)
+    allowed = parse_mapping(parse("absent_columns: allowed\n" + text, "m.yaml"))
+    assert import_files([path], allowed, tmp_path, box, lambda _: None).events == 1
+
+
+def test_of_columns_one_of_which_is_taken_one_must_be_there(tmp_path: Path) -> None:
+    path = tmp_path / "in.csv"
+    path.write_text("what,at,user,b\nview,1709287200000000,u1,2\n")
+    text = (HEAD + EVENT).replace("jsonl", "csv") + "  properties: {p: {coalesce: [LIST]}}\n"
+    box = DeadLetterBox(b"k" * 32)
+    good = parse_mapping(parse(text.replace("LIST", "a, b"), "m.yaml"))
+    assert import_files([path], good, tmp_path, box, lambda _: None).events == 1
+    with pytest.raises(ConfigurationError, match="has no column 'c' or 'd'"):
+        import_files(
+            [path], parse_mapping(parse(text.replace("LIST", "c, d"), "m.yaml")), tmp_path, box, lambda _: None
+        )
+
+
+def test_ids_and_versions_of_mappings_written_before_are_as_they_were() -> None:
+    row = {"user_id": "1", "session_id": "s", "event": "catalog", "timestamp": "2020-01-01 00:00:00", "platform": "web"}
+    m = load_mapping("retentioneering", SHIPPED / "mappings")
+    ((event, numbered),) = m.events({**row, "acquisition_channel": "a", "user_cohort": "c", "user_lifecycle": "l"})
+    assert (m.version, event.event_id, numbered) == (
+        "retentioneering@0a19b11c",
+        "14d6337642d0a20517e2d57dd16ce8bd",
+        True,
+    )
