@@ -108,8 +108,10 @@ def cpu_of(pid: int) -> float:
 @click.option("--seconds", default=60, show_default=True, help="How long events come.")
 @click.option("--warm-up", default=30, show_default=True, help="Seconds of events before, which are not measured.")
 @click.option("--shards", default=2, show_default=True, help="Actors a keyed stage.")
+@click.option("--parallelism", default=1, show_default=True, help="Flink tasks a stage.")
+@click.option("--state-memory", default=768, show_default=True, help="MiB that the actors hold at most.")
 @click.option("--model/--no-model", default=True, show_default=True, help="Train one, and score with it.")
-def main(rates: str, seconds: int, warm_up: int, shards: int, model: bool) -> None:
+def main(rates: str, seconds: int, warm_up: int, shards: int, parallelism: int, state_memory: int, model: bool) -> None:
     """Measure."""
     telemetry.disable()
     console = Console()
@@ -117,10 +119,13 @@ def main(rates: str, seconds: int, warm_up: int, shards: int, model: bool) -> No
     asked = [int(rate) for rate in rates.split(",")]
     world = _world(max(asked) * (warm_up + seconds), console)
     registry = _registry(console) if model else None
+    asked_of_it = [
+        "--state-shards", str(shards), "--parallelism", str(parallelism), "--state-memory", str(state_memory),
+    ]  # fmt: skip
     results = []
     for rate in asked:
         console.print(f"{rate:,} events/s for {seconds} s", highlight=False)
-        results.append(_measure(world, rate, seconds, warm_up, shards, registry, console))
+        results.append(_measure(world, rate, seconds, warm_up, asked_of_it, registry, console))
         console.print(_table([results[-1]]))
     if len(results) > 1:
         console.print(_table(results))
@@ -178,7 +183,7 @@ def _in_the_present(world: Path, target: Path, rate: int, count: int, begin: flo
 
 
 def _measure(
-    world: Path, rate: int, seconds: int, warm_up: int, shards: int, registry: Path | None, console: Console
+    world: Path, rate: int, seconds: int, warm_up: int, options: list[str], registry: Path | None, console: Console
 ) -> Result:
     out = FOLDER / f"stream-{rate}"
     shutil.rmtree(out, ignore_errors=True)
@@ -188,7 +193,7 @@ def _measure(
     results = out / "out"
     command = [
         str(Path(sys.executable).with_name("wayline")), "stream", "--source", "files", "--live", "--no-view",
-        "--input", str(out / "input"), "--out", str(results), "--state-shards", str(shards),
+        "--input", str(out / "input"), "--out", str(results), *options,
         *(["--registry", str(registry)] if registry else []),
     ]  # fmt: skip
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})

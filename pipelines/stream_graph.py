@@ -26,7 +26,9 @@ from sources.pubsub.read import DIRECT, ID_ATTRIBUTE, PORTABLE, TIME_ATTRIBUTE, 
 from transforms.act import Act
 from transforms.dead_letter import DeadLetterBox
 from transforms.finish import Finish
+from transforms.identity.live_step import Bounds as StrandBounds
 from transforms.intake import Validate
+from transforms.journey.live.keeping import Bounds as JourneyBounds
 from transforms.journey.stage_stream import JourneyCores, StreamJourney
 from transforms.ledger_live import LedgerCores
 from transforms.ledger_stream import CountLedger
@@ -52,12 +54,21 @@ def build(pipeline: beam.Pipeline, plan: StreamPlan) -> None:
     store = LinkStore(run.stores, run.identity, run.strand_shards)
     linked = validated.valid | "Link" >> ProtectAndLink(store, run.pseudonym_key, box, run.properties)
 
-    strand_cores = StrandCores(run.stores, run.identity, run.strand_shards, box, event_schema)
+    strand_cores = StrandCores(
+        run.stores, run.identity, run.strand_shards, box, event_schema,
+        StrandBounds.of_one_of(run.strand_shards, plan.state_bytes),
+    )  # fmt: skip
     person_shards = 0 if plan.by_person else run.journey_shards
     strands = linked.strand_inputs | "Strand" >> StreamStrand(strand_cores, person_shards, now)
 
     journey_cores = JourneyCores(
-        run.journey, run.registry, run.stores, run.maturity, shards=person_shards, drain=plan.drain
+        run.journey,
+        run.registry,
+        run.stores,
+        run.maturity,
+        shards=person_shards,
+        drain=plan.drain,
+        bounds=JourneyBounds.of_one_of(person_shards, plan.state_bytes),
     )
     journeys = strands.messages | "Journey" >> StreamJourney(journey_cores, now, person_shards)
     acted = journeys.decisions | "Act" >> Act(

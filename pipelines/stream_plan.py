@@ -16,6 +16,7 @@ from pipelines.table_sink import DATAFLOW, DIRECT, FILES, BigQueryTables, bigque
 from sources.files_player import FilesSettings, files_in
 from sources.pubsub import client
 from sources.pubsub.puller import PubSubSettings
+from transforms.actor.core import STATE_BYTES
 from transforms.inputs import list_inputs
 from transforms.tables.output import OutputFolder
 from transforms.tables.stream_folder import DEFAULT_SHARDS, check_shards, shards_before
@@ -35,8 +36,9 @@ class StreamOptions:
     ``rate``: their events a second, None as fast as they are taken; ``live``: each at its received time.
     ``subscription``: of Pub/Sub, in place of files.
     ``shards``: actors a keyed stage; None: see ``settled_shards``. ``by_person``: the journey stage has one a
-    person. ``pane``: seconds between two parts of a table. ``flink_master``: a cluster, ``host:port``; None: Flink
-    inside this machine. ``checkpoints``: their folder, None: in OUT; every ``checkpoint_every`` seconds.
+    person. ``state_bytes``: what they hold in memory at most, all together. ``pane``: seconds between two parts of a
+    table. ``flink_master``: a cluster, ``host:port``; None: Flink inside this machine. ``checkpoints``: their folder,
+    None: in OUT; every ``checkpoint_every`` seconds.
     ``resume``: go on from the last of them. ``tables``, ``bigquery_dataset``, ``bigquery_connector``: see
     ``pipelines.table_sink``. ``beam`` holds further Beam options as given.
     """
@@ -56,6 +58,7 @@ class StreamOptions:
     session_by: str | None = None
     shards: int | None = None
     by_person: bool = False
+    state_bytes: int = STATE_BYTES
     pane: int = 2
     flink_master: str | None = None
     parallelism: int = 1
@@ -83,6 +86,7 @@ class StreamPlan:
     number: int
     tables: tuple[Table, ...]
     by_person: bool
+    state_bytes: int
     pane: int
     runner: str
     retried: bool
@@ -171,6 +175,7 @@ def make_stream_plan(
         number=number,
         tables=definitions.tables,
         by_person=options.by_person,
+        state_bytes=options.state_bytes,
         pane=options.pane,
         runner=options.runner,
         retried=options.runner != DIRECT,

@@ -38,6 +38,13 @@ and acknowledges Pub/Sub messages before they are processed. Other Beam runners 
 )
 @click.option("--state-shards", type=click.IntRange(0), help="Actors a stage, a power of two; 0: journeys by person.")
 @click.option(
+    "--state-memory",
+    type=click.IntRange(24),
+    default=768,
+    show_default=True,
+    help="MiB that all actors together hold at most; the rest is in the record store.",
+)
+@click.option(
     "--tables",
     type=click.Choice(["files", "bigquery"]),
     default="files",
@@ -75,6 +82,7 @@ def command(
     parallelism: int,
     actions: str,
     state_shards: int | None,
+    state_memory: int,
     tables: str,
     bigquery_dataset: str | None,
     bigquery_connector: str | None,
@@ -126,6 +134,7 @@ def command(
         session_by=session_by,
         shards=state_shards or None,
         by_person=state_shards == 0,
+        state_bytes=state_memory * 1024 * 1024,
         checkpoints=checkpoints,
         checkpoint_every=checkpoint_every,
         resume=resume,

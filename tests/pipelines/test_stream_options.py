@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from run_world import NOON, Runs, event, write_events
 
 from contracts.errors import EngineError, InputError, UsageError
+from pipelines.commands import stream as command_module
 from pipelines.commands.drain import command as drain
 from pipelines.commands.stream import command
 from pipelines.definitions import load_definitions
@@ -23,6 +24,8 @@ from pipelines.stream_plan import (
     source_of,
 )
 from sources.files_player import FilesSettings
+from transforms.identity.live_step import Bounds as StrandBounds
+from transforms.journey.live.keeping import Bounds as JourneyBounds
 from transforms.tables.output import writing
 from transforms.tables.stream_folder import begin_stream
 
@@ -100,6 +103,27 @@ def test_shards_are_a_power_of_two(runs: Runs, events: str, shards: int) -> None
 def test_a_plan_has_the_shards_that_were_asked_for_and_the_number_of_the_stream(runs: Runs, events: str) -> None:
     made = plan(runs, events, shards=8)
     assert (made.run.strand_shards, made.run.journey_shards, made.run_id) == (8, 8, "stream-000003")
+
+
+@pytest.mark.parametrize("shards", [1, 4])
+def test_all_shards_of_both_stages_together_hold_no_more_than_was_asked_for(shards: int) -> None:
+    memory = 24 * 1024 * 1024
+    strands, journeys = StrandBounds.of_one_of(shards, memory), JourneyBounds.of_one_of(shards, memory)
+    assert shards * (strands.shard_bytes + journeys.shard_bytes + journeys.machine_bytes) == memory
+    assert StrandBounds.of_one_of(1) == StrandBounds()
+    assert JourneyBounds.of_one_of(1) == JourneyBounds()
+
+
+def test_the_memory_that_was_asked_for_reaches_the_plan(
+    runs: Runs, events: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[StreamOptions] = []
+    monkeypatch.setattr(command_module, "run_with_view", lambda _, options, view: asked.append(options))
+    monkeypatch.setattr(command_module, "print_report", lambda *_: None)
+    arguments = ["--source", "files", "--input", events, "--out", str(runs.out), "--state-memory", "96", "--no-view"]
+    command.main(arguments, standalone_mode=False)
+    assert asked[0].state_bytes == 96 * 1024 * 1024
+    assert plan(runs, events, state_bytes=asked[0].state_bytes).state_bytes == 96 * 1024 * 1024
 
 
 def test_only_the_direct_runner_does_not_try_bundles_again(runs: Runs, events: str) -> None:

@@ -27,6 +27,10 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from contracts.errors import LockedError
 
+STATE_BYTES = 768 * 1024 * 1024
+"""What the shards of both keyed stages hold in memory at most, all together, unless told otherwise: a sixth of it is
+for strands, a sixth for journeys, the rest for journeys under way, which stand beside their records."""
+
 STORE_ERRORS = (LockedError, OSError)
 """What a core lets through when a store, a disk or a network fails: never the fault of the element in hand."""
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from contracts.event import HOUR, MINUTE, SECOND, Identifier
 from contracts.exchange import Assignment, Link
+from transforms.actor.core import STATE_BYTES
 from transforms.identity.live_change import Change
 from transforms.identity.live_drain import Round
 from transforms.identity.live_records import Record, ShardState
@@ -17,8 +18,6 @@ MESSAGES, DEAD_LETTERS, WITHDRAWN, LOG, ERASED, PURGES, COUNTS, METRICS = (
     "messages", "dead_letters", "withdrawn", "log", "erased", "purges", "counts", "metrics",
 )  # fmt: skip
 REFOLDED = "strand_refolded"
-RECORD_BYTES = 128 * 1024 * 1024
-"""What all shards together hold at most: the engine writes it down whole with each checkpoint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +28,14 @@ class Bounds:
     lateness: int = 48 * HOUR
     idle: int = 48 * HOUR + 30 * MINUTE
     tail_bytes: int = 512 * 1024
-    shard_bytes: int = RECORD_BYTES
+    shard_bytes: int = STATE_BYTES // 6
     look_every: int = 10 * MINUTE
     poll_every: int = SECOND
 
     @classmethod
-    def of_one_of(cls, shards: int) -> Bounds:
-        """The share of one shard."""
-        return cls(shard_bytes=RECORD_BYTES // max(shards, 1))
+    def of_one_of(cls, shards: int, memory: int = STATE_BYTES) -> Bounds:
+        """The share of one shard; ``memory``: bytes of both stages (``transforms.actor.core.STATE_BYTES``)."""
+        return cls(shard_bytes=memory // 6 // max(shards, 1))
 
 
 @dataclass(slots=True)

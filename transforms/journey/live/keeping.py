@@ -10,10 +10,9 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from contracts.event import HOUR, MINUTE
+from transforms.actor.core import STATE_BYTES
 from transforms.journey.live.journeys import LiveJourneys
 
-RECORD_BYTES, MACHINE_BYTES = 128 * 1024 * 1024, 512 * 1024 * 1024
-"""What all shards together hold of each at most: the engine writes the records down whole with each checkpoint."""
 _NOT_YET = -1
 """When a record is back since, before the clock was read."""
 
@@ -22,16 +21,21 @@ _NOT_YET = -1
 class Bounds:
     """What a shard holds at most. ``idle``, ``settled``, ``look_every`` in microseconds of processing time."""
 
-    shard_bytes: int = RECORD_BYTES
-    machine_bytes: int = MACHINE_BYTES
+    shard_bytes: int = STATE_BYTES // 6
+    machine_bytes: int = STATE_BYTES * 2 // 3
     idle: int = HOUR
     settled: int = 30 * MINUTE
     look_every: int = MINUTE
 
     @classmethod
-    def of_one_of(cls, shards: int) -> Bounds:
-        """The share of one shard; 0 shards: there is one a person, whose bound is never reached."""
-        return cls(shard_bytes=RECORD_BYTES // max(shards, 1), machine_bytes=MACHINE_BYTES // max(shards, 1))
+    def of_one_of(cls, shards: int, memory: int = STATE_BYTES) -> Bounds:
+        """The share of one shard; 0 shards: there is one a person, whose bound is never reached.
+
+        Args:
+            memory: bytes of both stages (``transforms.actor.core.STATE_BYTES``).
+        """
+        count = max(shards, 1)
+        return cls(shard_bytes=memory // 6 // count, machine_bytes=memory * 2 // 3 // count)
 
 
 class Keeping:
