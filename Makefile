@@ -18,9 +18,10 @@ FLINK := build/flink
 FLINK_JAVA := infra/flink/java/org/apache/beam/runners/fnexecution/control/BundleCheckpointHandlers.java
 # a compiler that runs wherever Java does: a machine that runs Flink need not have Java's own
 JAVA_COMPILER := org.eclipse.jdt:ecj:3.37.0
+GOOGLESQL := build/googlesql
 PUBSUB_SERVER := $(BIN)/wayline-pubsub-server
 
-.PHONY: help demo stream-demo services flink pubsub-server test lint types unit schemas parity chaos accuracy lock clean \
+.PHONY: help demo stream-demo services flink pubsub-server googlesql test lint types unit schemas parity chaos accuracy lock clean \
   bench bench-pipeline bench-identity bench-stream bench-actor bench-stages
 
 help: ## Show this list
@@ -74,6 +75,15 @@ $(PUBSUB_SERVER): infra/pubsub-server/main.go infra/pubsub-server/go.mod infra/p
 	@echo "building the Pub/Sub server (a minute the first time)"
 	@go build -C infra/pubsub-server -trimpath -mod=readonly -o "$(CURDIR)/$@" .
 
+googlesql: $(GOOGLESQL)/zetasql.cwasm ## GoogleSQL's analyser and reference engine, for tests: into build/googlesql (135 MB)
+
+$(GOOGLESQL)/zetasql.cwasm: infra/googlesql/requirements.txt | $(VENV)/.runtime
+	@rm -rf $(GOOGLESQL) && mkdir -p $(GOOGLESQL)
+	@echo "getting and compiling GoogleSQL (half a minute)"
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --target $(GOOGLESQL) --no-deps --require-hashes \
+	  -r infra/googlesql/requirements.txt
+	@$(BIN)/python tests/services/googlesql.py
+
 # name, the command that finds it, Debian's package
 define system_package
 if { $(2); } >/dev/null 2>&1; then \
@@ -88,7 +98,7 @@ else \
 fi
 endef
 
-services: ## What some tests run against: PostgreSQL, Redis, Chromium, the Flink job server, a Pub/Sub server
+services: googlesql ## What some tests run against: PostgreSQL, Redis, Chromium, Flink, a Pub/Sub server, GoogleSQL
 	@if command -v mvn >/dev/null && command -v java >/dev/null; then $(MAKE) --no-print-directory flink; \
 	else echo "no Java or no Maven on this machine: tests that need Flink are skipped"; fi
 	@if command -v go >/dev/null; then $(MAKE) --no-print-directory pubsub-server; \

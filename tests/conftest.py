@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent / "services"))
 
+from googlesql import GoogleSql, find_googlesql
 from pubsub_server import PubSubServer
 
 from benchmarks.postgres_server import PostgresServer, binaries
@@ -54,3 +55,12 @@ def redis_server() -> Iterator[RedisServer]:
     server = RedisServer(found, "only-for-tests")
     yield server
     server.remove()
+
+
+@pytest.fixture(scope="session")
+def google_sql() -> GoogleSql:
+    """GoogleSQL's analyser and reference engine."""
+    found = find_googlesql()
+    if found is None:
+        pytest.skip("no GoogleSQL in this environment; put it together: make googlesql")
+    return found

@@ -79,5 +79,6 @@ WHERE
 ORDER BY
   1,
   2 DESC,
-  3
+  3,
+  4
 );

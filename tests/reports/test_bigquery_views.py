@@ -1,12 +1,14 @@
 """infra/bigquery: the views for BI and the table functions answer in GoogleSQL what they answer here.
 
 There is no BigQuery to ask. So each statement is parsed in BigQuery's dialect, its words are held against the reference
-(test_googlesql.py), and its text goes back to DuckDB and is run on the tables of a real output folder beside ours.
+(test_googlesql.py), its text goes back to DuckDB and is run on the tables of a real output folder beside ours, and
+GoogleSQL's own analyser takes every file, its reference engine every query on the same rows.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,14 +16,16 @@ from typing import Any
 import duckdb
 import pytest
 import sqlglot
+from googlesql import GoogleSql, GoogleSqlError, Relation
 from sqlglot import exp
 
-from contracts.tables import META
-from reports.bigquery_ddl import DATASET, files
+from contracts.tables import HIDDEN, META
+from reports.bigquery_ddl import DATASET, HORIZON, TYPES, files
 from reports.googlesql import undocumented
 from reports.table_docs import documented_tables
 from transforms.tables.journey_macros import journey_macros
 from transforms.tables.journey_views import journey_views
+from transforms.tables.log import LOG_TABLE
 
 TABLES = documented_tables()
 VIEWS = journey_views(TABLES)
@@ -147,4 +151,107 @@ def test_the_journey_as_of_a_time_is_the_same_for_persons_and_aliases(engine: An
         )
         assert ours == theirs
         told += len(ours)
+    assert told
+
+
+_TYPE = {
+    "VARCHAR": "STRING",
+    "BOOLEAN": "BOOL",
+    "DATE": "DATE",
+    "TIMESTAMP WITH TIME ZONE": "TIMESTAMP",
+    "BLOB": "BYTES",
+}
+
+
+def _type(kind: str) -> str:
+    """Of a column in DuckDB, its type in GoogleSQL."""
+    return _TYPE.get(kind) or ("FLOAT64" if kind.startswith(("DOUBLE", "DECIMAL")) else "INT64")
+
+
+def _relation(engine: Any, name: str, wanted: set[str] | None = None, *, rows: bool = True) -> Relation:
+    """A table or view of ours, with the columns that are wanted."""
+    described = [(column, _type(kind)) for column, kind, *_ in _rows(engine, f"DESCRIBE main.{name}")]
+    columns = [one for one in described if wanted is None or one[0] in wanted]
+    names = ", ".join(f'"{column}"' for column, _ in columns)
+    return columns, _rows(engine, f"SELECT {names} FROM main.{name}") if rows else []
+
+
+def _read(engine: Any, query: str) -> dict[str, Relation]:
+    """What a query reads: of each table or view the columns that it names, all where it says ``*``."""
+    tree = sqlglot.parse_one(query, read="bigquery")
+    star = any(isinstance(one, exp.Star) for select in tree.find_all(exp.Select) for one in select.expressions)
+    wanted = None if star else {column.name for column in tree.find_all(exp.Column)}
+    return {table.name: _relation(engine, table.name, wanted) for table in tree.find_all(exp.Table) if table.db}
+
+
+def test_googlesql_takes_every_statement_of_every_file(engine: Any, google_sql: GoogleSql) -> None:
+    known: dict[str, Relation] = {name: _relation(engine, name, rows=False) for name in RELATIONS}
+    meta = [(column.name, TYPES[column.kind]) for column in META]
+    for table in (*TABLES, LOG_TABLE):
+        known[f"{table.name}_rows"] = ([*((c.name, TYPES[c.kind]) for c in table.columns), *meta], [])
+    known[HORIZON] = ([(name, "INT64") for name in ("horizon", "lateness", "silence")], [])
+    shown = [one for one in meta if one[0] not in HIDDEN]
+    for table in TABLES:
+        known[table.name] = ([*((c.name, TYPES[c.kind]) for c in table.columns), *shown], [])
+    taken = 0
+    for text in files().values():
+        for statement in re.split(r"(?m)^(?=CREATE )", text)[1:]:
+            # BigQuery takes a path that is quoted whole, the analyser its parts
+            said = re.sub(rf"`{DATASET}\.(\w+)`", rf"`{DATASET}`.`\1`", statement.strip().rstrip(";"))
+            read = {name: relation for name, relation in known.items() if f"`{name}`" in said}
+            assert google_sql.analyse(said, read, DATASET).startswith("resolved_create"), statement
+            taken += 1
+    assert taken == 2 * len(TABLES) + 2 + len(VIEWS) + len(MACROS)
+
+
+@pytest.mark.parametrize(
+    ("query", "why"),
+    [
+        ("SELECT EPOCH_US(`at`) FROM `wayline`.`outcomes`", "Function not found"),
+        ("SELECT at FROM `wayline`.`outcomes`", "keyword AT"),
+        ("SELECT `kind` - INTERVAL 30 DAY FROM `wayline`.`outcomes`", "No matching signature"),
+        ("SELECT `kinds` FROM `wayline`.`outcomes`", "Unrecognized name"),
+    ],
+)
+def test_googlesql_refuses_what_is_no_googlesql(engine: Any, google_sql: GoogleSql, query: str, why: str) -> None:
+    with pytest.raises(GoogleSqlError, match=why):
+        google_sql.analyse(query, {"outcomes": _relation(engine, "outcomes", rows=False)}, DATASET)
+
+
+@pytest.mark.parametrize("view", VIEWS, ids=[view.name for view in VIEWS])
+def test_googlesql_gives_the_rows_of_a_view(engine: Any, google_sql: GoogleSql, view: Any) -> None:
+    query = WRITTEN[view.name]
+    columns, found = google_sql.rows(query.replace(f"`{DATASET}`.", ""), _read(engine, query))
+    described = _rows(engine, f"DESCRIBE main.{view.name}")
+    assert columns == [(name, _type(kind)) for name, kind, *_ in described]
+    names = [name for name, _ in columns]
+    places = [names.index(name) for name in view.key]
+    key = ", ".join(f'"{name}"' for name in view.key)
+    _same(_rows(engine, f"SELECT * FROM main.{view.name} ORDER BY {key}"), _sorted(found, places))
+
+
+def _sorted(rows: Any, places: list[int]) -> list[Row]:
+    return [tuple(row) for row in sorted(rows, key=lambda row: [row[place] for place in places])]
+
+
+def test_googlesql_gives_the_rows_of_the_table_functions(engine: Any, google_sql: GoogleSql) -> None:
+    moments = _rows(engine, """SELECT quantile_disc("at", [0.3, 1.0]) FROM main.decisions""")[0][0]
+    persons = _rows(engine, "SELECT person_id FROM main.persons ORDER BY merged_into IS NULL, last_seen DESC LIMIT 1")
+    told = 0
+    for macro in MACROS:
+        query = FUNCTIONS[macro.name]
+        read = _read(engine, query)
+        asked = query.replace(f"`{DATASET}`.", "")
+        for name, _ in macro.parameters:
+            asked = asked.replace(f"`{name}`", f"@{name}")
+        everyone = [name for (name,) in persons] if macro.parameters[0][0] == "person" else [None]
+        for moment in moments:
+            for person in everyone:
+                given = {name: (TYPES[kind], person if name == "person" else moment) for name, kind in macro.parameters}
+                _, found = google_sql.rows(asked, read, given)
+                marks = ", ".join("?" for _ in macro.parameters)
+                values = [value for _, value in given.values()]
+                ours = _rows(engine, f"SELECT * FROM main.{macro.name}({marks})", *values)
+                assert sorted(map(tuple, found), key=repr) == sorted(ours, key=repr)
+                told += len(ours)
     assert told

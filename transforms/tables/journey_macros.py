@@ -55,7 +55,7 @@ UNION ALL
 SELECT d."at", 'decision' AS what, d.chosen AS value, d.reason
 FROM decisions AS d WHERE d."at" <= {_AS_OF} AND (d.person_id = {_PERSON}
   OR d.person_id IN (SELECT b.person_id FROM persons AS b WHERE b.merged_into = {_PERSON}))
-ORDER BY 1, 2 DESC, 3""",
+ORDER BY 1, 2 DESC, 3, 4""",
 )
 """A person or an alias; decisions made under an alias, before a merge, are those of the person that holds it now."""
 
