@@ -159,6 +159,6 @@ def _quality(connection: Any) -> str:
 
 def _checks(tables: Sequence[Table], connection: Any) -> str:
     tests = data_tests(tables)
-    failed = [(test.name, test.rows, test.sql) for test in failures(connection, tests)]
+    failed = [(test.name, test.rows, test.sql) for test in failures(connection, tables)]
     said = f"<p><strong>{len(tests) - len(failed):,} of {len(tests):,} data tests hold.</strong></p>"
     return said + (table("Those that do not", ("test", "rows", "query"), failed[:_MOST_FAILED]) if failed else "")
