@@ -39,12 +39,13 @@ now and at the horizon, revision, and what made it.
 `wayline features history PERSON NAME --out OUT [--picture FILE.svg]` shows one feature at every evaluation point, as a
 plot and as values. PERSON is a person, an alias, a session, a strand, or `namespace:value`.
 
-What made a row is found when it is read; the row does not store it. Its events are the person's events at its instant
-or before, in the order of event time and event id; told are their number and the latest. The check is `created`, which
-the row does store: when it is not the latest received time of these events, they changed since the row was written
-(late, erased, or another person's by now), and the command says so. The check cannot see an event that was received
-earlier than the latest one come or go. The version of a row is the newest one whose features it has all. Which code
-wrote a row is not recorded: the command shows the hash of the declaration that is in force while it reads.
+Each row says what made it: the number of events (`made_of`), the last of them, a checksum over their ids in order, the
+version of the features and that of Wayline ([tables](tables.md#features)). Its events are the person's first so many,
+by event time and id. When the person's events of today at its instant and before have another checksum, or another
+latest received time than the row's `created`, they changed since the row was written (late, erased, or another
+person's by now), and the commands say so. A row of before rows said this has nulls there: its events are then those of
+today, and its version the newest one whose features it has all. The version of Wayline is that of the package, so the
+same input and code give the same rows again; with another version every row is stated anew.
 """
 
 

@@ -22,6 +22,7 @@ from contracts.event import DAY
 from contracts.tables import REAL
 from features import values
 from features.declaration import ACTIVITY, BEHAVIOUR, BOUNDS, SESSION, SHOWN, TIME, Feature, count, made
+from features.provenance import PROVENANCE
 from features.state import GROUPS, MONTH, TOTALS, WEEK, FeatureState
 
 __all__ = [
@@ -387,8 +388,8 @@ def named(found: Sequence[float]) -> dict[str, float]:
 
 
 def feature_columns() -> tuple[tuple[str, str, str], ...]:
-    """(name, kind, doc) of each feature, as ``contracts.tables.feature_tables`` takes them."""
-    return tuple((feature.name, REAL, feature.description) for feature in FEATURES)
+    """(name, kind, doc) of each feature and of what made them, as ``contracts.tables.feature_tables`` takes them."""
+    return (*((feature.name, REAL, feature.description) for feature in FEATURES), *PROVENANCE)
 
 
 def declaration_hash() -> str:
