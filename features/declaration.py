@@ -1,4 +1,4 @@
-"""How one feature is declared: name, kind, window, owner, default, and where its value is found. Pure."""
+"""How one feature is declared: name, kind, window, owner, default, source fields, where its value is found. Pure."""
 
 from __future__ import annotations
 
@@ -18,6 +18,28 @@ BOUNDS: dict[str, tuple[float | None, float | None]] = {
 }
 """The kinds of number and the range that each keeps; the gate of the training set checks it."""
 
+TIME = ("event_time",)
+ACTIVITY = ("name", *TIME)
+"""What the ontology tells activities by, and when they were."""
+
+SHOWN = ("name", "context.path")
+"""What the ontology tells behaviours by."""
+
+BEHAVIOUR = (*SHOWN, *TIME)
+SESSION = (*ACTIVITY, "tracker_session_id", "context.campaign")
+"""What tells sessions apart, under one rule of sessions or another."""
+
+_COUNTED: dict[str, tuple[str, ...]] = {
+    "activity": ACTIVITY,
+    "touch": TIME,
+    "email_touch": ("channel", *TIME),
+    "human_touch": ("channel", *TIME),
+    "session": SESSION,
+    "pricing_return": (*SESSION, "context.path"),
+    "device_switch": (*ACTIVITY, "device_class"),
+}
+"""The source fields of counters; those of every other are ``BEHAVIOUR``."""
+
 
 @dataclass(frozen=True, slots=True)
 class Feature:
@@ -33,6 +55,8 @@ class Feature:
         since: the version of the vector that brought it, 1 for ``journey:v1``; later versions keep it as it is.
         from_stage: it is derived from the stage, so it is for policies alone.
         model_input: whether the stage classifier may use it; otherwise it is for policies and analysis.
+        fields: fields of the events that it is computed from; no other field of an event changes it.
+            ``context.campaign`` stands for all fields of the campaign. The order of events is that of their time.
         value: its place in the counters of ``FeatureState`` followed by what ``values.made_values`` makes.
     """
 
@@ -43,6 +67,7 @@ class Feature:
     window: int | None
     default: float
     model_input: bool
+    fields: tuple[str, ...]
     value: int
     since: int = 1
     from_stage: bool = False
@@ -66,7 +91,8 @@ def count(
     name: str, what: str, window: int, description: str, owner: str, *, model_input: bool = True, since: int = 1
 ) -> Feature:
     """A feature that is a counter of ``FeatureState``."""
-    return Feature(name, "count", description, owner, window, 0.0, model_input, COUNTER[what, window], since)
+    fields = _COUNTED.get(what, BEHAVIOUR)
+    return Feature(name, "count", description, owner, window, 0.0, model_input, fields, COUNTER[what, window], since)
 
 
 def made(
@@ -75,6 +101,7 @@ def made(
     description: str,
     owner: str,
     *,
+    fields: tuple[str, ...],
     window: int | None = None,
     default: float = 0.0,
     model_input: bool = True,
@@ -82,4 +109,4 @@ def made(
 ) -> Feature:
     """A feature of ``values.MADE``. Raises ValueError for any other name."""
     value = len(COUNTERS) + MADE.index(name)
-    return Feature(name, kind, description, owner, window, default, model_input, value, since)
+    return Feature(name, kind, description, owner, window, default, model_input, fields, value, since)

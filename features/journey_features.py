@@ -21,7 +21,8 @@ from contracts.errors import ModelError
 from contracts.event import DAY
 from contracts.tables import REAL
 from features import values
-from features.declaration import BOUNDS, Feature, count, made
+from features.declaration import ACTIVITY, BEHAVIOUR, BOUNDS, SESSION, SHOWN, TIME, Feature, count, made
+from features.provenance import PROVENANCE
 from features.state import GROUPS, MONTH, TOTALS, WEEK, FeatureState
 
 __all__ = [
@@ -57,6 +58,7 @@ FEATURES: tuple[Feature, ...] = (
         "UTC days with activity, of the last 30.",
         "growth",
         window=MONTH,
+        fields=ACTIVITY,
     ),
     made(
         "trend_7d_30d",
@@ -64,16 +66,30 @@ FEATURES: tuple[Feature, ...] = (
         "Daily activity of 7 days over that of 30; 1: steady.",
         "growth",
         window=MONTH,
+        fields=ACTIVITY,
     ),
-    made("days_since_first", "days", "Days since the first event.", "growth"),
+    made(
+        "days_since_first",
+        "days",
+        "Days since the first event.",
+        "growth",
+        fields=TIME,
+    ),
     made(
         "days_since_activity",
         "days",
         "Days since the last activity, at most 60; 60 when there was none.",
         "growth",
         default=values.ACTIVITY_CAP_DAYS,
+        fields=ACTIVITY,
     ),
-    made("session_events", "count", "Activity in the latest session so far.", "product"),
+    made(
+        "session_events",
+        "count",
+        "Activity in the latest session so far.",
+        "product",
+        fields=SESSION,
+    ),
     count("research_7d", "research", WEEK, "Content, categories and searches, 7 days.", "content"),
     count("ads_30d", "ad", MONTH, "Advertisements seen and clicked, 30 days.", "ads"),
     count("product_views_7d", "product", WEEK, "Looks at products and reviews, 7 days.", "product"),
@@ -82,13 +98,20 @@ FEATURES: tuple[Feature, ...] = (
     count("cart_7d", "cart", WEEK, "Cart events, 7 days.", "sales"),
     count("checkout_30d", "checkout", MONTH, "Checkout and payment steps, 30 days.", "sales"),
     count("contacts_30d", "contact", MONTH, "Forms, sales talks and store visits, 30 days.", "sales"),
-    made("conversions", "count", "Conversions and renewals ever.", "sales"),
+    made(
+        "conversions",
+        "count",
+        "Conversions and renewals ever.",
+        "sales",
+        fields=SHOWN,
+    ),
     made(
         "days_since_conversion",
         "days",
         "Days since the last conversion or renewal, at most 365; 365 when there was none.",
         "sales",
         default=values.CONVERSION_CAP_DAYS,
+        fields=BEHAVIOUR,
     ),
     count("usage_30d", "usage", MONTH, "Use of what was bought and of the account, 30 days.", "success"),
     count("support_30d", "support", MONTH, "Support contacts, 30 days.", "success"),
@@ -98,30 +121,60 @@ FEATURES: tuple[Feature, ...] = (
         "Opens and clicks among all e-mail events, 30 days.",
         "email",
         window=MONTH,
+        fields=(*BEHAVIOUR, "channel"),
     ),
-    made("email_share_30d", "share", "E-mail among all events, 30 days.", "email", window=MONTH),
+    made(
+        "email_share_30d",
+        "share",
+        "E-mail among all events, 30 days.",
+        "email",
+        window=MONTH,
+        fields=("channel", *TIME),
+    ),
     made(
         "human_share_30d",
         "share",
         "Calls and store among all events, 30 days.",
         "sales",
         window=MONTH,
+        fields=("channel", *TIME),
     ),
-    made("hand_held_share", "share", "Activity on phone or tablet, whole journey.", "product"),
+    made(
+        "hand_held_share",
+        "share",
+        "Activity on phone or tablet, whole journey.",
+        "product",
+        fields=("name", "device_class"),
+    ),
     made(
         "hour_regularity",
         "share",
         "1: always at one hour (UTC) of the day; 0: at any.",
         "growth",
+        fields=ACTIVITY,
     ),
-    made("known", "flag", "1 once a login or a view of the account was seen.", "identity"),
-    made("trouble", "count", "Refunds, complaints and opt-outs ever.", "success", model_input=False),
+    made(
+        "known",
+        "flag",
+        "1 once a login or a view of the account was seen.",
+        "identity",
+        fields=SHOWN,
+    ),
+    made(
+        "trouble",
+        "count",
+        "Refunds, complaints and opt-outs ever.",
+        "success",
+        model_input=False,
+        fields=SHOWN,
+    ),
     made(
         "conversion_value",
         "amount",
         "Sum of the stated values of conversions, in the currency of the source.",
         "sales",
         model_input=False,
+        fields=(*SHOWN, "properties"),
     ),
     count("sessions_30d", "session", MONTH, "Sessions begun in the last 30 days.", "growth", since=2),
     made(
@@ -131,6 +184,7 @@ FEATURES: tuple[Feature, ...] = (
         "growth",
         window=MONTH,
         since=2,
+        fields=SESSION,
     ),
     made(
         "session_minutes",
@@ -138,6 +192,7 @@ FEATURES: tuple[Feature, ...] = (
         "Minutes from the first to the last activity of the latest session.",
         "product",
         since=2,
+        fields=SESSION,
     ),
     made(
         "minutes_per_session",
@@ -145,6 +200,7 @@ FEATURES: tuple[Feature, ...] = (
         "Mean minutes from first to last activity of a session, all sessions.",
         "product",
         since=2,
+        fields=SESSION,
     ),
     made(
         "single_event_share",
@@ -152,6 +208,7 @@ FEATURES: tuple[Feature, ...] = (
         "Sessions of one activity among those before the latest.",
         "product",
         since=2,
+        fields=SESSION,
     ),
     made(
         "session_kinds",
@@ -159,6 +216,7 @@ FEATURES: tuple[Feature, ...] = (
         "Depth: kinds of interest (research to checkout, 7) in the latest session.",
         "product",
         since=2,
+        fields=(*SESSION, "context.path"),
     ),
     made(
         "days_between_sessions",
@@ -166,6 +224,7 @@ FEATURES: tuple[Feature, ...] = (
         "Mean days from one session's begin to the next.",
         "growth",
         since=2,
+        fields=SESSION,
     ),
     count("content_views_7d", "content", WEEK, "Articles, videos and pages of content, 7 days.", "content", since=2),
     count("searches_7d", "search", WEEK, "Searches, 7 days.", "content", since=2),
@@ -177,6 +236,7 @@ FEATURES: tuple[Feature, ...] = (
         "product",
         window=MONTH,
         since=2,
+        fields=BEHAVIOUR,
     ),
     count("pricing_views_7d", "pricing", WEEK, "Looks at prices, 7 days.", "sales", since=2),
     count(
@@ -194,6 +254,7 @@ FEATURES: tuple[Feature, ...] = (
         "sales",
         default=values.ACTIVITY_CAP_DAYS,
         since=2,
+        fields=BEHAVIOUR,
     ),
     made(
         "carts_since_conversion",
@@ -201,6 +262,7 @@ FEATURES: tuple[Feature, ...] = (
         "Cart events since the last conversion or renewal.",
         "sales",
         since=2,
+        fields=BEHAVIOUR,
     ),
     count("email_events_30d", "email_touch", MONTH, "E-mail events, 30 days.", "email", since=2),
     count("email_clicks_30d", "email_click", MONTH, "Clicks in e-mails, 30 days.", "email", since=2),
@@ -211,9 +273,17 @@ FEATURES: tuple[Feature, ...] = (
         "email",
         default=values.ACTIVITY_CAP_DAYS,
         since=2,
+        fields=BEHAVIOUR,
     ),
     count("human_touches_30d", "human_touch", MONTH, "Calls and store events, 30 days.", "sales", since=2),
-    made("device_classes", "count", "Classes of device ever used.", "product", since=2),
+    made(
+        "device_classes",
+        "count",
+        "Classes of device ever used.",
+        "product",
+        since=2,
+        fields=("name", "device_class"),
+    ),
     count(
         "device_switches_30d",
         "device_switch",
@@ -238,6 +308,7 @@ FEATURES: tuple[Feature, ...] = (
         "privacy",
         model_input=False,
         since=2,
+        fields=("consent", *TIME),
     ),
     made(
         "days_since_refusal",
@@ -247,6 +318,7 @@ FEATURES: tuple[Feature, ...] = (
         default=values.CONVERSION_CAP_DAYS,
         model_input=False,
         since=2,
+        fields=("consent", *TIME),
     ),
 )
 """Every feature, in the order of the vector. Additions go to the end and change ``FEATURE_VERSION``."""
@@ -316,8 +388,8 @@ def named(found: Sequence[float]) -> dict[str, float]:
 
 
 def feature_columns() -> tuple[tuple[str, str, str], ...]:
-    """(name, kind, doc) of each feature, as ``contracts.tables.feature_tables`` takes them."""
-    return tuple((feature.name, REAL, feature.description) for feature in FEATURES)
+    """(name, kind, doc) of each feature and of what made them, as ``contracts.tables.feature_tables`` takes them."""
+    return (*((feature.name, REAL, feature.description) for feature in FEATURES), *PROVENANCE)
 
 
 def declaration_hash() -> str:

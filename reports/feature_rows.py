@@ -1,7 +1,8 @@
 """What the features of a person are, how they went over time, and which events made each row.
 
 Input: the tables of OUT. Output: dataclasses, told by ``reports.tell_features`` and drawn by
-``reports.feature_plot``. A row of ``features`` does not carry its provenance: it is found when it is read, from what
+``reports.feature_plot``. A row of ``features`` says how many events made it, the last of them and a checksum of all, by
+which what ``events`` holds now is compared. Of a row that was written before rows said so, the events are those that
 ``events`` holds now. Event time, aware UTC datetimes. Errors: ``InputError``. State: none.
 """
 
@@ -16,6 +17,7 @@ from datetime import datetime
 
 from contracts.errors import InputError
 from features.journey_features import FEATURE_VERSION, STAGE_DERIVED, VERSIONS, Feature
+from features.provenance import checksum
 from reports.lookup import JourneyTables, Row
 
 
@@ -24,12 +26,15 @@ class Provenance:
     """What a row was made of.
 
     Attributes:
-        events: how many events of the person are at its instant or before.
-        event_id, event_name, event_time: the latest of them in the order of a journey; None when there is none.
+        events: how many events made it.
+        event_id, event_name, event_time: the latest of them in the order of a journey; without name and time when it
+            is in the tables no more, and None when there is none.
         on_event: the event is at the instant itself; otherwise time alone made the point.
-        agrees: the latest received time of these events is the row's ``created``. False: events came, were erased or
-            changed their person since the row was written, so that these are not the events it was made of.
-        version: the newest version of the vector whose features the row has all; None when it has those of none.
+        agrees: the person's events at its instant and before are those that made it, and their latest received time is
+            the row's ``created``. False: events came, were erased or changed their person since the row was written.
+        version: the version of the vector; of a row that does not say it, the newest whose features it has all, None
+            when it has those of none.
+        code: the version of Wayline that computed it; None when the row does not say it.
     """
 
     events: int
@@ -39,6 +44,7 @@ class Provenance:
     on_event: bool
     agrees: bool
     version: str | None
+    code: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +157,10 @@ def _readings(tables: JourneyTables, person_id: str, rows: Sequence[Row], featur
     events = tables.rows("events", "person_id = ?", [person_id], order="event_time, event_id, strand_id")
     times = [event["event_time"] for event in events]
     known: list[datetime] = []
+    sums: list[int] = []
     for event in events:
         known.append(max(known[-1], event["received_time"]) if known else event["received_time"])
+        sums.append(checksum(event["event_id"], sums[-1] if sums else 0))
     return [
         Reading(
             row["at"],
@@ -160,25 +168,33 @@ def _readings(tables: JourneyTables, person_id: str, rows: Sequence[Row], featur
             row["revision"],
             bool(row["is_final"]),
             {feature.name: row.get(feature.name) for feature in features},
-            _made(row, events, bisect_right(times, row["at"]), known),
+            _made(row, events, bisect_right(times, row["at"]), known, sums),
         )
         for row in rows
     ]
 
 
-def _made(row: Row, events: Sequence[Row], count: int, known: Sequence[datetime]) -> Provenance:
-    version = _version_of(row)
-    if not count:
-        return Provenance(0, None, None, None, False, False, version)
-    last = events[count - 1]
+def _made(row: Row, events: Sequence[Row], count: int, known: Sequence[datetime], sums: Sequence[int]) -> Provenance:
+    """``known`` and ``sums``: latest received time and checksum of the events up to each."""
+    agrees = bool(count) and known[count - 1] == row["created"]
+    if row.get("made_of") is not None:
+        event_id = row["last_event_id"]
+        last = next((event for event in reversed(events[:count]) if event["event_id"] == event_id), None)
+        version, code = row["feature_version"], row["code_version"]
+        made_of, agrees = row["made_of"], agrees and sums[count - 1] == row["events_checksum"]
+    else:
+        last = events[count - 1] if count else None
+        event_id = last["event_id"] if last else None
+        version, code, made_of = _version_of(row), None, count
     return Provenance(
-        count,
-        last["event_id"],
-        last["name"],
-        last["event_time"],
-        last["event_time"] == row["at"],
-        known[count - 1] == row["created"],
+        made_of,
+        event_id,
+        last["name"] if last else None,
+        last["event_time"] if last else None,
+        last is not None and last["event_time"] == row["at"],
+        agrees,
         version,
+        code,
     )
 
 

@@ -37,7 +37,7 @@ def tell_now(found: FeaturesNow, now: datetime) -> Iterator[RenderableType]:
         ("known since", f"{second(reading.created)} UTC"),
         ("revision", f"{reading.revision}, {final}"),
         ("made of", made_of(reading.made)),
-        ("row has", reading.made.version or "no whole version of the features"),
+        ("computed by", computed_by(reading.made)),
         ("shown as", f"{found.version}; declaration in force {declaration_hash()}"),
     ]
     yield indented(grid(("", ""), [(text(name, "dim"), text(value)) for name, value in facts]))
@@ -77,5 +77,12 @@ def made_of(made: Provenance) -> str:
     if made.event_id is None:
         return "no event that is still in the tables"
     how = "at" if made.on_event else "by time alone, after"
-    told = f"{plural(made.events, 'event')}, {how} {made.event_name} {made.event_id}"
+    name = made.event_name or "an event that is gone,"
+    told = f"{plural(made.events, 'event')}, {how if made.event_name else 'the last'} {name} {made.event_id}"
     return told if made.agrees else f"{told}; the events changed since it was written"
+
+
+def computed_by(made: Provenance) -> str:
+    """Which version of features and code made a row, in words."""
+    version = made.version or "no whole version of the features"
+    return f"{version}, Wayline {made.code}" if made.code else f"{version}; which code is not in the row"

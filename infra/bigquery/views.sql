@@ -251,6 +251,11 @@ AS SELECT
   `trouble_30d`,
   `consent_share`,
   `days_since_refusal`,
+  `made_of`,
+  `last_event_id`,
+  `events_checksum`,
+  `feature_version`,
+  `code_version`,
   `revision`,
   COALESCE(`is_final` OR `at` < (SELECT TIMESTAMP_MICROS(MAX(horizon - lateness)) FROM `wayline.stream_horizon`), false) AS `is_final`
 FROM (

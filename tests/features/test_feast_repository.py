@@ -39,7 +39,7 @@ def write_part(out: Path, name: str, rows: list[dict[str, Any]]) -> None:
         meta = {"revision": 1, "is_final": True, "is_deleted": False, "sequence": 0}
         given = {**meta, **dict.fromkeys(FEATURE_NAMES, row["x"]), **row}
         for column, values in columns.items():
-            values.append(given[column])
+            values.append(given.get(column))
     folder = out / "tables" / "features"
     folder.mkdir(parents=True, exist_ok=True)
     arrays = [pa.array(columns[field.name], type=field.type) for field in schema]

@@ -34,6 +34,7 @@ from features.journey_features import (
     refuse_as_inputs,
     vector,
 )
+from features.provenance import PROVENANCE
 from transforms.journey.facts import FACTS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -397,7 +398,8 @@ def test_the_declaration_is_sound() -> None:
     assert not [name for name in FEATURE_NAMES if "stage" in name]
     assert tuple(FEATURE_NAMES[index] for index in MODEL_INPUTS) == MODEL_INPUT_NAMES
     features, _ = feature_tables(feature_columns(), ())
-    assert features.column_names == ("person_id", "at", "created", *FEATURE_NAMES)
+    made_by = tuple(name for name, _, _ in PROVENANCE)
+    assert features.column_names == ("person_id", "at", "created", *FEATURE_NAMES, *made_by)
 
 
 def test_a_changed_meaning_needs_a_new_version() -> None:

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
 from pathlib import Path
 from xml.etree import ElementTree
+from zlib import crc32
 
+import pyarrow.parquet as pq
 import pytest
 
 from contracts.errors import InputError
 from features.journey_features import FEATURE_NAMES, FEATURE_VERSION, VERSIONS
+from features.provenance import PROVENANCE
 from pipelines.cli import main
+from pipelines.definitions import Definitions
+from pipelines.plan import RunOptions
+from pipelines.run import run
 from reports.feature_plot import HOLD, MARK, picture, text_plot
 from reports.feature_rows import feature_history, features_now
 from reports.lookup import JourneyTables, Row
+from reports.tell_features import computed_by
 
 SVG = "{http://www.w3.org/2000/svg}"
 START = datetime(2025, 1, 1, tzinfo=UTC)
@@ -66,8 +75,61 @@ def test_every_row_names_the_events_that_made_it(found: JourneyTables) -> None:
             # the row itself says when its latest event was received: what is derived must say the same
             assert made.agrees
             assert made.version == FEATURE_VERSION
+            assert made.code == version("wayline")
             seen.add(made.on_event)
     assert seen == {True, False}
+
+
+def test_a_row_states_how_many_events_made_it_the_last_and_a_checksum_of_all(found: JourneyTables) -> None:
+    stated = 0
+    for journey in found.rows("journeys", "TRUE"):
+        asked = "person_id = ?", [journey["person_id"]]
+        events = found.rows("events", *asked, order="event_time, event_id")
+        for row in found.rows("features", *asked):
+            ids = [event["event_id"] for event in events if event["event_time"] <= row["at"]]
+            joined = "".join(f"{event_id}\0" for event_id in ids).encode()
+            assert (row["made_of"], row["last_event_id"], row["events_checksum"]) == (len(ids), ids[-1], crc32(joined))
+            stated += 1
+    assert stated > 100
+
+
+def test_an_event_that_took_another_s_place_is_seen_by_the_checksum(
+    found: JourneyTables, busiest: Row, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many events, received at the same times, with the same last one."""
+    kept = found.rows
+
+    def with_another(name: str, *arguments: object, **options: object) -> list[Row]:
+        rows: list[Row] = kept(name, *arguments, **options)  # type: ignore[arg-type]
+        return [{**rows[0], "event_id": "another"}, *rows[1:]] if name == "events" else rows
+
+    monkeypatch.setattr(found, "rows", with_another)
+    made = features_now(found, busiest["person_id"]).reading.made
+    assert not made.agrees
+    assert made.events == busiest["events"]
+
+
+PROVENANCE_COLUMNS = [name for name, _, _ in PROVENANCE]
+
+
+def test_rows_of_before_they_stated_it_are_told_as_far_as_tables_say_and_stated_by_the_next_run(
+    tiny_out: Path, definitions: Definitions, tmp_path: Path
+) -> None:
+    out = tmp_path / "old"
+    shutil.copytree(tiny_out, out)
+    for part in (out / "tables" / "features").glob("*.parquet"):
+        pq.write_table(pq.read_table(part).drop_columns(PROVENANCE_COLUMNS), part)
+    tables = JourneyTables(out, definitions.tables)
+    person = tables.rows("journeys", "TRUE", order="events DESC, person_id")[0]
+    made = features_now(tables, person["person_id"]).reading.made
+    assert (made.events, made.agrees, made.version, made.code) == (person["events"], True, FEATURE_VERSION, None)
+    assert "not in the row" in computed_by(made)
+    tables.close()
+    run(RunOptions((), out), definitions=definitions)
+    tables = JourneyTables(out, definitions.tables)
+    assert all(row["code_version"] == version("wayline") for row in tables.rows("features", "TRUE"))
+    assert features_now(tables, person["person_id"]).reading.made.agrees
+    tables.close()
 
 
 def test_events_that_vanished_since_are_not_claimed(

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple, Protocol
 
 from contracts.event import HOUR, Event
 from contracts.exchange import LoggedDecision, Outcome, Session
+from features.provenance import checksum
 from transforms.conditions import ConditionSet
 from transforms.journey.behaviours import Meaning
 from transforms.journey.consent import ConsentFold
@@ -91,6 +92,8 @@ class Point(NamedTuple):
         facts: the event-driven facts, in the order of ``EVENT_FACT_NAMES``.
         consent: purpose to granted; shared, not to be changed.
         last_activity, last_conversion: times, None when there was none.
+        made_of, checksum: how many events there were so far, and CRC-32 over their ids in order. One that came on two
+            strands at one time counts once, as in the table of events.
     """
 
     at: int
@@ -106,6 +109,8 @@ class Point(NamedTuple):
     consent: dict[str, bool]
     last_activity: int | None
     last_conversion: int | None
+    made_of: int
+    checksum: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +238,8 @@ class Fold:
         self.frozen: tuple[Fed, ...] = tuple(self.signals.fed)
         self.held: tuple[bool, ...] = ()
         self.created = -(2**62)
+        self.made_of = 0
+        self.checksum = 0
         self.steps: list[Step] = []
         self.points: list[Point] = []
         self.outcomes: list[Outcome] = []
@@ -294,6 +301,9 @@ class Fold:
         meaning = self.ontology.meaning(event.name, event.context.path)
         if event.received_time > self.created:
             self.created = event.received_time
+        if not self.steps or self.steps[-1].event.event_id != event.event_id:
+            self.made_of += 1
+            self.checksum = checksum(event.event_id, self.checksum)
         began = False
         session_id: str | None = None
         session: OpenSession | None = None
@@ -351,6 +361,8 @@ class Fold:
             self.consent.granted,
             facts.last_activity,
             facts.last_conversion,
+            self.made_of,
+            self.checksum,
         )
 
     def grid(self, at: int, event_time: int, event: int, until: int) -> None:

@@ -1,10 +1,12 @@
-"""Rows of ``events`` and ``journeys``, as both hosts of the journey stage state them. Pure."""
+"""Rows of ``events`` and ``journeys``, and what made a row of ``features``, as both hosts state them. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from contracts.exchange import SignalEvidence
+from features.journey_features import FEATURE_VERSION
+from features.provenance import code_version
 from transforms.journey.facts import place_of
 from transforms.journey.fold import Point, Step
 from transforms.journey.ontology import Ontology
@@ -13,6 +15,8 @@ from transforms.tables import rows
 from transforms.validate import FLAGS_PROPERTY
 
 _EVENTS, _SESSIONS, _CONVERSIONS = place_of("events"), place_of("sessions"), place_of("conversions")
+
+_MADE_BY = (FEATURE_VERSION, code_version())
 
 
 def event_row(person_id: str, step: Step) -> rows.Row:
@@ -65,3 +69,13 @@ def journey_row(
         standing.model_version,
         horizon,
     )
+
+
+def feature_provenance(steps: Sequence[Step], point: Point) -> rows.Row:
+    """The columns of ``features`` that say what made the row, in the order of ``features.provenance.PROVENANCE``.
+
+    Args:
+        steps: the events of the journey.
+        point: its evaluation point.
+    """
+    return (point.made_of, steps[point.event].event.event_id, point.checksum, *_MADE_BY)

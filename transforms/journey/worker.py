@@ -37,13 +37,14 @@ from contracts.tables import (
     TRANSITIONS,
     Table,
 )
+from features.provenance import PROVENANCE
 from transforms.decide.decide import decide_journey
 from transforms.decide.rules import PolicySet
 from transforms.journey.dated import DatedOntologies, machinery
 from transforms.journey.fold import Trace
 from transforms.journey.functions import FUNCTIONS
 from transforms.journey.holdings import Holdings, apart
-from transforms.journey.journey_rows import event_row, journey_row
+from transforms.journey.journey_rows import event_row, feature_provenance, journey_row
 from transforms.journey.ontology import Ontology
 from transforms.journey.path import StagePath
 from transforms.journey.unsettled import unsettled
@@ -254,9 +255,11 @@ class JourneyWorker:
     ) -> None:
         persons = [trace.person_id for trace in traces for _ in trace.points]
         created = [point.created for trace in traces for point in trace.points]
-        writer.add_columns(
-            self._settings.features, [persons, times, created, *(matrix[:, i] for i in range(matrix.shape[1]))], times
+        provenance = columns_of(
+            (feature_provenance(trace.steps, point) for trace in traces for point in trace.points), len(PROVENANCE)
         )
+        values = (matrix[:, i] for i in range(matrix.shape[1]))
+        writer.add_columns(self._settings.features, [persons, times, created, *values, *provenance], times)
         scored = [i for i, version in enumerate(versions) if version is not None]
         if scored:
             at = times[scored]

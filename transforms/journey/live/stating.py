@@ -31,7 +31,7 @@ from contracts.tables import (
     Table,
 )
 from transforms.journey.fold import Step
-from transforms.journey.journey_rows import event_row, journey_row
+from transforms.journey.journey_rows import event_row, feature_provenance, journey_row
 from transforms.journey.live.machine import Machine, Part
 from transforms.journey.live.messages import PersonRecord
 from transforms.tables import rows
@@ -209,9 +209,13 @@ class Stating:
                 for name, outcome in outcomes.items()
             ),
         )
+        steps = machine.fold.steps
         yield (
             self._features,
-            ((point.at, 0, (person, point.at, point.created, *point.vector)) for point in part.points),
+            (
+                (point.at, 0, (person, point.at, point.created, *point.vector, *feature_provenance(steps, point)))
+                for point in part.points
+            ),
         )
         yield (
             self._scores,
