@@ -73,12 +73,14 @@ class EventRule:
     """How one event is made of a row.
 
     Attributes:
-        label: sets the events of one row apart where they share an ``event_id``; None where there is one only.
+        label: sets the events of one row apart; None where there is one only.
+        shares_id: its ``event_id`` is that of all events of the row, so the label stands behind it.
         condition: rows for which the event is made.
         unnest: an array of which each item makes an event.
     """
 
     label: str | None
+    shares_id: bool
     condition: Condition
     unnest: Unnest | None
     event_id: Value | None
@@ -114,13 +116,12 @@ class EventRule:
         """The events of a row for which the condition holds. Raises RowError."""
         numbered = self.event_id is not None and self.event_id.repeats_are_distinct
         if self.unnest is None:
-            yield Made(self._event(row, mapping, self.label), numbered)
+            yield Made(self._event(row, mapping, ""), numbered)
             return
         for number, item in enumerate(self.unnest.rows(row, required=False)):
-            label = None if self.label is None else f"{self.label}:{number}"
-            yield Made(self._event(item, mapping, label), numbered)
+            yield Made(self._event(item, mapping, f":{number}"), numbered)
 
-    def _event(self, row: Row, mapping: Mapping, label: str | None) -> Event:
+    def _event(self, row: Row, mapping: Mapping, place: str) -> Event:
         time = self.event_time.micros(row, "event_time")
         if time is None:
             raise RowError("missing_field", "event_time is absent", line=self.event_time.line)
@@ -141,10 +142,10 @@ class EventRule:
                 properties[name] = found
         name = self._name(row)
         event_id = self.event_id.text(row, "event_id") if self.event_id else None
-        if event_id is not None and label is not None:
-            event_id = f"{event_id}:{label}"
+        if event_id is not None and self.shares_id:
+            event_id = f"{event_id}:{self.label}{place}"
         return Event(
-            event_id if event_id is not None else _derived_id(name, time, identifiers, label),
+            event_id if event_id is not None else _derived_id(name, time, identifiers, self.label),
             name,
             time,
             time if received is None else received,

@@ -144,7 +144,7 @@ def _rules(root: Node, scope: Scope) -> Iterator[EventRule]:
     if listed is None:
         event = root.need("event")
         known_keys(event, EVENT_KEYS)
-        yield _rule(event, scope)
+        yield _rule(event, scope, shares_id=False)
         return
     base = root.get("event")
     if base is not None:
@@ -156,7 +156,7 @@ def _rules(root: Node, scope: Scope) -> Iterator[EventRule]:
         if label.string() in labels:
             label.fail(f"{label.where}: {label.string()!r} stands twice", hint="labels tell the events of a row apart")
         labels.add(label.string())
-        yield _rule(_merged(base, item), scope)
+        yield _rule(_merged(base, item), scope, shares_id=item.get("event_id") is None)
     if not labels:
         listed.fail("events needs at least one")
 
@@ -172,11 +172,12 @@ def _merged(base: Node | None, item: Node) -> Node:
     return Node(out, item.path, item.line, item.where)
 
 
-def _rule(event: Node, scope: Scope) -> EventRule:
+def _rule(event: Node, scope: Scope, *, shares_id: bool) -> EventRule:
     label, when, unnest = (event.get(key) for key in RULE_KEYS)
     received, event_id, spread = event.get("received_time"), event.get("event_id"), event.get("spread")
     return EventRule(
         label=label.string() if label else None,
+        shares_id=shares_id,
         condition=parse_condition(when, scope) if when else ALWAYS,
         unnest=_unnest(unnest) if unnest else None,
         event_id=parse_value(event_id, scope, required=True) if event_id else None,

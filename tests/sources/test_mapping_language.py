@@ -178,7 +178,7 @@ def test_a_row_makes_several_events_whose_ids_differ() -> None:
         )
     )
     found = events(m, id="e", a=1, b=2, n=[{"id": "x"}, {"id": "y"}])
-    assert [e.event_id for e in found] == ["e:one", "x:each:0", "y:each:1", "x:item:0", "y:item:1"]
+    assert [e.event_id for e in found] == ["e:one", "x", "y", "x:item:0", "y:item:1"]
     assert [e.properties for e in found[:2]] == [{"a": "1"}, {"a": "1", "b": "2"}]
     assert found[3].properties == {"a": "1", "b": "2", "c": "x"}
 
