@@ -165,7 +165,12 @@ def go(measured: Walk, name: str, events: Sequence[Event]) -> Verdict:
     walk = Walk(setting, name, [])
     walk.prepare()
     WAYS[name](walk, events)
-    definitions = load_definitions(setting.config, None)
+    return verdict_of(measured, walk)
+
+
+def verdict_of(measured: Walk, walk: Walk) -> Verdict:
+    """Compare a way that was gone with the measure."""
+    definitions = load_definitions(measured.setting.config, None)
     found = compare(measured.out, walk.out, chosen_tables(definitions.tables, (), False), examples=3)
     replays = replay_records(walk.out, definitions.tables, definitions.policies)
     return Verdict(tuple(one for one in found if not one.equal), measured.totals[0], tuple(walk.totals), replays)

@@ -318,6 +318,22 @@ class StrandMessages:
     messages: tuple[StrandMessage, ...]
 
 
+@fast_init
+@dataclass(frozen=True, slots=True)
+class FoldedBy:
+    """By which activations the journeys of a shard were folded: how many records of each registry were read.
+
+    ``next_ontologies`` and ``next_models`` are those that the shard is being folded again by, ``after`` the last person
+    of the record store who was; None when it is not.
+    """
+
+    ontologies: int
+    models: int
+    next_ontologies: int | None = None
+    next_models: int | None = None
+    after: str | None = None
+
+
 # --- journey -----------------------------------------------------------------------------------------------------
 
 

@@ -92,17 +92,20 @@ class OntologyRegistry:
             write_activations(self.pointer, activations)
         return activations
 
-    def dated(self, given: Ontology) -> DatedOntologies | None:
+    def dated(self, given: Ontology, count: int | None = None) -> DatedOntologies | None:
         """Which ontology is in force when; None when none was ever activated, and the given one serves.
 
         Args:
             given: that of the project, with what overrides it.
+            count: of the records, in their order; all by default.
 
         Raises:
             ConfigurationError: the project's file was changed without an activation, has other stages than the version
                 in force in the end, or a kept text is damaged.
         """
         activations = self.activations()
+        if count is not None:
+            activations = Activations(activations.records[:count])
         if not activations.records:
             return None
         spans: list[tuple[int, Ontology]] = []

@@ -43,10 +43,16 @@ def load_activated(registry: Path, stages: Sequence[str]) -> ActivatedModels:
     Raises:
         ModelError: a bundle in force is missing, damaged, or was trained for other stages or features.
     """
-    activations = read_activations(registry / POINTER)
+    return load_models(registry, read_activations(registry / POINTER), stages, {})
+
+
+def load_models(
+    registry: Path, activations: Activations, stages: Sequence[str], loaded: Mapping[str, LoadedModel]
+) -> ActivatedModels:
+    """As ``load_activated``, by given activations; ``loaded`` are not loaded again."""
     models: dict[str, LoadedModel] = {}
     for version in activations.versions:
-        model = load_bundle(registry / BUNDLES / version)
+        model = loaded.get(version) or load_bundle(registry / BUNDLES / version)
         if model.manifest.stages != tuple(stages):
             raise ModelError(
                 f"model {version} was trained for the stages {', '.join(model.manifest.stages)}; "

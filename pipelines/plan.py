@@ -27,6 +27,7 @@ from transforms.identity.erasing import in_order
 from transforms.identity.resolve import Tombstones
 from transforms.identity.rules_file import load_rules
 from transforms.inputs import list_inputs
+from transforms.journey.dated import Activated
 from transforms.journey.worker import JourneySettings
 from transforms.keys import DEAD_LETTER_KEY_VARIABLE, PSEUDONYM_KEY_VARIABLE, load_key
 from transforms.stores.database import STORE_FILE, StoreAddress
@@ -82,6 +83,7 @@ def make_plan(
     identity = load_rules(config.identity)
     registry = options.registry or folder.registry
     activated = load_activated(registry, ontology.stage_names)
+    ontologies = OntologyRegistry(registry)
     if options.actions == "live":
         config.channels.preflight()
     stores = config.store or StoreAddress((folder.stores / STORE_FILE).resolve())
@@ -135,7 +137,8 @@ def make_plan(
             config.action_max_age,
             features,
             scores,
-            OntologyRegistry(registry).dated(ontology),
+            ontologies.dated(ontology),
+            Activated(len(ontologies.activations().records), len(activated.activations.records)),
         ),
         act=ActRules(
             mode=options.actions,

@@ -92,6 +92,7 @@ def run(options: RunOptions, observe: Observe | None = None, definitions: Defini
         gained = _commit(folder, definitions, plan.revision, run_id, rows)
         _retire(folder, plan)
         _shorten(plan)
+        _note_activated(plan)
         shutil.rmtree(folder.staging, ignore_errors=True)
         committing = (time.process_time_ns() - before_commit) // 1_000
         tell("testing the tables", None)
@@ -215,6 +216,19 @@ def _shorten(plan: RunPlan) -> None:
         identity.compact()
     finally:
         identity.close()
+
+
+def _note_activated(plan: RunPlan) -> None:
+    """Say by which activations all was folded, so that a stream that takes over knows what to fold again."""
+    from transforms.journey.stage_stream import FOLDED_BY
+    from transforms.stores.progress import open_progress
+
+    progress = open_progress(plan.stores)
+    try:
+        for name, number in zip(FOLDED_BY, plan.journey.activated, strict=True):
+            progress.note(name, number)
+    finally:
+        progress.close()
 
 
 @contextmanager

@@ -12,17 +12,48 @@ from pipelines.commands.times import instant, shown
 
 if TYPE_CHECKING:
     from models.dataset import StageDefinitions
+    from transforms.journey.dated import DatedOntologies
 
 
-def stage_definitions(config: Path | None) -> StageDefinitions:
-    """Stages and defining behaviours of the ontology that the project configuration names."""
+def stage_definitions(config: Path | None, registry: Path | None = None, at: int | None = None) -> StageDefinitions:
+    """Stages and defining behaviours of the ontology by which a model is trained and judged.
+
+    Args:
+        config: the project configuration, which names the project's ontology; without activations it is that.
+        registry: where ontologies were activated; None: nowhere.
+        at: event time from which the model scores: of activated ontologies the one in force then counts. None: the
+            last.
+
+    Raises:
+        ConfigurationError: the project's ontology was changed without an activation.
+        ModelError: from then on ontologies of different stages are in force, and a model knows but those of one.
+    """
     from models.dataset import StageDefinitions
+    from models.ontology_registry import OntologyRegistry
     from pipelines.config import load_config
     from transforms.journey.ontology import load_ontology
 
     ontology = load_ontology(load_config(config).ontology)
+    dated = None if registry is None else OntologyRegistry(registry).dated(ontology)
+    if dated is not None:
+        ontology = dated.last if at is None else dated.at(at)
+        if at is not None:
+            _check_stages(dated, at)
     certain = frozenset(stage.name for stage in ontology.stages if stage.certain)
     return StageDefinitions(ontology.stage_names, ontology.defining, ontology.version, certain)
+
+
+def _check_stages(dated: DatedOntologies, at: int) -> None:
+    from contracts.errors import ModelError
+
+    now = dated.at(at)
+    for start, ontology in dated.spans:
+        if start > at and ontology.stage_names != now.stage_names:
+            raise ModelError(
+                f"at {shown(at)} {now.version} is in force, with the stages {', '.join(now.stage_names)}; from "
+                f"{shown(start)} on it is {ontology.version}, with {', '.join(ontology.stage_names)}",
+                hint=f"let the model score from {shown(start)} on, with --activate-at, or later",
+            )
 
 
 _OUT = click.option("--out", type=click.Path(path_type=Path), required=True, help="Output folder of `wayline run`.")
@@ -100,7 +131,10 @@ def list_models(out: Path) -> None:
 @_FROM
 @_REASON
 def promote(version: str | None, out: Path, config: Path | None, activate_at: int | None, reason: str) -> None:
-    """Make VERSION champion, by default the challenger. Ends with 6 when a gate refuses."""
+    """Make VERSION champion, by default the challenger. Ends with 6 when a gate refuses.
+
+    A version that was trained for other stages than those of the ontology in force then is refused.
+    """
     from contracts.errors import ModelError
     from models.dataset import read_horizon
     from models.registry import ModelRegistry
@@ -111,8 +145,8 @@ def promote(version: str | None, out: Path, config: Path | None, activate_at: in
     chosen = version or registry.activations().challenger
     if chosen is None:
         raise ModelError(f"no challenger waits in {out}", hint="name a version; see `wayline model list`")
-    definitions = stage_definitions(config)
     active_from = read_horizon(out) + 1 if activate_at is None else activate_at
+    definitions = stage_definitions(config, registry.root, active_from)
     registry.promote(
         chosen,
         stages=definitions.stages,

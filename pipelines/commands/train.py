@@ -53,19 +53,22 @@ def command(
 ) -> None:
     """Train the stage model on the tables of OUT.
 
-    The target comes from events alone; the features from Feast, as they were known at each moment; Great Expectations
+    Stages and what defines them are those of the ontology in force when the model begins to score. The target comes
+    from events alone; the features from Feast, as they were known at each moment; Great Expectations
     checks the training set; persons and times of training, calibration and test are kept apart. The model is registered
     in MLflow and as an immutable bundle, and promoted when the gates allow. Ends with 6 when a gate refuses.
     """
     from rich.console import Console
 
     from contracts.event import DAY
+    from models.dataset import read_horizon
     from models.estimator import EstimatorSettings
     from models.registry import ModelRegistry
     from models.training import TrainingSettings, compare_on, train
     from pipelines.commands.model import stage_definitions
 
-    definitions = stage_definitions(config)
+    active_from = read_horizon(out) + 1 if activate_at is None else activate_at
+    definitions = stage_definitions(config, out / "registry", active_from)
     settings = TrainingSettings(
         window=round(horizon_days * DAY), max_rows=max_rows, estimator=EstimatorSettings(seed=seed)
     )
@@ -77,7 +80,6 @@ def command(
     if not promote:
         click.echo(f"{version} waits as challenger; promote it with: wayline model promote {version} --out {out}")
         return
-    active_from = trained.model.manifest.horizon + 1 if activate_at is None else activate_at
     ModelRegistry(out / "registry").promote(
         version,
         stages=definitions.stages,

@@ -45,7 +45,8 @@ COUNTERS = (
 )  # fmt: skip
 """What is counted: see ``docs/streaming_host.md``."""
 
-HEAD_VERSION = 1
+HEAD_VERSION = 2
+"""1 had no entries of what a shard was folded by, without which a release would go on by other activations."""
 _FATAL = (StateVersionError, MemoryError)
 _MAX_DETAIL = 500
 _MILLISECOND = 1_000

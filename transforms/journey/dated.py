@@ -23,7 +23,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from contracts.event import Event
 from contracts.exchange import MIN_TIME, SignalEvidence, Transition
@@ -31,6 +31,16 @@ from transforms.journey.fold import DEFAULT_LATENESS, FeatureFunctions, Fold, Jo
 from transforms.journey.ontology import Ontology
 from transforms.journey.path import StagePaths
 from transforms.journey.stages import Move, Opinion, StagePoint, StageRules, StageWalk, Standing, Walk
+
+
+class Activated(NamedTuple):
+    """How many records of activations are known. They are only ever added, so the numbers say which."""
+
+    ontologies: int
+    models: int
+
+
+NOTHING = Activated(0, 0)
 
 
 @dataclass(frozen=True)

@@ -3,26 +3,22 @@
 Contract: (person shard or person, packed ``StrandMessages``) in; rows, decisions, online features and what the core
 could not take out. The core is ``transforms.journey.live.core``, hosted by ``transforms.actor``; ``stage`` is the
 bounded host. Key: a shard of persons, or with 0 shards one person. State, bounds, expiry and timers as the core and the
-host say. Time domain: event time; polls, and ``revision`` of rows, in processing time. The model is looked for anew
-every ``MODEL_EVERY`` seconds, between two batches: activations are dated, so a point is scored by the version in force
-at its time whenever that was noticed.
+host say. Time domain: event time; polls, and ``revision`` of rows, in processing time. Activations of ontologies and
+models are looked for between two batches (``models.in_force``), and followed as ``live.following`` says.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import apache_beam as beam
 from apache_beam.utils.shared import Shared
 
 from contracts import wire
-from contracts.errors import ModelError
 from contracts.exchange import Decision, OnlineFeatures, RejectedElement, StatedRows, StrandMessages
-from models.handler import PointBatch, StageModelHandler
-from models.scoring import POINTER
+from models.in_force import Registries
 from transforms.actor.batch import BatchByShard
 from transforms.actor.core import ActorCore
 from transforms.actor.counted import Counted
@@ -30,6 +26,7 @@ from transforms.actor.host import ShardActor
 from transforms.actor.turn import REJECTED
 from transforms.actor.wake import WakeAll
 from transforms.drain import DrainFlag
+from transforms.journey.dated import Activated
 from transforms.journey.live.core import DECISIONS, METRICS, ONLINE, STATED, Bounds, JourneyCore
 from transforms.journey.live.journeys import LiveJourneys
 from transforms.journey.live.stored import STAGE
@@ -41,61 +38,12 @@ from transforms.stores.effects import EffectStore, open_effects
 from transforms.stores.progress import Progress, open_progress
 from transforms.stores.records import RecordStore, open_records
 
-MODEL_EVERY = 2.0
 FOLDED_TO = "folded_to"
 """The name under which it is noted how far those folded whom the stream took over from, microseconds of event time."""
+FOLDED_BY = "folded_by_ontologies", "folded_by_models"
+"""The names under which it is noted by how many records of activations runs folded; with ``:SHARD``, a shard."""
 ROWS_SHARD = b"journey"
 """Writer shard of the rows of journeys."""
-
-
-class ActivatedScore:
-    """The models of a registry as a port that scores; looks now and then whether others are in force.
-
-    One a process, for all its threads.
-
-    A registry that cannot be read, or a model that does not load, leaves the ones in force: whoever promotes is told by
-    ``wayline model``, not by a stream that stops.
-
-    Args:
-        registry: its folder.
-        stages: the ontology's stages.
-        clock: seconds of a monotonic clock.
-    """
-
-    def __init__(self, registry: str, stages: tuple[str, ...], clock: Callable[[], float] = time.monotonic) -> None:
-        self._pointer = Path(registry) / POINTER
-        self._handler = StageModelHandler(registry, stages)
-        self._clock = clock
-        self._stamp = self._read_stamp()
-        self._model = self._handler.load_model()
-        self._next = clock() + MODEL_EVERY
-
-    def __call__(self, times: Any, matrix: Any) -> Any:
-        self._look()
-        (scored,) = self._handler.run_inference([PointBatch(times, matrix)], self._model)
-        return scored.versions, scored.probabilities
-
-    def _look(self) -> None:
-        now = self._clock()
-        if now < self._next:
-            return
-        self._next = now + MODEL_EVERY
-        stamp = self._read_stamp()
-        if stamp == self._stamp:
-            return
-        try:
-            self._model = self._handler.load_model()
-        except ModelError:
-            # half-written, or refused: the next look tries again
-            return
-        self._stamp = stamp
-
-    def _read_stamp(self) -> tuple[int, int] | None:
-        try:
-            found = self._pointer.stat()
-        except FileNotFoundError:
-            return None
-        return found.st_mtime_ns, found.st_size
 
 
 class JourneyCores:
@@ -114,7 +62,7 @@ class JourneyCores:
     _effects: EffectStore | None = None
     _records: RecordStore | None = None
     _progress: Progress | None = None
-    _score: ActivatedScore | None = None
+    _in_force: Registries | None = None
 
     def __init__(
         self,
@@ -137,33 +85,64 @@ class JourneyCores:
         self._shared = Shared()
 
     def setup(self) -> None:
-        """Open the stores and load the models."""
+        """Open the stores and load what is in force."""
         self._effects = open_effects(self._stores)
         self._records = open_records(self._stores)
         self._progress = open_progress(self._stores)
         self._flag = DrainFlag(self._drain, or_ended=True)
         # an engine sets up a new instance for most bundles, and a model is large and slow to load
-        stages = self._settings.ontology.stage_names
-        self._score = self._shared.acquire(lambda: ActivatedScore(self._registry, stages))
+        ontology = self._settings.ontology
+        self._in_force = self._shared.acquire(lambda: Registries(Path(self._registry), ontology))
 
     def core(self, shard: bytes) -> JourneyCore:
         """The core of a shard, empty."""
         assert self._effects is not None, "setup() comes first"
-        journeys = LiveJourneys(self._settings, self._score, self._effects, self._window)
+        assert self._progress is not None, "setup() comes first"
+        assert self._in_force is not None, "setup() comes first"
+        journeys = LiveJourneys(self._settings, None, self._effects, self._window)
         # what they stated of the time up to there is known to be stated, so that it is taken back when it changes
-        folded = self._progress.value(FOLDED_TO) if self._progress is not None else None
+        folded = self._progress.value(FOLDED_TO)
         journeys.watermark = journeys.watermark if folded is None else folded
         records = None if self._by_person else self._records
         number = 0 if self._by_person else int.from_bytes(shard, "big")
-        return JourneyCore(journeys, self._horizon, number, records, self._bounds, self._is_ending, folded)
+        by = self._in_force.known() if self._by_person else self._folded_by(self._progress, self._in_force, number)
+        journeys.fold_by(self._in_force.force(by))
+        return JourneyCore(
+            journeys,
+            self._horizon,
+            number,
+            records,
+            self._bounds,
+            self._is_ending,
+            folded,
+            self._in_force,
+            self._noting(number),
+        )
 
     def adopt(self, core: ActorCore) -> None:
         """Give a core what this instance opened."""
         assert isinstance(core, JourneyCore)
         assert self._effects is not None, "setup() comes first"
-        core.adopt(
-            self._effects, None if self._by_person else self._records, self._score, self._horizon, self._is_ending
-        )
+        records = None if self._by_person else self._records
+        noting = self._noting(core.shard)
+        core.adopt(self._effects, records, self._horizon, self._is_ending, self._in_force, noting)
+
+    @staticmethod
+    def _folded_by(progress: Progress, in_force: Registries, shard: int) -> Activated:
+        """By what the rows of a shard that nobody has begun were folded; noted, since whoever begins it may die."""
+        found = progress.values([*FOLDED_BY, *(f"{name}:{shard}" for name in FOLDED_BY)])
+        by = [max((n for n in pair if n is not None), default=None) for pair in zip(found[:2], found[2:], strict=True)]
+        if by[0] is not None and by[1] is not None:
+            return Activated(by[0], by[1])
+        known = in_force.known()
+        _note(progress, shard, known)
+        return known
+
+    def _noting(self, shard: int) -> Callable[[Activated], None]:
+        progress = self._progress
+        if self._by_person or progress is None:
+            return lambda _: None
+        return lambda by: _note(progress, shard, by)
 
     def split(self, element: bytes) -> list[bytes]:
         """Each message by itself. Raises MsgspecError for what is no ``StrandMessages``."""
@@ -184,6 +163,11 @@ class JourneyCores:
     def _is_ending(self) -> bool:
         # the watermark may jump right after the source said so
         return self._flag.look()
+
+
+def _note(progress: Progress, shard: int, by: Activated) -> None:
+    for name, number in zip(FOLDED_BY, by, strict=True):
+        progress.note(f"{name}:{shard}", number)
 
 
 class StreamJourneys(NamedTuple):

@@ -40,7 +40,7 @@ from contracts.tables import (
 from features.provenance import PROVENANCE
 from transforms.decide.decide import decide_journey
 from transforms.decide.rules import PolicySet
-from transforms.journey.dated import DatedOntologies, machinery
+from transforms.journey.dated import NOTHING, Activated, DatedOntologies, machinery
 from transforms.journey.fold import Trace
 from transforms.journey.functions import FUNCTIONS
 from transforms.journey.holdings import Holdings, apart
@@ -69,6 +69,7 @@ class JourneySettings:
     """What a worker is told once. Durations in microseconds; ``mode`` as in ``transforms.actions``.
 
     ``ontology``: the project's; with ``dated``, the activations of OUT, those say which is in force at each point.
+    ``activated``: how many records of activations that took.
     """
 
     ontology: Ontology
@@ -80,6 +81,7 @@ class JourneySettings:
     features: Table
     scores: Table
     dated: DatedOntologies | None = None
+    activated: Activated = NOTHING
 
     @property
     def ontologies(self) -> DatedOntologies:

@@ -68,8 +68,7 @@ class StoredRecords:
 
         return self._database.read(look) if keys else {}
 
-    def of_shard(self, stage: str, shard: int) -> Iterator[StoredRecord]:
-        after = None
+    def of_shard(self, stage: str, shard: int, after: str | None = None) -> Iterator[StoredRecord]:
         while True:
             page = self._page(stage, shard, after)
             yield from page

@@ -66,8 +66,11 @@ class RecordStore(Protocol):
         """The records of keys; unknown ones are left out."""
         ...
 
-    def of_shard(self, stage: str, shard: int) -> Iterator[StoredRecord]:
-        """All records of a shard, ascending by key, a page a transaction: each as it stands when its page is read."""
+    def of_shard(self, stage: str, shard: int, after: str | None = None) -> Iterator[StoredRecord]:
+        """All records of a shard, ascending by key, a page a transaction: each as it stands when its page is read.
+
+        ``after``: only those of greater keys.
+        """
         ...
 
     def names(self, stage: str, shard: int, prefix: str) -> list[RecordKey]:

@@ -19,7 +19,16 @@ from transforms.actor.core import ActorCore, Entry, Step
 from transforms.actor.held import HeldShards
 from transforms.actor.packing import VERSION, pack
 from transforms.actor.segments import SEGMENTS
-from transforms.actor.turn import AGAIN_AFTER, AGAIN_FOR, COUNTERS, REJECTED, Actors, HostSettings, Outputs
+from transforms.actor.turn import (
+    AGAIN_AFTER,
+    AGAIN_FOR,
+    COUNTERS,
+    HEAD_VERSION,
+    REJECTED,
+    Actors,
+    HostSettings,
+    Outputs,
+)
 
 SECOND = 1_000_000
 END = 9_000_000_000 * SECOND
@@ -257,8 +266,8 @@ def test_a_batch_and_a_state_of_a_newer_release_fail_the_bundle_by_name() -> Non
     world = World()
     with pytest.raises(StateVersionError, match="batch on its way to an actor"):
         world.actors.handle(b"s", bytes((VERSION + 1,)), world.cells)
-    world.cells.head = b"\x02whatever"
-    with pytest.raises(StateVersionError, match="state of stage counting has version 2"):
+    world.cells.head = bytes([HEAD_VERSION + 1]) + b"whatever"
+    with pytest.raises(StateVersionError, match=f"state of stage counting has version {HEAD_VERSION + 1}"):
         world.counts("a")
 
 

@@ -122,7 +122,7 @@ def agree(how: JourneySettings, seed: int, disorder: int, scored: bool) -> None:
                     live.rest(person)
             if dice > 0.6:
                 watermark = rng.randrange(strands.now - 20 * DAY, strands.now + 1)
-                while (due := live.next_due()) is not None and due <= watermark:
+                while (due := live.dues.first()) is not None and due <= watermark:
                     done(live.advance(watermark, now, most=2))
             done(live.apply(batch, now))
         done(live.drain(sorted(live.records), horizon, now + 10))
@@ -140,12 +140,12 @@ def test_who_is_restored_is_woken_at_an_activation_that_was_recorded_since(tmp_p
         spans = ((MIN_TIME, ONTOLOGY), (T0 + DAY, STRICT.ontology))
         live = LiveJourneys(replace(SETTINGS, dated=DatedOntologies(spans)), None, store)
         live.watermark = T0
-        live.wake_at("later", T0 + 9 * DAY)
-        live.wake_at("sooner", T0 + 1)
+        live.dues.put("later", T0 + 9 * DAY)
+        live.dues.put("sooner", T0 + 1)
         live.await_activation(["never", "later", "sooner"])
-        assert [live.due_of(person) for person in ("never", "later", "sooner")] == [T0 + DAY, T0 + DAY, T0 + 1]
+        assert [live.dues.of(person) for person in ("never", "later", "sooner")] == [T0 + DAY, T0 + DAY, T0 + 1]
         live.watermark = T0 + 2 * DAY
         live.await_activation(["past"])
-        assert live.due_of("past") is None
+        assert live.dues.of("past") is None
     finally:
         store.close()

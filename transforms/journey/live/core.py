@@ -10,7 +10,9 @@ Input: packed ``StrandMessages`` (``contracts.wire.pack``). Outputs of a step, b
   ``RESTED``, ``READ_BACK``, ``STATED_AGAIN``.
 
 State: records and machines of the shard, see ``journeys``; what time alone will do, and when; who is asleep. The log
-holds messages (``entries``), under the person's id; the empty key holds watermark and revision that were served.
+holds messages (``entries``), under the person's id; the empty key holds watermark and revision that were served, and
+``FOLDED_KEY`` by which activations the shard was folded. Each call looks whether there are others (``following``); then
+a poll follows the other until all were folded again, and until then nobody is put away.
 
 **Bounds**, looked at by ``poll``, every ``Bounds.look_every``, and at once when a shard is over them. Machines beyond
 ``machine_bytes``, those longest untouched first, are given up and made again from their events when needed. A person
@@ -31,52 +33,42 @@ of packed messages that are none.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from itertools import islice
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from contracts import wire
 from contracts.exchange import MAX_TIME, MIN_TIME, StrandMessage, StrandMessages
 from transforms.actor.core import Entry, Step
+from transforms.journey.dated import NOTHING, Activated
 from transforms.journey.live.entries import (
     ASLEEP,
     RECORD,
     SERVED,
     TAKEN,
+    Folded,
     LogEntry,
+    is_folded,
     pack_entry,
+    pack_folded,
     unpack_entry,
+    unpack_folded,
 )
+from transforms.journey.live.following import InForce
 from transforms.journey.live.journeys import LiveJourneys
 from transforms.journey.live.keeping import Bounds, Keeping
 from transforms.journey.live.messages import PersonRecord, as_messages, event_of, take
-from transforms.journey.live.stored import STAGE, record_of, stored_record
-from transforms.journey.live.work import Work
-from transforms.journey.worker import Score
+from transforms.journey.live.paging import EVICTED_BYTES, EVICTED_IDLE, PAGE, READ_BACK, Paging
+from transforms.journey.live.stored import STAGE, record_of
+from transforms.journey.live.work import Pending, Work
 from transforms.stores.effects import EffectStore
 from transforms.stores.records import RecordKey, RecordStore, StoredRecord
 
 STATED, DECISIONS, ONLINE, METRICS = "stated", "decisions", "online", "metrics"
-EVICTED_IDLE, EVICTED_BYTES, RESTED, READ_BACK, STATED_AGAIN = (
-    "evicted_idle", "evicted_bytes", "rested", "read_back", "stated_again",
-)  # fmt: skip
-__all__ = ["DECISIONS", "METRICS", "ONLINE", "STATED", "Bounds", "JourneyCore"]
+RESTED, STATED_AGAIN = "rested", "stated_again"
+__all__ = ["DECISIONS", "EVICTED_BYTES", "EVICTED_IDLE", "METRICS", "ONLINE", "STATED", "Bounds", "JourneyCore"]
 
-_PAGE = 500
-_SHARD_KEY = b""
-
-
-@dataclass(slots=True)
-class _Pending:
-    """What ``commit`` does: work, records that were read back for it, who falls asleep, whose machines rest."""
-
-    works: list[Work] = field(default_factory=list)
-    woken: set[str] = field(default_factory=set)
-    asleep: dict[str, int] = field(default_factory=dict)
-    gone: list[str] = field(default_factory=list)
-    rested: list[str] = field(default_factory=list)
-    now: int = 0
+_SHARD_KEY, FOLDED_KEY = b"", b"\0folded by"
 
 
 class JourneyCore:
@@ -90,6 +82,8 @@ class JourneyCore:
         bounds: see there.
         is_ending: whether the stream comes to its end, so that the watermark jumps to the end of time.
         handed_to: up to which event time the rows of whom this stream took over were stated; None: it took nobody over.
+        in_force: the registries; None: what the journeys are folded by stays in force.
+        renewed: told of the activations by which all of the shard were folded again.
     """
 
     def __init__(
@@ -101,39 +95,55 @@ class JourneyCore:
         bounds: Bounds = Bounds(),  # noqa: B008  # it is frozen
         is_ending: Callable[[], bool] = lambda: False,
         handed_to: int | None = None,
+        in_force: InForce | None = None,
+        renewed: Callable[[Activated], None] = lambda _: None,
     ) -> None:
         self.journeys = journeys
         self._horizon = horizon
         self._is_ending = is_ending
         self._handed_to = handed_to
-        self._shard = shard
+        self.shard = shard
         self._records = records
         self._bounds = bounds
         self._asleep: dict[str, int] = {}
         self._woken_now: set[str] = set()
         self._keeping = Keeping(journeys, bounds)
+        self._paging = Paging(journeys, shard, self._hold)
         self._next_poll = 0
+        self._in_force = in_force
+        self._renewed = renewed
+        self._logged = Folded(NOTHING)
+        self._looked_ahead = False
 
     def adopt(
         self,
         store: EffectStore,
         records: RecordStore | None,
-        score: Score | None,
         horizon: Callable[[], int],
         is_ending: Callable[[], bool],
+        in_force: InForce | None,
+        renewed: Callable[[Activated], None],
     ) -> None:
         """Use these from now on: what made the core may have closed its own."""
-        self.journeys.adopt(store, score)
+        self.journeys.adopt(store)
         self._records = records
         self._horizon = horizon
         self._is_ending = is_ending
+        self._in_force = in_force
+        self._renewed = renewed
 
     # --- the log ------------------------------------------------------------------------------------------------
 
     def restore(self, entries: Iterable[Entry]) -> None:
         """Build the records from the log. Raises StateVersionError for entries of a later version."""
         found: dict[str, PersonRecord] = {}
+        folded: Folded | None = None
+        numbers: dict[str, int] = {}
         for _, data, _ in entries:
+            folded = folded or Folded(NOTHING)
+            if is_folded(data):
+                folded = unpack_folded(data)
+                continue
             entry = unpack_entry(data)
             person = entry.person_id
             if entry.kind == SERVED:
@@ -147,22 +157,27 @@ class JourneyCore:
                 held = None if entry.kind == RECORD else found.get(person)
                 found[person] = take(held or PersonRecord(person), entry.messages).record
                 self._asleep.pop(person, None)
-            self.journeys.wake_at(person, entry.due)
+                numbers[person] = entry.stored
+            self.journeys.dues.put(person, entry.due)
         for record in found.values():
             self.journeys.hold(record)
             self._keeping.restored(record.person_id)
-        self.journeys.await_activation((*found, *self._asleep))
+        if folded is not None:
+            self._resume(folded, numbers)
 
     def live(self, key: bytes) -> bytes | None:
         """The committed record of a key as a whole entry."""
         if key == _SHARD_KEY:
-            return pack_entry(LogEntry(SERVED, "", self.journeys.watermark, stored=self.journeys.revision))
+            return self._served()
+        if key == FOLDED_KEY:
+            return pack_folded(self._logged)
         person = key.decode()
-        due = self.journeys.due_of(person)
+        due = self.journeys.dues.of(person)
         if person in self._asleep:
             return pack_entry(LogEntry(ASLEEP, person, due, stored=self._asleep[person]))
         record = self.journeys.records.get(person)
-        return None if record is None else pack_entry(LogEntry(RECORD, person, due, as_messages(record)))
+        number = self._number(person)
+        return None if record is None else pack_entry(LogEntry(RECORD, person, due, as_messages(record), number))
 
     # --- steps --------------------------------------------------------------------------------------------------
 
@@ -187,45 +202,44 @@ class JourneyCore:
         At the end time jumps: what would then be due lies after all that happened, and ``drain`` says where all stand.
         """
         if watermark >= MAX_TIME or self._is_ending():
-            return self._step(_Pending(now=now), Counter())
-        due = self.journeys.due_persons(watermark, _PAGE)
-        return self._woken(due, lambda _: self.journeys.advance(watermark, now, _PAGE), now)
+            return self._step(Pending(now=now), Counter())
+        due = self.journeys.dues.up_to(watermark, PAGE)
+        return self._woken(due, lambda _: self.journeys.advance(watermark, now, PAGE), now)
 
     def poll(self, now: int) -> Step:
         """Let expire what expires, and keep the bounds."""
         self._forget()
+        self._look()
         work = self.journeys.sweep(now)
-        pending = _Pending([work], now=now)
+        pending = Pending([work], now=now)
         counts: Counter[str] = Counter()
         self._next_poll = now + self._bounds.look_every
-        self._put_away(pending, counts, now)
+        if not self.journeys.following.is_ongoing:
+            self._put_away(pending, counts, now)
+        else:
+            self._renew(pending, counts)
         pending.rested = self._keeping.resting()
         counts[RESTED] += len(pending.rested)
         return self._step(pending, counts)
 
     def drain(self, now: int) -> Step:
-        """Fold every person up to the final horizon, those in the record store too, and state where they stand."""
+        """Fold every person up to the final horizon, those in the record store too, and state where they stand.
+
+        What was activated meanwhile has to be known, so it is called again when that is not what all were folded by.
+        """
         self._forget()
-        horizon = self._horizon()
-        pending, counts = _Pending(now=now), Counter[str]()
-        for some in _slices(sorted(self.journeys.records)):
-            pending.works.append(self.journeys.drain(some, horizon, now))
-        if self._records is not None:
-            here = set(self.journeys.records)
-            page: list[StoredRecord] = []
-            for stored in self._records.of_shard(STAGE, self._shard):
-                if stored.key.key not in here:
-                    page.append(stored)
-                if len(page) == _PAGE:
-                    self._drain_stored(page, horizon, now, pending, counts)
-                    page = []
-            self._drain_stored(page, horizon, now, pending, counts)
-        return self._step(pending, counts)
+        self._look(at_once=True)
+        pending, counts = Pending(now=now, renewed=True), Counter[str]()
+        self._paging.drain(self._records, self._horizon(), pending, counts)
+        activated = self.journeys.force.activated
+        self._renewed(activated)
+        again = self._in_force is not None and self._in_force.known(at_once=True) != activated
+        return replace(self._step(pending, counts), again=again)
 
     def commit(self, step: Step) -> None:
         """Swap in what the step built."""
         pending = step.pending
-        if not isinstance(pending, _Pending):
+        if not isinstance(pending, Pending):
             return
         self._woken_now = set()
         kept: set[str] = set()
@@ -245,18 +259,24 @@ class JourneyCore:
         for person, version in pending.asleep.items():
             self._asleep[person] = version
             self._release(person)
+        for person, due in pending.dues.items():
+            self.journeys.dues.put(person, due)
         for person in pending.gone:
+            self._asleep.pop(person, None)
             self._release(person)
-            self.journeys.wake_at(person, None)
+            self.journeys.dues.put(person, None)
         if self._keeping.is_over:
             self._next_poll = 0
+        self.journeys.following.turn(pending.place, pending.after, renewed=pending.renewed)
+        self._logged = pending.folded or self._logged
 
     # --- inside -------------------------------------------------------------------------------------------------
 
     def _woken(self, persons: Iterable[str], do: Callable[[set[str]], Work], now: int) -> Step:
         """Read back who is not here, work, and make the step of it."""
-        pending, counts = _Pending(now=now), Counter[str]()
+        pending, counts = Pending(now=now), Counter[str]()
         self._forget()
+        self._look()
         self._woken_now = pending.woken
         doubtful = self._read_back(persons, pending.woken, counts)
         pending.works.append(do(doubtful))
@@ -274,7 +294,7 @@ class JourneyCore:
         if self._records is None or not absent:
             return set()
         doubtful = set()
-        found = self._records.get([RecordKey(STAGE, self._shard, person) for person in absent])
+        found = self._records.get([RecordKey(STAGE, self.shard, person) for person in absent])
         for key, stored in found.items():
             self._hold(stored)
             woken.add(key.key)
@@ -289,42 +309,51 @@ class JourneyCore:
         known = stored.key.key in self._asleep
         self.journeys.hold(record_of(stored), None if known else self._handed_to)
 
-    def _drain_stored(
-        self, page: Sequence[StoredRecord], horizon: int, now: int, pending: _Pending, counts: Counter[str]
-    ) -> None:
-        """Persons of the record store are folded and given up again, so that memory holds a page of them."""
-        if not page:
+    def _look(self, *, at_once: bool = False) -> None:
+        """Begin to fold all again if others are activated than they were folded by, and to await those to come."""
+        port, journeys = self._in_force, self.journeys
+        if port is None or journeys.following.is_ongoing:
             return
-        for stored in page:
-            self._hold(stored)
-        try:
-            work = self.journeys.drain([stored.key.key for stored in page], horizon, now)
-        finally:
-            for stored in page:
-                self.journeys.release(stored.key.key)
-        work.live.clear()
-        work.touched = ()
-        counts[READ_BACK] += len(page)
-        pending.works.append(work)
+        known = port.known(at_once=at_once)
+        if known != journeys.force.activated:
+            self._follow(port, known)
+            self._next_poll = 0
+        elif not self._looked_ahead and journeys.look_ahead():
+            self._next_poll = 0
+        self._looked_ahead = True
 
-    def _put_away(self, pending: _Pending, counts: Counter[str], now: int) -> None:
+    def _follow(self, port: InForce, known: Activated) -> None:
+        for person in self.journeys.follow(port.force(known), port.since(self.journeys.force.activated, known)):
+            self._keeping.weigh(person)
+
+    def _resume(self, folded: Folded, numbers: Mapping[str, int]) -> None:
+        """Go on from what the log says; ``numbers``: of records that each person was folded by."""
+        self._logged = folded
+        if self._in_force is not None:
+            self.journeys.fold_by(self._in_force.force(folded.by))
+            if folded.to is not None:
+                self._follow(self._in_force, folded.to)
+                renewed = [person for person, number in numbers.items() if number == sum(folded.to)]
+                self.journeys.following.resume(folded.after, renewed)
+
+    def _renew(self, pending: Pending, counts: Counter[str]) -> None:
+        """Fold some again who are still to be; the next poll, at once, goes on."""
+        self._paging.renew(self._records, self._asleep, pending, counts)
+        if pending.renewed:
+            self._renewed(self.journeys.force.activated)
+        else:
+            self._next_poll = pending.now
+
+    def _put_away(self, pending: Pending, counts: Counter[str], now: int) -> None:
         """Put persons into the record store: idle ones for whom nothing is due, and whoever is too much."""
         if self._records is None:
             return
-        leaving = self._keeping.leaving(now, _PAGE)
-        if len(leaving) == _PAGE:
+        leaving = self._keeping.leaving(now, PAGE)
+        if len(leaving) == PAGE:
             self._next_poll = now
-        put = self._records.put([stored_record(self.journeys.records[person], self._shard, now) for person in leaving])
-        for (person, idle), became in zip(leaving.items(), put, strict=True):
-            if became != "stored":
-                continue
-            counts[EVICTED_IDLE if idle else EVICTED_BYTES] += 1
-            if self.journeys.due_of(person) is None:
-                pending.gone.append(person)
-            else:
-                pending.asleep[person] = now
+        self._paging.put_away(self._records, leaving, pending, counts)
 
-    def _step(self, pending: _Pending, counts: Counter[str]) -> Step:
+    def _step(self, pending: Pending, counts: Counter[str]) -> Step:
         outputs: list[tuple[str, Any]] = []
         entries: list[Entry] = []
         dropped: list[bytes] = []
@@ -345,34 +374,40 @@ class JourneyCore:
                 if person not in work.records
             ]
         for person, version in pending.asleep.items():
-            due = self.journeys.due_of(person)
+            due = pending.dues.get(person, self.journeys.dues.of(person))
             entries.append(_entry(LogEntry(ASLEEP, person, due, stored=version), whole=True))
         dropped += [person.encode() for person in pending.gone]
+        pending.folded = self.journeys.following.folded(
+            self.journeys.force.activated, pending.after, renewed=pending.renewed
+        )
+        if pending.folded != self._logged:
+            entries.append(Entry(FOLDED_KEY, pack_folded(pending.folded), True))
         if entries:
-            entries.append(
-                Entry(
-                    _SHARD_KEY,
-                    pack_entry(LogEntry(SERVED, "", self.journeys.watermark, stored=self.journeys.revision)),
-                    True,
-                )
-            )
+            entries.append(Entry(_SHARD_KEY, self._served(), True))
         outputs += [(METRICS, (name, n)) for name, n in counts.items() if n]
         return Step(tuple(outputs), tuple(entries), tuple(dropped), self._next_due(pending), self._next_poll, pending)
 
-    def _entry(self, person: str, record: PersonRecord, work: Work, woken: set[str]) -> Entry:
-        due = work.due.get(person, self.journeys.due_of(person))
-        if person in woken or (person in work.records and person not in work.taken):
-            return _entry(LogEntry(RECORD, person, due, as_messages(record)), whole=True)
-        return _entry(LogEntry(TAKEN, person, due, tuple(work.taken.get(person, ()))), whole=False)
+    def _served(self) -> bytes:
+        return pack_entry(LogEntry(SERVED, "", self.journeys.watermark, stored=self.journeys.revision))
 
-    def _next_due(self, pending: _Pending) -> int | None:
+    def _entry(self, person: str, record: PersonRecord, work: Work, woken: set[str]) -> Entry:
+        due = work.due.get(person, self.journeys.dues.of(person))
+        number = sum(self.journeys.force.activated) if person in work.touched else self._number(person)
+        if person in woken or (person in work.records and person not in work.taken):
+            return _entry(LogEntry(RECORD, person, due, as_messages(record), number), whole=True)
+        return _entry(LogEntry(TAKEN, person, due, tuple(work.taken.get(person, ())), number), whole=False)
+
+    def _number(self, person: str) -> int:
+        return self.journeys.following.number(person, self.journeys.force.activated)
+
+    def _next_due(self, pending: Pending) -> int | None:
         """When time alone does something next, once this is committed; at the end of the stream nothing does."""
         if self._is_ending():
             return None
         changed = {person for work in pending.works for person in work.live}
         gone = set(pending.gone)
         due = [at for work in pending.works for at in work.due.values() if at is not None]
-        first = self.journeys.next_due_without(changed | gone)
+        first = self.journeys.dues.first_without(changed | gone)
         return min(due if first is None else [*due, first], default=None)
 
     def _release(self, person: str) -> None:
@@ -382,9 +417,3 @@ class JourneyCore:
 
 def _entry(entry: LogEntry, *, whole: bool) -> Entry:
     return Entry(entry.person_id.encode(), pack_entry(entry), whole)
-
-
-def _slices(persons: Sequence[str]) -> Iterable[list[str]]:
-    rest = iter(persons)
-    while some := list(islice(rest, _PAGE)):
-        yield some

@@ -20,10 +20,11 @@ from contracts.event import HOUR
 from contracts.exchange import Decision, History, Label, LearnInput, LoggedDecision
 from transforms.decide.decide import DecideWalk
 from transforms.decide.rules import PolicySet
+from transforms.journey.dated import DatedOntologies
 from transforms.journey.holdings import apart
 from transforms.journey.live.machine import Machine
 from transforms.journey.live.messages import PersonRecord
-from transforms.journey.live.stating import Stated
+from transforms.journey.live.stating import UNSURE, Stated
 from transforms.journey.unsettled import unsettled
 from transforms.journey.worker import JourneySettings
 from transforms.labels import MATURITY, POLICY, as_done, as_meant, labels
@@ -53,6 +54,14 @@ class LivePerson:
     maturing: list[tuple[int, str, LoggedDecision]] = field(default_factory=list)
     matured: int = -(2**62)
     noted: tuple[tuple[str, ...], dict[str, int], dict[str, bool]] | None = None
+
+    def doubt(self, sure: Stated | None = None) -> None:
+        """Nothing that was stated counts as such, but for what is sure; which keys there are is known."""
+        kept = sure or {}
+        self.stated = {
+            table: {key: mark if kept.get(table, {}).get(key) == mark else UNSURE for key, mark in known.items()}
+            for table, known in self.stated.items()
+        }
 
     def next_instant(self) -> int | None:
         """When time alone does something next, or earlier."""
@@ -85,10 +94,15 @@ class Deciding:
         self._store = store
         self._window = window
         self._memory = _memory_of(settings.policies)
+        self._version_at = settings.ontologies.version_at
 
     def adopt(self, store: EffectStore) -> None:
         """Ask this store from now on."""
         self._store = store
+
+    def follow(self, ontologies: DatedOntologies) -> None:
+        """Name with decisions of machines to come the ontology that these say is in force."""
+        self._version_at = ontologies.version_at
 
     def decide(self, persons: Sequence[tuple[LivePerson, PersonRecord]], *, silent: bool = False) -> Decided:
         """Decide for persons whose journeys were staged.
@@ -185,9 +199,7 @@ class Deciding:
     def _begin(self, live: LivePerson, history: History, silent: bool, again: list[Decision]) -> DecideWalk:
         """Give a machine its past; add to ``again`` what is to be sent again."""
         settings, machine = self._settings, live.machine
-        walk = machine.decide = DecideWalk(
-            settings.policies, machine.person_id, machine.lineage, settings.ontologies.version_at
-        )
+        walk = machine.decide = DecideWalk(settings.policies, machine.person_id, machine.lineage, self._version_at)
         waiting = unsettled(history, machine.horizon, settings.mode, settings.max_age)
         again += [decision for decision in waiting if decision.decision_id not in live.going]
         counted = frozenset(decision.decision_id for decision in waiting)

@@ -3,7 +3,9 @@
 An entry is a frame of fixed fields and, behind them, Avro of ``strand_messages`` in the version that the frame names:
 the messages that were taken, or with ``WHOLE`` those that make the record (``messages.as_messages``). So the log holds
 events and whose they are, never what was made of them. ``due`` is when time alone does something for the person next;
-a person asleep has nothing else in the log, and ``stored`` says which version of the record store is meant.
+a person asleep has nothing else in the log, and ``stored`` says which version of the record store is meant. An entry of
+kind ``FOLDED`` has ``folded_by`` behind it: by which activations the shard was folded. A shard without one was folded
+without any.
 
 Input and output: bytes. Errors: ``StateVersionError`` for bytes of a later version, ValueError for others that
 are none.
@@ -17,19 +19,21 @@ from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import fastavro
 
-from contracts import codec
+from contracts import codec, records
 from contracts.errors import StateVersionError
 from contracts.event import Identifier
-from contracts.exchange import MAX_TIME, StrandMessage
+from contracts.exchange import MAX_TIME, FoldedBy, StrandMessage
+from transforms.journey.dated import Activated
 
-TAKEN, RECORD, ASLEEP, SERVED = 1, 2, 3, 4
-"""Kinds of entry: messages that were taken; a record; where it is otherwise; watermark and revision of the shard."""
+TAKEN, RECORD, ASLEEP, SERVED, FOLDED = 1, 2, 3, 4, 5
+"""Kinds of entry: messages that were taken; a record; where it is otherwise; watermark and revision of the shard; by
+what it was folded."""
 
-_SCHEMA = "strand_messages"
+_SCHEMA, _FOLDED_BY = "strand_messages", "folded_by"
 _HEAD = struct.Struct(">BHqqH")
 _IDENTIFIER = ("namespace", "value")
 
@@ -38,7 +42,8 @@ _IDENTIFIER = ("namespace", "value")
 class LogEntry:
     """One entry. ``due`` is None when time alone does nothing any more.
 
-    For ``SERVED`` it is the watermark, and ``stored`` the revision.
+    For ``SERVED`` it is the watermark, and ``stored`` the revision. Of messages and records ``stored`` is how many
+    records of activations the person was folded by then.
     """
 
     kind: int
@@ -63,6 +68,44 @@ def unpack_entry(data: bytes) -> LogEntry:
     person = data[_HEAD.size : start].decode()
     messages = unpack_messages(data[start:], version) if len(data) > start else ()
     return LogEntry(kind, person, None if due == MAX_TIME else due, messages, stored)
+
+
+class Folded(NamedTuple):
+    """By what a shard was folded; and by what it is being folded again, if it is, the record store up to ``after``."""
+
+    by: Activated
+    to: Activated | None = None
+    after: str | None = None
+
+
+def pack_folded(folded: Folded) -> bytes:
+    """It as an entry of the log."""
+    note = FoldedBy(
+        folded.by.ontologies,
+        folded.by.models,
+        None if folded.to is None else folded.to.ontologies,
+        None if folded.to is None else folded.to.models,
+        folded.after,
+    )
+    head = _HEAD.pack(FOLDED, codec.versions(_FOLDED_BY)[-1], MAX_TIME, 0, 0)
+    return head + records.encode(note)
+
+
+def is_folded(data: bytes) -> bool:
+    """Whether an entry is of that kind."""
+    return data[0] == FOLDED
+
+
+def unpack_folded(data: bytes) -> Folded:
+    """The inverse of ``pack_folded``. Raises StateVersionError for an entry of a later version."""
+    _, version, *_ = _HEAD.unpack_from(data)
+    newest = codec.versions(_FOLDED_BY)[-1]
+    if version > newest:
+        raise StateVersionError("what the journey stage was folded by", version, newest)
+    note = records.decode(FoldedBy, data[_HEAD.size :])
+    ontologies, models = note.next_ontologies, note.next_models
+    to = None if ontologies is None or models is None else Activated(ontologies, models)
+    return Folded(Activated(note.ontologies, note.models), to, note.after)
 
 
 def body_version() -> int:

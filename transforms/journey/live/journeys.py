@@ -9,27 +9,25 @@ running machines.
 
 An event that comes next is taken by the machines; anything else makes the journey fold again from its events. Both give
 the same rows, those of the bounded host. The horizon of a person is the greatest of the watermark, the own latest event
-and the horizon before.
+and the horizon before. When others are activated (``follow``), who was folded beyond their date is folded again:
+``following`` has the rule.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from contracts.event import Event
 from contracts.exchange import MAX_TIME, MIN_TIME, OnlineFeatures, StrandMessage
 from contracts.tables import EVENTS
-from transforms.journey.dated import machinery
-from transforms.journey.fold import event_order
-from transforms.journey.functions import FUNCTIONS
 from transforms.journey.live.deciding import Deciding, LivePerson
+from transforms.journey.live.dues import Dues
+from transforms.journey.live.following import Folding, Following, Force
 from transforms.journey.live.machine import Machine
-from transforms.journey.live.messages import PersonRecord, by_person, event_of, expired, take
-from transforms.journey.live.stating import UNSURE, Sheet, Stating, decisions_sheet
+from transforms.journey.live.messages import PersonRecord, by_person, event_of, expired, ordered, take
+from transforms.journey.live.stating import Sheet, Stating, decisions_sheet
 from transforms.journey.live.work import Job, Work
 from transforms.journey.worker import JourneySettings, Score
 from transforms.labels import MATURITY
@@ -50,30 +48,94 @@ class LiveJourneys:
 
     Counts of ``Work``: ``messages``, ``dropped`` (older or repeated), ``early`` (waiting after the batch), ``expired``
     (waited in vain: a defect of whoever sent them), ``began``, ``went_on``, ``folded_again``, ``brought_back``
-    (machines made again where there was none), ``retired``, ``by_time`` (persons whom time alone touched).
+    (machines made again where there was none), ``retired``, ``by_time`` (persons whom time alone touched), ``renewed``
+    (folded again by what is in force now).
     """
 
     def __init__(
         self, settings: JourneySettings, score: Score | None, store: EffectStore, window: int = MATURITY
     ) -> None:
-        self._ontologies = settings.ontologies
-        self._fold, self._paths = machinery(self._ontologies, FUNCTIONS, settings.lateness)
-        self._score = score
+        self._lateness = settings.lateness
+        self._folding = Folding.by(Force(settings.activated, settings.ontologies, score), settings.lateness)
+        self.following = Following()
         self._deciding = Deciding(settings, store, window)
         self._stating = Stating(settings.features, settings.scores)
         self.revision = 0
-        self._due: dict[str, int] = {}
-        self._heap: list[tuple[int, str]] = []
+        self.dues = Dues()
         self._waiting: set[str] = set()
         self._stated_to: dict[str, int] = {}
         self.records: dict[str, PersonRecord] = {}
         self.live: dict[str, LivePerson] = {}
         self.watermark = MIN_TIME
 
-    def adopt(self, store: EffectStore, score: Score | None) -> None:
-        """Use these from now on."""
+    def adopt(self, store: EffectStore) -> None:
+        """Use it from now on."""
         self._deciding.adopt(store)
-        self._score = score
+
+    # --- what is in force ---------------------------------------------------------------------------------------
+
+    @property
+    def force(self) -> Force:
+        """What journeys are folded by."""
+        return self._folding.force
+
+    def fold_by(self, force: Force) -> None:
+        """Fold by it what is not folded yet; before anything else is done."""
+        self._folding = Folding.by(force, self._lateness)
+        self._deciding.follow(force.ontologies)
+
+    def follow(self, force: Force, since: int) -> list[str]:
+        """Fold by it from now on; who was folded up to ``since`` by another will be folded again, see ``renew``.
+
+        Returns persons whose machines were given up, since they know nothing of what comes.
+        """
+        before = self._folding
+        self.fold_by(force)
+        self.following.begin(before, since, self.records)
+        if before.force.ontologies == force.ontologies:
+            return []
+        rested = [person for person, live in self.live.items() if live.machine.horizon < since]
+        for person in rested:
+            self.rest(person)
+        return rested
+
+    def look_ahead(self) -> bool:
+        """Have everybody woken at the next activation of an ontology, if there is one to come; see ``renew``."""
+        begins = self.force.ontologies.next_begin(self.watermark)
+        if begins is None:
+            return False
+        self.following.begin(self._folding, begins, self.records)
+        return True
+
+    def reach(self, person: str, last: int) -> int:
+        """How far a person was folded and stated, at most; ``last``: the time of the latest event."""
+        live = self.live.get(person)
+        due = self.dues.of(person)
+        served = self.watermark if due is None else min(self.watermark, due - 1)
+        return max(last, served, served if live is None else live.machine.horizon)
+
+    def renew(self, persons: Sequence[str], now: int) -> Work:
+        """Fold persons again, as far as they were, if what they were folded by is not in force any more.
+
+        Who was not folded as far as that matters is woken when it does. They must have their records here.
+        """
+        work, sheet = Work(), Sheet()
+        far = [person for person in persons if self._is_owed(person)]
+        self.await_activation(set(persons).difference(far))
+        jobs = self._by_time(far, MIN_TIME, work)
+        self._work_on(jobs, work, sheet)
+        work.counts["renewed"] += len(jobs)
+        return self._finished(work, sheet, now, jobs, [])
+
+    def _is_owed(self, person: str) -> bool:
+        """Whether what was stated of a person followed from what is not in force any more."""
+        if not self.following.owes(person):
+            return False
+        live = self.live.get(person)
+        if live is not None:
+            return live.machine.horizon >= self.following.since
+        record = self._record(person)
+        return record.has_events and self.reach(person, record.last_time) >= self.following.since
 
     # --- what comes in ------------------------------------------------------------------------------------------
 
@@ -106,10 +168,13 @@ class LiveJourneys:
                 work.records[person] = record
             if not taken.changed and person not in unknown:
                 continue
+            owed = self._is_owed(person)
             live = self._take_out(person, work)
+            taken.replaced = taken.replaced or owed
             if taken.missed or person in unknown:
                 taken.replaced = True
-                _doubt(live)
+                if live is not None:
+                    live.doubt()
             erased = [(event_of(event).event_id, strand) for event, strand in taken.erased]
             if record.has_events:
                 jobs.append(self._job(person, record, live, taken.new, taken.replaced, erased))
@@ -126,14 +191,14 @@ class LiveJourneys:
     def advance(self, watermark: int, now: int, most: int = _AT_ONCE) -> Work:
         """Do what is due by time alone up to the watermark, for the ``most`` persons that are due first.
 
-        A watermark at the end of time does nothing: what it means is said by ``drain``. Call again while ``next_due``
-        is not after the watermark. Persons must have their records here.
+        A watermark at the end of time does nothing: what it means is said by ``drain``. Call again while
+        ``dues.first`` is not after the watermark. Persons must have their records here.
         """
         work, sheet = Work(), Sheet()
         if watermark >= MAX_TIME:
             return self._finished(work, sheet, now, [], [])
         self.watermark = max(self.watermark, watermark)
-        jobs = self._by_time(self.due_persons(self.watermark, most), self.watermark, work)
+        jobs = self._by_time(self.dues.up_to(self.watermark, most), self.watermark, work)
         self._work_on(jobs, work, sheet)
         work.counts["by_time"] += len(jobs)
         return self._finished(work, sheet, now, jobs, [])
@@ -145,17 +210,6 @@ class LiveJourneys:
         """
         work, sheet = Work(), Sheet()
         jobs = self._by_time([p for p in persons if self._record(p).has_events], horizon, work)
-        self._work_on(jobs, work, sheet)
-        return self._finished(work, sheet, now, jobs, [])
-
-    def state_again(self, persons: Iterable[str], now: int) -> Work:
-        """State all rows of persons of whom it is not known what was stated."""
-        work, sheet = Work(), Sheet()
-        jobs = []
-        for person in persons:
-            if (record := self._record(person)).has_events:
-                _doubt(live := self._take_out(person, work))
-                jobs.append(self._job(person, record, live, [], True, ()))
         self._work_on(jobs, work, sheet)
         return self._finished(work, sheet, now, jobs, [])
 
@@ -172,6 +226,7 @@ class LiveJourneys:
 
     def commit(self, work: Work) -> None:
         """Make the work's records and machines those of the shard."""
+        self.following.done(work.live)
         for person, record in work.records.items():
             self._waiting.discard(person)
             if record is None:
@@ -181,41 +236,11 @@ class LiveJourneys:
                 if record.early or not record.has_events:
                     self._waiting.add(person)
         for person, live in work.live.items():
-            if live is None:
-                self._forget_due(person)
-            else:
+            self.dues.put(person, None if live is None else work.due[person])
+            if live is not None:
                 self.live[person] = live
-                self._remember_due(person, work.due[person])
 
     # --- what the shard holds -----------------------------------------------------------------------------------
-
-    def next_due(self) -> int | None:
-        """The earliest instant at which time alone may do something in this shard."""
-        while self._heap and self._due.get(self._heap[0][1]) != self._heap[0][0]:
-            heapq.heappop(self._heap)
-        return self._heap[0][0] if self._heap else None
-
-    def next_due_without(self, persons: Collection[str]) -> int | None:
-        """The earliest instant for others than some."""
-        passed: list[tuple[int, str]] = []
-        while (first := self.next_due()) is not None and self._heap[0][1] in persons:
-            passed.append(heapq.heappop(self._heap))
-        for entry in passed:
-            heapq.heappush(self._heap, entry)
-        return first
-
-    def due_of(self, person: str) -> int | None:
-        """That of one person."""
-        return self._due.get(person)
-
-    def due_persons(self, watermark: int, most: int = _AT_ONCE) -> list[str]:
-        """The persons that ``advance`` would do first."""
-        found: list[tuple[int, str]] = []
-        while len(found) < most and (first := self.next_due()) is not None and first <= watermark:
-            found.append(heapq.heappop(self._heap))
-        for entry in found:
-            heapq.heappush(self._heap, entry)
-        return list(dict.fromkeys(person for _, person in found))
 
     def hold(self, record: PersonRecord, stated_to: int | None = None) -> None:
         """Take in a record that was held elsewhere; ``stated_to``: up to when, where that is not the watermark."""
@@ -225,17 +250,12 @@ class LiveJourneys:
         if record.early or not record.has_events:
             self._waiting.add(record.person_id)
 
-    def wake_at(self, person: str, due: int | None) -> None:
-        """When time alone does something for a person whose record is not here, or has no machine."""
-        self._remember_due(person, due)
-
     def await_activation(self, persons: Iterable[str]) -> None:
         """Wake persons at the next activation of an ontology: it may have been recorded after they were last due."""
-        begins = self._ontologies.next_begin(self.watermark)
-        if begins is None:
-            return
-        for person in persons:
-            self._remember_due(person, min(begins, self._due.get(person, MAX_TIME)))
+        begins = self.force.ontologies.next_begin(self.watermark)
+        if begins is not None:
+            for person in persons:
+                self.dues.earlier(person, begins)
 
     def release(self, person: str) -> None:
         """Give up record and machine of a person; when it is due stays known."""
@@ -259,8 +279,9 @@ class LiveJourneys:
         work.live[person] = None
         return live
 
-    def _new(self, person: str) -> LivePerson:
-        return LivePerson(Machine(self._fold, self._paths, person))
+    def _new(self, person: str, folding: Folding | None = None) -> LivePerson:
+        how = folding or self._folding
+        return LivePerson(Machine(how.fold, how.paths, person))
 
     def _job(
         self,
@@ -273,7 +294,7 @@ class LiveJourneys:
     ) -> Job:
         """Going on, where the machine can; else folding again."""
         if live is not None and not replaced:
-            events = _events(new)
+            events = ordered(new)
             # One event_id of two devices is stated once, which takes a look at both.
             known = live.stated.get(EVENTS.name, {})
             twice = any(event.event_id in known for event, _ in events)
@@ -282,7 +303,7 @@ class LiveJourneys:
             ):
                 horizon = max(self.watermark, live.machine.horizon, *(event.event_time for event, _ in events[-1:]))
                 return Job(live, record, events, horizon)
-        events = _events(record.events())
+        events = ordered(record.events())
         again = self._new(person)
         horizon = max(self.watermark, events[-1][0].event_time)
         if live is not None:
@@ -290,42 +311,68 @@ class LiveJourneys:
             horizon = max(horizon, live.machine.horizon)
         return Job(again, record, events, horizon, True, None if live is None else live.machine, erased)
 
+    def _renewal(self, person: str, live: LivePerson, horizon: int) -> Job:
+        """Folding again by what is in force now, not only as far as before."""
+        record, again = self._record(person), self._new(person)
+        again.stated, again.going = live.stated, live.going
+        return Job(again, record, ordered(record.events()), horizon, True, live.machine)
+
     def _bring_back(self, persons: Iterable[str], work: Work) -> None:
         """Make the machines of persons that have none, as far as they were: up to the watermark, if nothing is due."""
-        jobs = []
+        jobs: list[Job] = []
+        owed: list[Job] = []
         for person in persons:
             record = self._record(person)
             if person not in self.live and person not in work.live and record.has_events:
-                events = _events(record.events())
-                due = self._due.get(person, MAX_TIME)
+                folding = self.following.before if self._is_owed(person) else None
+                events = ordered(record.events())
                 stated_to = self._stated_to.get(person, self.watermark)
-                served = max(events[-1][0].event_time, min(stated_to, due - 1))
-                jobs.append(Job(self._new(person), record, events, served))
+                served = max(events[-1][0].event_time, min(stated_to, (self.dues.of(person) or MAX_TIME) - 1))
+                job = Job(self._new(person, folding), record, events, served)
+                (jobs if folding is None else owed).append(job)
         self._work_on(jobs, work, None)
-        work.counts["brought_back"] += len(jobs)
-        for job in jobs:
+        if owed and self.following.before is not None:
+            self._bring_back_owed(owed, self.following.before, work)
+        work.counts["brought_back"] += len(jobs) + len(owed)
+        for job in (*jobs, *owed):
             work.live[job.live.machine.person_id] = job.live
+
+    def _bring_back_owed(self, jobs: Sequence[Job], before: Folding, work: Work) -> None:
+        """Those who are folded again right after: what they may have stated by what is no more has to be known."""
+        self._work_on(jobs, work, None, before)
+        further = []
+        for job in jobs:
+            reach = self.reach(job.live.machine.person_id, job.horizon)
+            if reach > job.horizon:
+                known = {table: dict(stated) for table, stated in job.live.stated.items()}
+                further.append((Job(job.live, job.record, [], reach), known))
+        self._work_on([job for job, _ in further], work, None, before)
+        for job, known in further:
+            job.live.doubt(known)
 
     def _by_time(self, persons: Sequence[str], horizon: int, work: Work) -> list[Job]:
         self._bring_back(persons, work)
         jobs = []
         for person in persons:
+            owed = self._is_owed(person)
             live = self._take_out(person, work)
             if live is not None:
-                jobs.append(Job(live, self._record(person), [], max(horizon, live.machine.horizon)))
+                until = max(horizon, live.machine.horizon)
+                jobs.append(self._renewal(person, live, until) if owed else Job(live, self._record(person), [], until))
         return jobs
 
-    def _work_on(self, jobs: Sequence[Job], work: Work, sheet: Sheet | None) -> None:
+    def _work_on(self, jobs: Sequence[Job], work: Work, sheet: Sheet | None, folding: Folding | None = None) -> None:
         """Fold, score, stage, decide and state some persons together; without a sheet they state nothing."""
+        score = (folding or self._folding).force.score
         if not jobs:
             return
         points = [(job, job.live.machine.fold_on(job.events, job.horizon)) for job in jobs]
         times = [point.at for _, found in points for point in found]
         versions: Sequence[str | None] = ()
         rows: Any = None
-        if self._score is not None and times:
+        if score is not None and times:
             matrix = np.array([point.vector for _, found in points for point in found], dtype=np.float64)
-            versions, probabilities = self._score(np.array(times, dtype=np.int64), matrix)
+            versions, probabilities = score(np.array(times, dtype=np.int64), matrix)
             rows = probabilities.tolist()
         start = 0
         for job, found in points:
@@ -366,26 +413,3 @@ class LiveJourneys:
             work.online = OnlineFeatures(vectors, tuple(retired))
         work.counts["retired"] += len(retired)
         return work
-
-    def _remember_due(self, person: str, due: int | None) -> None:
-        if due is None:
-            self._due.pop(person, None)
-        elif self._due.get(person) != due:
-            self._due[person] = due
-            heapq.heappush(self._heap, (due, person))
-
-    def _forget_due(self, person: str) -> None:
-        self._due.pop(person, None)
-
-
-def _doubt(live: LivePerson | None) -> None:
-    """Nothing that was stated counts as such; which keys there are is known."""
-    if live is not None:
-        live.stated = {table: dict.fromkeys(known, UNSURE) for table, known in live.stated.items()}
-
-
-def _events(packed: Iterable[tuple[bytes, str]]) -> list[tuple[Event, str]]:
-    """Unpacked and in order."""
-    found = [(event_of(event), strand) for event, strand in packed]
-    found.sort(key=event_order)
-    return found

@@ -109,7 +109,7 @@ class Keeping:
             record = self._journeys.records.get(person)
             if record is None or not record.has_events or record.early or person in self._back_since:
                 continue
-            idle = touched <= idle_before and self._journeys.due_of(person) is None
+            idle = touched <= idle_before and self._journeys.dues.of(person) is None
             if idle or excess > 0:
                 found[person] = idle
                 excess -= self._sizes[person]

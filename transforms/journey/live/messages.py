@@ -24,6 +24,7 @@ from functools import lru_cache
 from contracts import wire
 from contracts.event import HOUR, Event, Identifier
 from contracts.exchange import APPEND, GONE, WHOLE, StrandMessage
+from transforms.journey.fold import event_order
 from transforms.journey.holdings import Holdings
 
 KEPT = 48 * HOUR
@@ -41,6 +42,13 @@ def event_of(packed: bytes) -> Event:
     Bound: some thousand events, about 25 MB. Raises ``msgspec.DecodeError`` or ``ValidationError`` for what is none.
     """
     return wire.unpack(Event, packed)
+
+
+def ordered(packed: Iterable[tuple[bytes, str]]) -> list[tuple[Event, str]]:
+    """Packed events, each with its strand, unpacked and in the order in which a journey takes them."""
+    found = [(event_of(event), strand) for event, strand in packed]
+    found.sort(key=event_order)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +82,11 @@ class PersonRecord:
     @property
     def has_events(self) -> bool:
         return any(held.events for held in self.strands.values())
+
+    @property
+    def last_time(self) -> int:
+        """The time of the latest event. Raises ValueError without any."""
+        return max(event_of(held.events[-1]).event_time for held in self.strands.values() if held.events)
 
     @property
     def version(self) -> int:

@@ -1,4 +1,4 @@
-"""What a batch of live journeys makes, and what each journey in it has to do. Plain data."""
+"""What a batch of live journeys makes, what each journey in it has to do, and what a step leaves. Plain data."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from contracts.event import Event
 from contracts.exchange import Decision, OnlineFeatures, StatedRows, StrandMessage
 from transforms.journey.live.deciding import LivePerson
+from transforms.journey.live.entries import Folded
 from transforms.journey.live.machine import Machine
 from transforms.journey.live.messages import PersonRecord
 
@@ -51,3 +52,29 @@ class Job:
     whole: bool = False
     old: Machine | None = None
     erased: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(slots=True)
+class Pending:
+    """What ``commit`` does.
+
+    Attributes:
+        works: what was done; of ``woken`` the records were read back for it.
+        asleep: who falls asleep, and the version of the record store; ``gone``: for whom nothing is due besides.
+        rested: whose machines rest.
+        dues: when those are due who were read back for a moment.
+        place, after: up to whom all had their turn to be folded again, as of ``Following``; ``renewed``: all had.
+        folded: what the log says then of the activations the shard was folded by.
+    """
+
+    works: list[Work] = field(default_factory=list)
+    woken: set[str] = field(default_factory=set)
+    asleep: dict[str, int] = field(default_factory=dict)
+    gone: list[str] = field(default_factory=list)
+    rested: list[str] = field(default_factory=list)
+    now: int = 0
+    dues: dict[str, int | None] = field(default_factory=dict)
+    place: int = 0
+    after: str | None = None
+    renewed: bool = False
+    folded: Folded | None = None
