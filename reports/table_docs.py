@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 
 from contracts.tables import (
     BLOB,
@@ -120,7 +121,14 @@ def _shown(tables: Sequence[Table]) -> str:
     sections = []
     try:
         for view in journey_views(tables):
-            lines = [f"## {view.name}", "", view.doc, "", "| column | type in DuckDB | refers to |", "|---|---|---|"]
+            lines = [
+                f"## {view.name}",
+                "",
+                fill(view.doc, 120),
+                "",
+                "| column | type in DuckDB | refers to |",
+                "|---|---|---|",
+            ]
             for name, kind, *_ in base.execute(f"DESCRIBE {view.name}").fetchall():
                 there = [f"`{r.other}`" for r in REFERENCES if (r.table, r.column) == (view.name, name)]
                 lines.append(f"| `{name}`{' (key)' if name in view.key else ''} | `{kind}` | {', '.join(there)} |")
