@@ -323,7 +323,7 @@ DEAD_LETTERS = Table(
         _c("schema_id", TEXT, "Fingerprint of the schema it claimed."),
         _c("at", TIME, "Received time; null for what states none, such as a damaged part of a file."),
         _c("detail", TEXT, "What exactly was wrong, without personal data."),
-        _c("payload_schema", TEXT, "What the payload decrypts to: event, raw or row."),
+        _c("payload_schema", TEXT, "What the payload decrypts to: event, protected_event, raw or row."),
         _c("payload", BLOB, "The whole payload, encrypted."),
     ),
     "One row a rejected unit, whole and replayable.",

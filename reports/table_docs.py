@@ -6,7 +6,9 @@ the text between the two markers is replaced. The rest of the page is written by
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 
 from contracts.tables import (
     BLOB,
@@ -26,6 +28,8 @@ from features.journey_features import feature_columns
 from transforms.journey.ontology import load_ontology
 from transforms.tables.batches import arrow_schema
 from transforms.tables.journey_views import journey_views
+from transforms.tables.metrics import empty_tables
+from transforms.tables.roles import MEANINGS, REFERENCES, ROLES
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "tables.md"
@@ -56,7 +60,8 @@ def documented_tables() -> tuple[Table, ...]:
 
 def columns_markdown() -> str:
     """The part of the page between the markers."""
-    return "\n".join([_overview(), _views(), _kinds(), *map(_section, documented_tables())])
+    tables = documented_tables()
+    return "\n".join([_roles(), _overview(), _views(), _references(), _kinds(), *map(_section, tables), _shown(tables)])
 
 
 def written(page: str) -> str:
@@ -72,23 +77,65 @@ def written(page: str) -> str:
     return head + begin + columns_markdown() + end + tail
 
 
+def _roles() -> str:
+    lines = ["| kind | what it is for |", "|---|---|"]
+    return "\n".join([*lines, *(f"| {role} | {meaning} |" for role, meaning in MEANINGS.items())]) + "\n"
+
+
 def _overview() -> str:
-    lines = ["| table | one row is | key | when it changes |", "|---|---|---|---|"]
+    lines = ["| table | kind | one row is | key | when it changes |", "|---|---|---|---|---|"]
     for table in documented_tables():
         what = table.doc.removeprefix("One row ").rstrip(".")
         key = ", ".join(f"`{name}`" for name in table.key)
         fate = "stated anew by each run" if table.refolded else "kept: rows are added or revised"
-        lines.append(f"| [`{table.name}`](#{table.name}) | {what} | {key} | {fate} |")
+        lines.append(f"| [`{table.name}`](#{table.name}) | {ROLES[table.name]} | {what} | {key} | {fate} |")
     return "\n".join(lines) + "\n"
 
 
 def _views() -> str:
-    lines = ["## Views for BI", "", "| view | one row is | key | made of |", "|---|---|---|---|"]
+    lines = ["## Views for BI", "", "| view | kind | one row is | key | made of |", "|---|---|---|---|---|"]
     for view in journey_views(documented_tables()):
         what = view.doc.removeprefix("One row ").rstrip(".")
         key, needs = (", ".join(f"`{name}`" for name in names) for names in (view.key, view.needs))
-        lines.append(f"| `{view.name}` | {what} | {key} | {needs} |")
+        lines.append(f"| [`{view.name}`](#{view.name}) | {ROLES[view.name]} | {what} | {key} | {needs} |")
     return "\n".join(lines) + "\n"
+
+
+def _references() -> str:
+    """What refers to what: whoever joins must know which references always lead to a row."""
+    told: dict[tuple[str, str, str, str], list[str]] = {}
+    for link in REFERENCES:
+        asked = f" where {link.where}" if link.where else ""
+        told.setdefault((link.other, link.there, link.loose, asked), []).append(f"`{link.table}.{link.column}`")
+    lines = ["## What refers to what", "", "| to | from | if not null, there is such a row |", "|---|---|---|"]
+    for (other, there, loose, asked), columns in told.items():
+        lines.append(
+            f"| `{other}.{there}` | {', '.join(columns)}{asked} | {f'not always: {loose}' if loose else 'yes'} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _shown(tables: Sequence[Table]) -> str:
+    """The columns of the views, as the database has them."""
+    base = empty_tables(tables)
+    sections = []
+    try:
+        for view in journey_views(tables):
+            lines = [
+                f"## {view.name}",
+                "",
+                fill(view.doc, 120),
+                "",
+                "| column | type in DuckDB | refers to |",
+                "|---|---|---|",
+            ]
+            for name, kind, *_ in base.execute(f"DESCRIBE {view.name}").fetchall():
+                there = [f"`{r.other}`" for r in REFERENCES if (r.table, r.column) == (view.name, name)]
+                lines.append(f"| `{name}`{' (key)' if name in view.key else ''} | `{kind}` | {', '.join(there)} |")
+            sections.append("\n".join(lines) + "\n")
+    finally:
+        base.close()
+    return "\n".join(sections)
 
 
 def _kinds() -> str:

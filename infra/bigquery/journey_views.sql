@@ -261,7 +261,7 @@ GROUP BY
   `a`.`place`;
 
 CREATE OR REPLACE VIEW `wayline.retention`
-OPTIONS (description = "One row a cohort (week of the first session) and week since, zeros included: who had a session in it.")
+OPTIONS (description = "One row a cohort (week of the first session) and week since, zeros included: who had a session in it. A week that is not over, or that began before the first event, is not complete: its share says less than there is.")
 AS WITH `active` AS (
   SELECT DISTINCT
     `person_id`,
@@ -298,12 +298,16 @@ SELECT
   CAST(DATE_DIFF(`w`.`week`, `c`.`cohort`, DAY) / 7 AS INT64) AS `week`,
   `c`.`persons`,
   COALESCE(`a`.`active`, 0) AS `active`,
-  COALESCE(`a`.`active`, 0) * 1.0 / `c`.`persons` AS `share`
+  COALESCE(`a`.`active`, 0) * 1.0 / `c`.`persons` AS `share`,
+  `w`.`days` = 7 AS `is_complete`
 FROM `cohorts` AS `c`
 JOIN (
-  SELECT DISTINCT
-    `week`
+  SELECT
+    `week`,
+    COUNT(*) AS `days`
   FROM `wayline`.`dim_date`
+  GROUP BY
+    `week`
 ) AS `w`
   ON `w`.`week` >= `c`.`cohort`
 LEFT JOIN `came` AS `a`

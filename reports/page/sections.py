@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from datetime import timedelta
+from functools import cache, partial
 from html import escape
 from typing import Any
 
 from contracts.tables import Table
 from reports.page.charts import HUES, bars, flow, lines, numbers, table
-from reports.rendering import day, length
+from reports.rendering import day, length, number
 from reports.table_check import failures
 from transforms.tables.data_tests import FRESH_HOURS, data_tests
+from transforms.tables.metrics import METRICS_FILE, Metric, load_metrics, metric_sql
 from transforms.tables.views import fetch
 
 _START = "the start"
@@ -40,6 +42,7 @@ def sections(tables: Sequence[Table]) -> tuple[Section, ...]:
         Section("flow", "Stage flow", _flow),
         Section("cohorts", "Cohorts: share with a session, by week since the first", _cohorts),
         Section("decisions", "Decisions and their fate", _decisions),
+        Section("metrics", "Metrics", partial(_metrics, tuple(tables))),
         Section("quality", "Data quality: what was received, and what became of it", _quality),
         Section("checks", "Data tests of the tables", partial(_checks, tables)),
     )
@@ -68,19 +71,24 @@ def _flow(connection: Any) -> str:
 
 def _cohorts(connection: Any) -> str:
     names, rows = fetch(
-        connection, "SELECT cohort, week, persons, active, share FROM retention ORDER BY cohort, week LIMIT 400"
+        connection,
+        "SELECT cohort, week, persons, active, share, is_complete FROM retention ORDER BY cohort, week LIMIT 400",
     )
-    sizes: dict[Any, int] = {row[0]: row[2] for row in rows}
+    # a week that is not over shows fewer than will have come
+    sizes: dict[Any, int] = {row[0]: row[2] for row in rows if row[5]}
     # where there are more than can be told apart, the largest say the most
     largest = sorted(sorted(sizes, key=lambda cohort: -sizes[cohort])[:HUES])
     drawn = [
-        (f"{cohort}, {sizes[cohort]:,} people", [(float(row[1]), float(row[4])) for row in rows if row[0] == cohort])
+        (
+            f"{cohort}, {sizes[cohort]:,} people",
+            [(float(row[1]), float(row[4])) for row in rows if row[0] == cohort and row[5]],
+        )
         for cohort in largest
     ]
     left = f"<p>The {HUES} largest of {len(sizes):,} cohorts.</p>" if len(sizes) > HUES else ""
     return (
         left
-        + lines("Share of a cohort with a session", drawn, "weeks since the first session")
+        + lines("Share of a cohort with a session, whole weeks", drawn, "weeks since the first session")
         + numbers("Share of each cohort by week", names, rows)
     )
 
@@ -123,6 +131,32 @@ def _decisions(connection: Any) -> str:
         + (f"<h3>The newest</h3><ul>{listed}</ul>" if listed else "")
         + numbers("Decisions by choice and fate", names, rows)
     )
+
+
+@cache
+def _shipped(tables: tuple[Table, ...]) -> tuple[Metric, ...]:
+    return load_metrics(METRICS_FILE, tables)
+
+
+def _metrics(tables: tuple[Table, ...], connection: Any) -> str:
+    """Every metric as it is defined, by what it must be told by. Retention has a section of its own."""
+    told = []
+    for metric in _shipped(tables):
+        if metric.source == "retention":
+            continue
+        _, rows = fetch(connection, metric_sql(metric))
+        for *values, found in rows:
+            name = metric.name.replace("_", " ") + "".join(f", {value}" for value in values)
+            told.append((name, _measure(metric.format, found), metric.doc))
+    return table("All of the tables, as of the latest event", ("metric", "value", "what it says"), told)
+
+
+def _measure(kind: str, found: Any) -> str:
+    if found is None:
+        return "nothing to tell"
+    if kind == "share":
+        return f"{found:.1%}"
+    return length(timedelta(seconds=found)) if kind == "seconds" else number(found)
 
 
 def _quality(connection: Any) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -23,6 +25,7 @@ from reports.page.sections import Section, sections
 from reports.page.server import board_server
 from reports.page.story import decision_html, person_html
 from reports.table_check import failed_tests
+from transforms.tables.metrics import METRICS_FILE, load_metrics, metric_sql
 from transforms.tables.views import fetch, open_views
 
 Served = Callable[..., AbstractContextManager[int]]
@@ -62,7 +65,7 @@ def whole(tiny_out: Path, definitions: Definitions, served: Served) -> str:
 
 
 def test_the_board_shows_every_section_of_a_run(whole: str, definitions: Definitions) -> None:
-    for name in ("funnel", "flow", "cohorts", "identity", "decisions", "quality", "checks"):
+    for name in ("funnel", "flow", "cohorts", "identity", "decisions", "metrics", "quality", "checks"):
         assert f'<section id="{name}"' in whole
     assert all(stage.name in whole for stage in definitions.ontology.stages)
     assert "cannot be read" not in whole
@@ -85,6 +88,16 @@ def test_numbers_of_the_board_are_those_of_the_tables(whole: str, tiny_out: Path
     failed = len(failed_tests(tiny_out, definitions.tables))
     assert ("Those that do not" in whole) == bool(failed)
     assert "data tests hold" in whole
+
+
+def test_the_board_tells_every_metric_as_it_is_defined(whole: str, tiny_out: Path, definitions: Definitions) -> None:
+    connection = open_views(tiny_out, definitions.tables)
+    for metric in load_metrics(METRICS_FILE, definitions.tables):
+        _, rows = fetch(connection, metric_sql(metric))
+        assert metric.source == "retention" or not rows or html.escape(metric.doc) in whole
+        if metric.format == "count":
+            assert f"<td>{metric.name}</td><td>{rows[0][0]}</td>" in re.sub(r' class="\w+"', "", whole)
+    connection.close()
 
 
 def test_hostile_names_are_escaped_in_charts_tables_and_stories(served: Served) -> None:

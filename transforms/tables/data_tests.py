@@ -1,7 +1,7 @@
 """What must hold of the rows of OUT: keys, references and accepted values, each a query for what breaks it.
 
-No Beam. Input: the tables' contracts. Output: ``DataTest`` declarations; a test holds when its query finds nothing.
-Errors: none. State: none.
+No Beam. Input: the tables' contracts and what refers to what (``roles``). Output: ``DataTest`` declarations; a test
+holds when its query finds nothing. Errors: none. State: none.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from contracts.tables import Table
-from transforms.tables.journey_views import journey_views
+from transforms.dead_letter import REASONS
+from transforms.tables.journey_views import MODELS, journey_views
+from transforms.tables.roles import REFERENCES
 from transforms.tables.sql import name_sql, quote
 
 
@@ -22,23 +24,31 @@ class DataTest:
     sql: str
 
 
+_RECEIPTS = ("delivered", "opened", "clicked", "converted", "accepted", "rejected", "complained", "unsubscribed")
 _ACCEPTED = (
     ("actions", "status", ("sent", "suppressed", "failed", "pending", "in_doubt")),
+    ("attribution", "model", MODELS),
+    ("dead_letters", "reason", tuple(REASONS)),
+    ("decisions", "trigger", ("transition", "session", "step")),
+    ("edges", "kind", ("seen", "alias", "merge", "unlink")),
+    ("edges", "status", ("accepted", "refused", "removed", "barred")),
+    ("expired_late", "reason", tuple(REASONS)),
+    ("journeys", "decided_by", ("rules", "model")),
     ("labels", "outcome", ("converted", "none")),
     ("labels", "origin", ("policy", "logged")),
-    ("journeys", "decided_by", ("rules", "model")),
+    ("outcomes", "kind", _RECEIPTS),
     ("transitions", "decided_by", ("rules", "model")),
-    ("edges", "status", ("accepted", "refused", "removed", "barred")),
 )
-_REFERENCES = (
-    ("sessions", "person_id", "persons", "person_id"),
-    ("journeys", "person_id", "persons", "person_id"),
-    ("transitions", "person_id", "journeys", "person_id"),
-    ("transitions", "session_id", "sessions", "session_id"),
-    ("events", "session_id", "sessions", "session_id"),
-    ("stage_history", "stage", "dim_stage", "stage"),
-    ("journeys", "stage", "dim_stage", "stage"),
+_SHARES = (
+    ("journeys", "confidence"),
+    ("decisions", "propensity"),
+    ("labels", "propensity"),
+    ("attribution", "credit"),
+    ("funnel", "drop_off"),
+    ("stage_conversion", "rate"),
+    ("retention", "share"),
 )
+"""From 0 to 1, where there is a number."""
 FRESH_HOURS = 24
 """The newest event lies at most so long before the horizon, or what should bring events has stopped."""
 _RULES = (
@@ -85,9 +95,15 @@ def data_tests(tables: Sequence[Table]) -> tuple[DataTest, ...]:
             listed = ", ".join(map(quote, values))
             sql = f"SELECT * FROM {table} WHERE {column} NOT IN ({listed})"
             found.append(DataTest(f"{table}.{column}_is_accepted", sql))
-    for table, column, other, there in _REFERENCES:
-        if table in keys and other in keys:
-            sql = f"SELECT t.* FROM {table} AS t ANTI JOIN {other} AS o ON o.{there} = t.{column} "
-            found.append(DataTest(f"{table}.{column}_is_in_{other}", f"{sql}WHERE t.{column} IS NOT NULL"))
+    for table, column in _SHARES:
+        if table in keys:
+            sql = f"SELECT * FROM {table} WHERE NOT {column} BETWEEN 0 AND 1"
+            found.append(DataTest(f"{table}.{column}_is_a_share", sql))
+    for link in REFERENCES:
+        if not link.loose and link.table in keys and link.other in keys:
+            rows = f"{link.table} AS t ANTI JOIN {link.other} AS o ON o.{link.there} = t.{link.column}"
+            where = f"t.{link.column} IS NOT NULL" + (f" AND t.{link.where}" if link.where else "")
+            name = f"{link.table}.{link.column}_is_in_{link.other}"
+            found.append(DataTest(name, f"SELECT t.* FROM {rows} WHERE {where}"))
     found += [DataTest(name, sql) for name, needs, sql in _RULES if keys.keys() >= set(needs)]
     return tuple(found)

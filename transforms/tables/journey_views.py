@@ -198,7 +198,8 @@ GROUP BY a.stage, a.place""",
 _RETENTION = View(
     "retention",
     ("cohort", "week"),
-    "One row a cohort (week of the first session) and week since, zeros included: who had a session in it.",
+    "One row a cohort (week of the first session) and week since, zeros included: who had a session in it. A week that "
+    "is not over, or that began before the first event, is not complete: its share says less than there is.",
     ("sessions", "dim_date"),
     f"""
 WITH active AS (
@@ -208,8 +209,8 @@ cohorts AS (SELECT cohort, count(*) AS persons FROM first GROUP BY cohort),
 came AS (SELECT f.cohort, a.seen, count(*) AS active FROM active AS a JOIN first AS f ON f.person_id = a.person_id
   GROUP BY f.cohort, a.seen)
 SELECT c.cohort, CAST(date_diff('day', c.cohort, w.week) / 7 AS BIGINT) AS week, c.persons,
-  coalesce(a.active, 0) AS active, coalesce(a.active, 0) * 1.0 / c.persons AS share
-FROM cohorts AS c JOIN (SELECT DISTINCT week FROM dim_date) AS w ON w.week >= c.cohort
+  coalesce(a.active, 0) AS active, coalesce(a.active, 0) * 1.0 / c.persons AS share, w.days = 7 AS is_complete
+FROM cohorts AS c JOIN (SELECT week, count(*) AS days FROM dim_date GROUP BY week) AS w ON w.week >= c.cohort
   LEFT JOIN came AS a ON a.cohort = c.cohort AND a.seen = w.week""",
 )
 _TIME_TO_MAP = View(

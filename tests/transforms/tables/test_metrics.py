@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from contracts.errors import ConfigurationError, UsageError
 from reports.metric_docs import PAGE, page
 from reports.table_docs import documented_tables
+from transforms.tables.journey_views import MODELS
 from transforms.tables.metrics import METRICS_FILE, empty_tables, find_metric, load_metrics, metric_sql
 
 TABLES = documented_tables()
@@ -126,3 +128,57 @@ def test_mid_funnel_leaves_out_the_first_and_the_last_stage(base: Any) -> None:
         "decision": 60.0,
         "discovery": 60.0,
     }
+
+
+def test_what_happens_to_two_persons_gives_the_metrics_worked_by_hand(base: Any) -> None:
+    """P converts for 90 after two touches and is answered after four minutes; q comes back in the third week.
+
+    Mondays: 5, 12 and 19 January 2026; the last event is on Sunday the 25th, so that three weeks are whole.
+    """
+    base.execute("""INSERT INTO events (event_id, person_id, event_time) VALUES
+        ('e1', 'p', '2026-01-05T00:00:00Z'), ('x', 'p', '2026-01-06T00:00:00Z'), ('e2', 'q', '2026-01-05T00:00:00Z'),
+        ('e3', 'q', '2026-01-25T00:00:00Z')""")
+    base.execute("""INSERT INTO sessions (session_id, person_id, channel, started_at, ended_at) VALUES
+        ('s1', 'p', 'web', '2026-01-05T00:00:00Z', '2026-01-05T00:00:00Z'),
+        ('s2', 'p', 'email', '2026-01-06T00:00:00Z', '2026-01-06T00:00:00Z'),
+        ('s3', 'q', 'web', '2026-01-05T00:00:00Z', '2026-01-05T00:00:00Z'),
+        ('s4', 'q', 'email', '2026-01-25T00:00:00Z', '2026-01-25T00:00:00Z')""")
+    base.execute("""INSERT INTO outcomes (outcome_id, person_id, kind, "at", value) VALUES
+        ('x', 'p', 'converted', '2026-01-06T00:00:00Z', 90), ('y', 'q', 'opened', '2026-01-06T00:00:00Z', NULL)""")
+    base.execute("""INSERT INTO transitions (person_id, from_stage, to_stage, "at") VALUES
+        ('p', NULL, 'discovery', '2026-01-05T00:00:00Z'), ('p', 'discovery', 'decision', '2026-01-05T01:00:00Z'),
+        ('q', NULL, 'discovery', '2026-01-05T00:00:00Z'), ('q', 'discovery', 'decision', '2026-01-25T01:00:00Z')""")
+    base.execute("INSERT INTO journeys (person_id, stage) VALUES ('p', 'decision'), ('q', 'decision')")
+    base.execute("""INSERT INTO actions (action_id, person_id, status, "at") VALUES
+        ('a', 'p', 'sent', '2026-01-05T01:04:00Z'), ('b', 'q', 'sent', '2026-01-25T01:06:00Z')""")
+    assert _value(base, "persons", "stage") == [("decision", 2)]
+    assert _value(base, "conversions") == [(1,)]
+    value = dict(_value(base, "conversion_value"))
+    assert value == pytest.approx(dict.fromkeys(MODELS, 90.0))
+    assert ("last", "email", 90.0) in _value(base, "conversion_value", "channel")
+    # an hour, and twenty days and an hour
+    assert _value(base, "time_to_map") == [(pytest.approx((3_600 + 1_731_600) / 2),)]
+    assert _value(base, "time_to_response") == [(300.0,)]
+    assert _value(base, "answered_in_five_minutes") == [(0.5,)]
+    # p's stage moved between its channels' last sessions, q's did not
+    assert _value(base, "channel_consistency") == [(0.5,)]
+    assert _value(base, "retention") == [(0, 1.0), (1, 0.0), (2, 0.5)]
+
+
+def test_retention_leaves_out_a_week_that_is_not_over(base: Any) -> None:
+    base.execute("""INSERT INTO events (event_id, event_time) VALUES
+        ('a', '2026-01-05T00:00:00Z'), ('b', '2026-01-14T00:00:00Z')""")
+    base.execute("""INSERT INTO sessions (session_id, person_id, started_at) VALUES
+        ('s', 'p', '2026-01-05T00:00:00Z'), ('t', 'q', '2026-01-14T00:00:00Z')""")
+    assert base.execute("SELECT cohort::VARCHAR, week, is_complete FROM retention ORDER BY 1, 2").fetchall() == [
+        ("2026-01-05", 0, True),
+        ("2026-01-05", 1, False),
+        ("2026-01-12", 0, False),
+    ]
+    assert _value(base, "retention") == [(0, 1.0)]
+
+
+def test_every_metric_has_a_value_that_is_worked_by_hand() -> None:
+    """Another metric needs another number here: that it can be computed says nothing of what it is."""
+    text = Path(__file__).read_text(encoding="utf-8")
+    assert {metric.name for metric in SHIPPED} == set(re.findall(r'_value\(base, "(\w+)"', text))
