@@ -54,9 +54,11 @@ def check_columns(paths: list[Path], mapping: Mapping) -> None:
             continue
         if not names:
             raise InputError(f"{path} is empty")
-        if mapping.columns_may_be_absent:
-            continue
         for columns, line in mapping.reads():
+            if twice := next((column for column in columns if names.count(column) > 1), None):
+                raise ConfigurationError(mapping.path, line, f"{path.name} has the column {twice!r} more than once")
+            if mapping.columns_may_be_absent:
+                continue
             if columns and not any(c in names or re.split(r"[.\[]", c)[0] in names for c in columns):
                 wanted = " or ".join(repr(column) for column in columns)
                 raise ConfigurationError(

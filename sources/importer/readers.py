@@ -12,6 +12,7 @@ import gzip
 import io
 import json
 import re
+import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +37,20 @@ MAX_LINE = 16 * 1024 * 1024
 MAX_JSON_BYTES = 512 * 1024 * 1024
 _BATCH = 4_096
 _SPACE = re.compile(r"[ \t\n\r]*")
+
+_UNREADABLE = (
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+    MemoryError,
+    struct.error,
+    fastavro.schema.SchemaParseException,
+    fastavro.schema.UnknownType,
+)
+"""What decoders of binary formats raise on bytes that are not what they should be; a length may be any number."""
 
 Numbered = tuple[int, Row | RowError]
 
@@ -142,8 +157,8 @@ def header(path: Path, layout: Layout) -> tuple[str, ...] | None:
             with _open(path) as stream:
                 first = next(csv.reader(stream, delimiter="\t" if kind == "tsv" else layout.delimiter), [])
                 return tuple(first)
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError, ValueError, LookupError, csv.Error) as error:
-        raise InputError(f"{path} cannot be read as {kind}: {error}") from error
+    except (OSError, EOFError, zlib.error, csv.Error, *_UNREADABLE) as error:
+        raise InputError(f"{path} cannot be read as {kind}: {type(error).__name__}") from error
     return None
 
 
@@ -164,7 +179,10 @@ def _csv(stream: IO[str], path: Path, delimiter: str) -> Iterator[Numbered]:
     csv.field_size_limit(MAX_LINE)
     lines: list[str] = []
     reader = csv.reader(_noted(stream, path, lines), delimiter=delimiter, strict=True)
-    names = next(reader, None)
+    try:
+        names = next(reader, None)
+    except csv.Error as error:
+        raise InputError(f"{path} has a header that is not valid CSV: {error}") from error
     if names is None:
         return
     while True:
@@ -271,7 +289,7 @@ def _parquet(path: Path) -> Iterator[Numbered]:
             for row in batch.to_pylist():
                 number += 1
                 yield number, row
-    except (pa.ArrowException, ValueError, OverflowError) as error:
+    except (pa.ArrowException, *_UNREADABLE) as error:
         raise InputError(f"{path} cannot be read as Parquet: {error}") from error
 
 
@@ -282,5 +300,5 @@ def _avro(path: Path) -> Iterator[Numbered]:
             for row in fastavro.reader(file):
                 number += 1
                 yield number, row if isinstance(row, dict) else RowError("bad_row", "not a record", repr(row))
-    except (ValueError, LookupError, TypeError, RecursionError, OverflowError) as error:
+    except _UNREADABLE as error:
         raise InputError(f"{path} cannot be read as Avro after row {number}: {type(error).__name__}") from error
