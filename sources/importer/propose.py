@@ -22,7 +22,7 @@ _MAX_PROPERTIES = 40
 _TIME = (
     r"^(event_?)?(time|timestamp|ts)$|^(occurred|happened|event|original)_?(at|on|time|timestamp|date)$",
     r"^(created|sent|processed|order|purchase|transaction|start(ed)?|initiation)_?(at|on|time|timestamp|date)$",
-    r"(time|timestamp|_at|date|_on|_ts)$",
+    r"(time|t_?stamp|timestamp|_at|date|_on|_ts)$",
 )
 _NAME = (r"^event(_?name)?$", r"^(event_?type|action|activity|activity_?type)$", r"^(type|kind|status|stage|what)$")
 _EVENT_ID = r"(^|_)(event_?id|message_?id|msg_?id|insert_?id|row_?id)$|^(uuid|guid|id)$"
@@ -48,11 +48,11 @@ _CONTEXT = (
     ("path", r"^(page_?)?(path|urlpath)$|^page$|^screen(_?name)?$"),
     ("title", r"^(page_?)?title$"),
     ("referrer", r"referr?er$"),
-    ("campaign_source", r"^(utm|mkt|campaign)_?source$"),
-    ("campaign_medium", r"^(utm|mkt|campaign)_?medium$"),
-    ("campaign_name", r"^utm_?campaign$|^mkt_?campaign$|^campaign(_?name)?$"),
-    ("campaign_term", r"^(utm|mkt|campaign)_?term$"),
-    ("campaign_content", r"^(utm|mkt|campaign)_?content$"),
+    ("campaign_source", r"(^|_)(utm|mkt|campaign)_?source$"),
+    ("campaign_medium", r"(^|_)(utm|mkt|campaign)_?medium$"),
+    ("campaign_name", r"(^|_)(utm|mkt)_?campaign$|(^|_)campaign(_?name)?$"),
+    ("campaign_term", r"(^|_)(utm|mkt|campaign)_?term$"),
+    ("campaign_content", r"(^|_)(utm|mkt|campaign)_?content$"),
 )
 _CONSENT = re.compile(r"consent|opt_?in|opt_?out|newsletter|marketing_?(allowed|permission)|unsubscribed")
 
@@ -84,12 +84,18 @@ def propose(found: Survey, name: str, kind: str, delimiter: str = ",") -> Propos
     return Proposal("\n".join(lines) + "\n", tuple(maker.questions))
 
 
+def _happened(found: Field) -> bool:
+    """A time, and not that of its receipt."""
+    return found.time_format is not None and not re.search(_RECEIVED, found.name)
+
+
 class _Maker:
     """Takes each field for one part only."""
 
     def __init__(self, found: Survey) -> None:
         self.rows = found.rows
         self.arrays = found.arrays
+        self.nulls = sorted(found.nulls)
         nested = found.arrays | found.objects
         self.left = {path: f for path, f in found.fields.items() if path not in nested}
         self.questions: list[str] = []
@@ -106,6 +112,8 @@ class _Maker:
         yield f"format: {kind}"
         if kind == "csv" and delimiter != ",":
             yield f"delimiter: {json.dumps(delimiter)}"
+        if self.nulls:
+            yield f"nulls: {json.dumps(self.nulls)}  # texts that stand where there is nothing"
         for array in sorted(self.arrays):
             yield f"# {_shown(array)} is an array: unnest makes a row of each item, {_shown(array)}[0] is the first"
         yield "event:"
@@ -138,13 +146,13 @@ class _Maker:
         ]
         if not fitting:
             return None
-        # of a day and an instant the instant is the finer
-        best = max(fitting, key=lambda f: (f.filled, len(f.values)))
+        # what stands at the top speaks of the row itself; of a day and an instant the instant is the finer
+        best = max(fitting, key=lambda f: (f.filled, -f.path.count("."), len(f.values)))
         return self.left.pop(best.path)
 
     def _time(self) -> Field:
         for pattern in _TIME:
-            if (found := self._take(pattern, lambda f: f.time_format is not None)) is not None:
+            if (found := self._take(pattern, _happened)) is not None:
                 return found
         times = [f for f in self.left.values() if f.time_format is not None and f.filled == self.rows]
         named = [f for f in times if f.time_format not in ("epoch_s", "epoch_ms", "epoch_us", "%Y%m%d")]

@@ -30,6 +30,8 @@ TIME_FORMATS = (
     "%d/%m/%Y", "%Y/%m/%d %H:%M:%S", "%Y%m%d",
 )  # fmt: skip
 """Formats that are tried; where several fit all values, the first counts."""
+NOTHING = frozenset({"NULL", "null", "N/A", "n/a", "None", "none", "NaN", "nan", "\\N", "(null)", "undefined", "-"})
+"""Texts that exports write where there is nothing."""
 _LONG = re.compile(r"-?\d{1,18}")
 _DOUBLE = re.compile(r"-?\d{1,18}\.\d{1,18}|-?\d{1,18}")
 _BOOLEANS = frozenset({"true", "false", "yes", "no", "t", "f", "y", "n"})
@@ -130,6 +132,7 @@ class Survey:
     fields: dict[str, Field] = field(default_factory=dict)
     arrays: set[str] = field(default_factory=set)
     objects: set[str] = field(default_factory=set)
+    nulls: set[str] = field(default_factory=set)
 
 
 def survey(rows: Iterable[Row]) -> Survey:
@@ -144,6 +147,8 @@ def survey(rows: Iterable[Row]) -> Survey:
                 found.arrays.add(path)
             elif isinstance(value, dict):
                 found.objects.add(path)
+            elif isinstance(value, str) and value in NOTHING:
+                found.nulls.add(value)
             elif value is not None and value != "" and not is_nested(value) and _is_found(path, row):
                 if path not in found.fields and len(found.fields) < MAX_FIELDS:
                     found.fields[path] = Field(path)

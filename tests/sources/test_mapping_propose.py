@@ -84,6 +84,16 @@ def test_of_a_day_and_an_instant_the_instant_is_the_time() -> None:
     assert "event_time: {field: event_timestamp, format: epoch_us}" in proposal.text
 
 
+def test_texts_for_nothing_are_no_values() -> None:
+    rows = [
+        {"at": "2024-03-01", "user_id": "u1", "seats": "NULL"},
+        {"at": "2024-03-01", "user_id": "NULL", "seats": "7"},
+    ]
+    text = propose(survey(rows), "x", "jsonl").text
+    assert 'nulls: ["NULL"]' in text
+    assert "seats: {field: seats, type: long}  # filled in 50 %" in text
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
