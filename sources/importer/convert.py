@@ -54,7 +54,7 @@ def check_columns(paths: list[Path], mapping: Mapping) -> None:
             continue
         if not names:
             raise InputError(f"{path} is empty")
-        for columns, line in mapping.reads():
+        for columns, line in mapping.columns():
             if twice := next((column for column in columns if names.count(column) > 1), None):
                 raise ConfigurationError(mapping.path, line, f"{path.name} has the column {twice!r} more than once")
             if mapping.columns_may_be_absent:

@@ -545,6 +545,19 @@ def test_a_column_that_stands_twice_is_refused_where_it_is_read(tmp_path: Path) 
         import_files([path], m, tmp_path, DeadLetterBox(b"k" * 32), lambda _: None)
 
 
+def test_what_stands_in_an_array_is_no_column(tmp_path: Path) -> None:
+    path = tmp_path / "in.parquet"
+    rows = [{"user": "u1", "at": ROW["at"], "batch": [{"what": "a"}, {"what": "b"}]}]
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    text = (HEAD + EVENT).replace("jsonl", "parquet")
+    for written in ("unnest: batch\n" + text, "unnest: {field: batch, as: b}\n" + text.replace(": what", ": b.what")):
+        m = parse_mapping(parse(written, "m.yaml"))
+        assert import_files([path], m, tmp_path, DeadLetterBox(b"k" * 32), lambda _: None).events == 2
+    m = parse_mapping(parse("unnest: {field: batches, as: b}\n" + text, "m.yaml"))
+    with pytest.raises(ConfigurationError, match="has no column 'batches'"):
+        import_files([path], m, tmp_path, DeadLetterBox(b"k" * 32), lambda _: None)
+
+
 def seeds() -> dict[str, bytes]:
     """A small good file of each format."""
     rows = [{**ROW, "user": f"u{n}", "p": {"a": n}} for n in range(5)]
