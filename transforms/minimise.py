@@ -57,6 +57,11 @@ def is_personal(text: str) -> bool:
     return ("+" in text or "%2" in text) and _PHONE.search(text) is not None
 
 
+def is_personal_name(name: str) -> bool:
+    """Whether a field of this name holds personal data by all appearance."""
+    return _PERSONAL_NAME.search(name) is not None
+
+
 def scrub_text(text: str | None) -> str | None:
     """The text without what ``is_personal`` finds in it."""
     return None if text is None else scrubbed(text)

@@ -54,9 +54,11 @@ def check_columns(paths: list[Path], mapping: Mapping) -> None:
             continue
         if not names:
             raise InputError(f"{path} is empty")
-        if mapping.columns_may_be_absent:
-            continue
-        for columns, line in mapping.reads():
+        for columns, line in mapping.columns():
+            if twice := next((column for column in columns if names.count(column) > 1), None):
+                raise ConfigurationError(mapping.path, line, f"{path.name} has the column {twice!r} more than once")
+            if mapping.columns_may_be_absent:
+                continue
             if columns and not any(c in names or re.split(r"[.\[]", c)[0] in names for c in columns):
                 wanted = " or ".join(repr(column) for column in columns)
                 raise ConfigurationError(
@@ -92,11 +94,26 @@ def import_files(
     return summary
 
 
+def check_rows(paths: list[Path], mapping: Mapping, on_row: Callable[[ImportSummary], None]) -> ImportSummary:
+    """What would become of the rows of files; nothing is written.
+
+    Raises:
+        ConfigurationError: a column is missing, found before the first row.
+        InputError: a file cannot be read to its end.
+    """
+    check_columns(paths, mapping)
+    summary = ImportSummary()
+    for path in paths:
+        for _ in _events(path, mapping, None, None, summary, on_row):
+            pass
+    return summary
+
+
 def _events(
     path: Path,
     mapping: Mapping,
-    box: DeadLetterBox,
-    letters: _Letters,
+    box: DeadLetterBox | None,
+    letters: _Letters | None,
     summary: ImportSummary,
     on_row: Callable[[ImportSummary], None],
 ) -> Iterator[dict[str, Any]]:
@@ -119,6 +136,8 @@ def _events(
             summary.events += produced
             summary.dead[error.reason] += 1
             summary.examples.setdefault(error.reason, f"{path.name}, row {number}: {error}")
+            if box is None or letters is None:
+                continue
             letters.add(
                 box.reject(
                     "import",

@@ -185,10 +185,29 @@ class Mapping:
     columns_may_be_absent: bool
 
     def reads(self) -> Reads:
-        """Every field that the mapping reads, with its line: to be compared with a header before the first row."""
+        """Every field that the mapping reads, with its line."""
         yield from self.filter.reads()
         for rule in self.rules:
             yield from rule.reads()
+
+    def columns(self) -> Reads:
+        """Fields that a file must have, with their lines: to be compared with a header before the first row.
+
+        Of what stands in an array to unnest a header says nothing.
+        """
+        parts = [(self.unnest, self.filter.reads()), *((rule.unnest, rule.reads()) for rule in self.rules)]
+        for unnest, reads in parts:
+            arrays = [array for array in (self.unnest, unnest) if array is not None]
+            for array in arrays:
+                yield (array.path.text,), array.line
+            if any(array.name is None for array in arrays):
+                continue
+            inside = tuple(f"{array.name}{mark}" for array in arrays for mark in (".", "["))
+            names = {array.name for array in arrays}
+            for columns, line in reads:
+                outside = tuple(c for c in columns if c not in names and not c.startswith(inside))
+                if outside == columns:
+                    yield columns, line
 
     def rows(self, row: Row) -> Iterator[Row]:
         """The row itself, or one row for each item of the array to unnest. Raises RowError."""

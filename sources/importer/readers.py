@@ -12,16 +12,16 @@ import gzip
 import io
 import json
 import re
+import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 import fastavro
 
 from contracts.errors import InputError
-from sources.importer.mapping import Mapping
 from sources.importer.rows import MAX_DEPTH, Row, RowError, is_deeper
 
 SUFFIXES = {
@@ -38,30 +38,57 @@ MAX_JSON_BYTES = 512 * 1024 * 1024
 _BATCH = 4_096
 _SPACE = re.compile(r"[ \t\n\r]*")
 
+_UNREADABLE = (
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+    MemoryError,
+    struct.error,
+    fastavro.schema.SchemaParseException,
+    fastavro.schema.UnknownType,
+)
+"""What decoders of binary formats raise on bytes that are not what they should be; a length may be any number."""
+
 Numbered = tuple[int, Row | RowError]
 
 
-def format_of(path: Path, mapping: Mapping) -> str:
+class Layout(Protocol):
+    """What must be known of files before they can be read; a mapping says it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def formats(self) -> tuple[str, ...]: ...
+
+    @property
+    def delimiter(self) -> str: ...
+
+
+def format_of(path: Path, layout: Layout) -> str:
     """The format of a file: the mapping's, or among several of them the one that the file's name or beginning shows.
 
     Raises:
         InputError: the mapping names several formats and the file is of none of them.
     """
-    if len(mapping.formats) == 1:
-        return mapping.formats[0]
+    if len(layout.formats) == 1:
+        return layout.formats[0]
     suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in (".gz", ".gzip")]
     named = SUFFIXES.get(suffixes[-1]) if suffixes else None
-    if named in ("json", "jsonl") or (named is None and {"json", "jsonl"} & set(mapping.formats)):
+    if named in ("json", "jsonl") or (named is None and {"json", "jsonl"} & set(layout.formats)):
         shown = _shown(path, named or "jsonl")
-        named = shown if named is not None or shown in mapping.formats else None
-        if named not in mapping.formats and named in ("json", "jsonl"):
+        named = shown if named is not None or shown in layout.formats else None
+        if named not in layout.formats and named in ("json", "jsonl"):
             # a document of one object is a line of JSON, and a line is a document
-            named = "json" if named == "jsonl" and "json" in mapping.formats else named
+            named = "json" if named == "jsonl" and "json" in layout.formats else named
     if named is None:
-        return mapping.formats[0]
-    if named not in mapping.formats:
+        return layout.formats[0]
+    if named not in layout.formats:
         raise InputError(
-            f"{path.name} looks like {named}; the mapping {mapping.name} reads {', '.join(mapping.formats)}",
+            f"{path.name} looks like {named}; the mapping {layout.name} reads {', '.join(layout.formats)}",
             hint="export it in one of these, or write a mapping for it",
         )
     return named
@@ -78,13 +105,13 @@ def _shown(path: Path, named: str) -> str:
         return "jsonl" if isinstance(_object(first), dict) else "json"
 
 
-def read_rows(path: Path, mapping: Mapping) -> Iterator[Numbered]:
+def read_rows(path: Path, layout: Layout) -> Iterator[Numbered]:
     """The rows of one file.
 
     Raises:
         InputError: the file as a whole is not what the mapping says, or is damaged from some row on.
     """
-    kind = format_of(path, mapping)
+    kind = format_of(path, layout)
     with _readable(path):
         if kind == "parquet":
             yield from _parquet(path)
@@ -94,7 +121,7 @@ def read_rows(path: Path, mapping: Mapping) -> Iterator[Numbered]:
             return
         with _open(path) as stream:
             if kind in ("csv", "tsv"):
-                yield from _csv(stream, path, "\t" if kind == "tsv" else mapping.delimiter)
+                yield from _csv(stream, path, "\t" if kind == "tsv" else layout.delimiter)
             elif kind == "jsonl":
                 yield from _json_lines(stream)
             else:
@@ -113,9 +140,9 @@ def _readable(path: Path) -> Iterator[None]:
         raise InputError(f"{path} is not UTF-8 text (byte {error.start})", hint="convert it to UTF-8") from error
 
 
-def header(path: Path, mapping: Mapping) -> tuple[str, ...] | None:
+def header(path: Path, layout: Layout) -> tuple[str, ...] | None:
     """The column names of a CSV, TSV, Parquet or Avro file; None for JSON, whose rows may differ."""
-    kind = format_of(path, mapping)
+    kind = format_of(path, layout)
     try:
         if kind == "parquet":
             import pyarrow.parquet as pq
@@ -128,11 +155,17 @@ def header(path: Path, mapping: Mapping) -> tuple[str, ...] | None:
             return tuple(field["name"] for field in fields) if fields is not None else None
         if kind in ("csv", "tsv"):
             with _open(path) as stream:
-                first = next(csv.reader(stream, delimiter="\t" if kind == "tsv" else mapping.delimiter), [])
+                first = next(csv.reader(stream, delimiter="\t" if kind == "tsv" else layout.delimiter), [])
                 return tuple(first)
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError, ValueError, LookupError, csv.Error) as error:
-        raise InputError(f"{path} cannot be read as {kind}: {error}") from error
+    except (OSError, EOFError, zlib.error, csv.Error, *_UNREADABLE) as error:
+        raise InputError(f"{path} cannot be read as {kind}: {type(error).__name__}") from error
     return None
+
+
+def first_line(path: Path) -> str:
+    """The first line of a text file. Raises InputError."""
+    with _readable(path), _open(path) as stream:
+        return stream.readline(MAX_LINE)
 
 
 def _open(path: Path) -> IO[str]:
@@ -146,7 +179,10 @@ def _csv(stream: IO[str], path: Path, delimiter: str) -> Iterator[Numbered]:
     csv.field_size_limit(MAX_LINE)
     lines: list[str] = []
     reader = csv.reader(_noted(stream, path, lines), delimiter=delimiter, strict=True)
-    names = next(reader, None)
+    try:
+        names = next(reader, None)
+    except csv.Error as error:
+        raise InputError(f"{path} has a header that is not valid CSV: {error}") from error
     if names is None:
         return
     while True:
@@ -253,7 +289,7 @@ def _parquet(path: Path) -> Iterator[Numbered]:
             for row in batch.to_pylist():
                 number += 1
                 yield number, row
-    except (pa.ArrowException, ValueError, OverflowError) as error:
+    except (pa.ArrowException, *_UNREADABLE) as error:
         raise InputError(f"{path} cannot be read as Parquet: {error}") from error
 
 
@@ -264,5 +300,5 @@ def _avro(path: Path) -> Iterator[Numbered]:
             for row in fastavro.reader(file):
                 number += 1
                 yield number, row if isinstance(row, dict) else RowError("bad_row", "not a record", repr(row))
-    except (ValueError, LookupError, TypeError, RecursionError, OverflowError) as error:
+    except _UNREADABLE as error:
         raise InputError(f"{path} cannot be read as Avro after row {number}: {type(error).__name__}") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -64,7 +64,7 @@ def micros_of(found: Any, pattern: str | None, zone: tzinfo, name: str, line: in
         # through timedelta: a float of seconds would lose microseconds
         delta = moment - _EPOCH
         return _in_range((delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds)
-    except (ValueError, TypeError, OverflowError, InvalidOperation, RecursionError) as error:
+    except (ValueError, TypeError, ArithmeticError, RecursionError) as error:
         raise RowError("bad_time", f"{name} is no time in the stated format", line=line) from error
 
 

@@ -12,6 +12,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import fastavro
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from contracts.event import EMPTY_CONTEXT, Event
@@ -89,6 +92,30 @@ def test_the_shipped_ontologies_and_identity_rules_know_what_it_says(path: Path)
 def test_no_two_events_of_an_export_share_an_id(path: Path) -> None:
     ids = [item.event_id for item in mapped(path) if isinstance(item, Event)]
     assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize("kind", ["parquet", "avro"])
+def test_rows_of_a_warehouse_are_the_same_events_in_every_format(tmp_path: Path, kind: str) -> None:
+    rows = [json.loads(line) for line in (EXPORTS / "ga4.jsonl").read_text(encoding="utf-8").splitlines()]
+    path = tmp_path / f"ga4.{kind}"
+    if kind == "parquet":
+        names = dict.fromkeys(name for row in rows for name in row)
+        pq.write_table(pa.table({name: [row.get(name) for row in rows] for name in names}), path)
+    else:
+        text, texts = ["null", "string"], {"type": "map", "values": ["null", "string", "double"]}
+        fields = {name: text for row in rows for name, value in row.items() if isinstance(value, str)}
+        fields |= {name: ["null", texts] for row in rows for name, value in row.items() if isinstance(value, dict)}
+        items = {"type": "array", "items": texts}
+        param = {
+            "type": "record",
+            "name": "P",
+            "fields": [{"name": "key", "type": text}, {"name": "value", "type": texts}],
+        }
+        fields |= {"event_params": {"type": "array", "items": param}, "items": ["null", items]}
+        schema = {"type": "record", "name": "R", "fields": [{"name": n, "type": t} for n, t in fields.items()]}
+        with path.open("wb") as file:
+            fastavro.writer(file, schema, rows)  # type: ignore[arg-type]
+    assert mapped(path) == mapped(EXPORTS / "ga4.jsonl")
 
 
 def test_every_shipped_mapping_has_an_export_or_real_data() -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
+import io
 import json
 import time
 from pathlib import Path
 from typing import Any
 
 import fastavro
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from contracts import codec, documents
@@ -19,11 +24,13 @@ from contracts.event import Event
 from contracts.event_codec import event_to_record
 from pipelines.config import SHIPPED
 from sources.importer.convert import import_files
+from sources.importer.guess import guess_layout, sample
 from sources.importer.mapping import Mapping
 from sources.importer.mapping_file import load_mapping, parse_mapping
 from sources.importer.patterns import Pattern
 from sources.importer.readers import format_of, read_rows
 from sources.importer.rows import REASONS, RowError, flatten, is_deeper
+from sources.importer.survey import survey
 from transforms.dead_letter import DeadLetterBox
 
 HEAD = """name: test
@@ -292,7 +299,7 @@ NESTED = st.recursive(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(st.dictionaries(st.sampled_from(["what", "at", "user", "id", "a", "b", "c", "p", "sent", "day"]), NESTED))
 def test_a_hostile_row_maps_to_an_event_that_can_be_written_or_names_its_reason(row: dict[str, Any]) -> None:
     try:
@@ -528,3 +535,84 @@ def test_ids_and_versions_of_mappings_written_before_are_as_they_were() -> None:
         "14d6337642d0a20517e2d57dd16ce8bd",
         True,
     )
+
+
+def test_a_column_that_stands_twice_is_refused_where_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "in.csv"
+    path.write_text("what,at,user,user,x,x\nview,1709287200000000,u1,u2,1,2\n")
+    m = parse_mapping(parse((HEAD + EVENT).replace("jsonl", "csv"), "m.yaml"))
+    with pytest.raises(ConfigurationError, match="has the column 'user' more than once"):
+        import_files([path], m, tmp_path, DeadLetterBox(b"k" * 32), lambda _: None)
+
+
+def test_what_stands_in_an_array_is_no_column(tmp_path: Path) -> None:
+    path = tmp_path / "in.parquet"
+    rows = [{"user": "u1", "at": ROW["at"], "batch": [{"what": "a"}, {"what": "b"}]}]
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    text = (HEAD + EVENT).replace("jsonl", "parquet")
+    for written in ("unnest: batch\n" + text, "unnest: {field: batch, as: b}\n" + text.replace(": what", ": b.what")):
+        m = parse_mapping(parse(written, "m.yaml"))
+        assert import_files([path], m, tmp_path, DeadLetterBox(b"k" * 32), lambda _: None).events == 2
+    m = parse_mapping(parse("unnest: {field: batches, as: b}\n" + text, "m.yaml"))
+    with pytest.raises(ConfigurationError, match="has no column 'batches'"):
+        import_files([path], m, tmp_path, DeadLetterBox(b"k" * 32), lambda _: None)
+
+
+def seeds() -> dict[str, bytes]:
+    """A small good file of each format."""
+    rows = [{**ROW, "user": f"u{n}", "p": {"a": n}} for n in range(5)]
+    schema = {
+        "type": "record",
+        "name": "Row",
+        "fields": [
+            {"name": "what", "type": "string"},
+            {"name": "at", "type": ["null", "long"]},
+            {"name": "user", "type": "string"},
+            {"name": "p", "type": {"type": "map", "values": ["int", "string"]}},
+        ],
+    }
+    avro, parquet = io.BytesIO(), io.BytesIO()
+    fastavro.writer(avro, schema, rows)
+    pq.write_table(pa.Table.from_pylist(rows), parquet)
+    lines = "\n".join(map(json.dumps, rows)).encode()
+    table = b"what,at,user\n" + b"".join(b'view,%d,"u%d"\n' % (ROW["at"], n) for n in range(5))
+    return {
+        "avro": avro.getvalue(),
+        "parquet": parquet.getvalue(),
+        "jsonl": lines,
+        "json": json.dumps(rows).encode(),
+        "csv": table,
+        "tsv": gzip.compress(table.replace(b",", b"\t")),
+    }
+
+
+SEEDS = seeds()
+CHANGE = st.tuples(
+    st.sampled_from(["set", "insert", "delete", "cut"]), st.floats(0, 1), st.binary(min_size=1, max_size=8)
+)
+
+
+@settings(max_examples=250)
+@given(st.sampled_from(sorted(SEEDS)), st.lists(CHANGE, max_size=4))
+@example("csv", [("set", 0.0, b'"')])
+def test_a_spoiled_file_is_imported_or_refused_and_nothing_else_escapes(
+    tmp_path_factory: pytest.TempPathFactory, kind: str, changes: list[tuple[str, float, bytes]]
+) -> None:
+    data = bytearray(SEEDS[kind])
+    for what, place, some in changes:
+        at = round(place * len(data))
+        if what == "insert":
+            data[at:at] = some
+        elif what == "cut":
+            del data[at:]
+        else:
+            data[at : at + len(some)] = some if what == "set" else b""
+    folder = tmp_path_factory.getbasetemp()
+    path = folder / "spoiled"
+    path.write_bytes(bytes(data))
+    m = parse_mapping(parse("absent_columns: allowed\n" + (HEAD + EVENT).replace("jsonl", kind), "m.yaml"))
+    with contextlib.suppress(InputError, ConfigurationError):
+        import_files([path], m, folder / "spoiled-out", DeadLetterBox(b"k" * 32), lambda _: None)
+    assert not list((folder / "spoiled-out").rglob("*.tmp"))
+    with contextlib.suppress(InputError):
+        survey(sample(path, guess_layout(path), 50))

@@ -139,5 +139,29 @@ def test_where_somebody_was(call: dict[str, Any], channel: str, device: str | No
     assert (event.channel, event.device_class, event.context.path) == (channel, device, path)
 
 
+def test_a_call_of_rudderstack_maps_by_the_same_file() -> None:
+    event = mapped(
+        {
+            "type": "page",
+            "channel": "web",
+            "messageId": "r-1",
+            "anonymousId": "a1",
+            "userId": "u1",
+            "originalTimestamp": "2024-03-01T10:00:00.000Z",
+            "sentAt": "2024-03-01T10:00:00.100Z",
+            "context": {
+                "traits": {"email": "ann@shop.example"},
+                "page": {"path": "/pricing", "url": "https://x.example/pricing", "referrer": "$direct"},
+                "locale": "de-DE",
+            },
+            "properties": {"path": "/pricing", "url": "https://x.example/pricing", "name": "Pricing"},
+            "name": "Pricing",
+        }
+    )
+    assert (event.name, event.channel, event.context.path, event.locale) == ("page_view", "web", "/pricing", "de-DE")
+    assert [identifier.namespace for identifier in event.identifiers] == ["anonymous_id", "user_id", "email"]
+    assert event.received_time - event.event_time == 100_000
+
+
 def test_what_is_no_call_is_left_out() -> None:
     assert list(mapping().events({**ENVELOPE, "type": "_metadata"})) == []
