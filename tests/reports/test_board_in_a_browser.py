@@ -28,6 +28,8 @@ from transforms.tables.views import open_views
 
 Served = Callable[..., AbstractContextManager[int]]
 Contrast = Callable[[str, str], float]
+_PATIENCE = 90.0
+"""Seconds: sections rest between two looks, the longer the slower the machine is."""
 _TAB, _ENTER = ("Tab", 9), ("Enter", 13, "\r")
 _COLOURS = """[...document.querySelectorAll('body *')].filter(one => one.getClientRects().length
   && [...one.childNodes].some(node => node.nodeType === 3 && node.textContent.trim())).map(one => {
@@ -144,8 +146,8 @@ def test_a_new_run_shows_by_itself_but_not_under_the_reader(
     simulate(WorldConfig(customers=4, days=3, seed=9), tmp_path / "world")
     parts = sorted(str(path) for path in (tmp_path / "world" / "events").glob("*.avro"))
     run(RunOptions((*parts,), growing), definitions=definitions)
-    page.until("document.getElementById('quality').textContent.includes('run-000003')")
-    page.until("document.getElementById('said').textContent.includes('when you leave it')")
+    page.until("document.getElementById('quality').textContent.includes('run-000003')", _PATIENCE)
+    page.until("document.getElementById('said').textContent.includes('when you leave it')", _PATIENCE)
     assert page.value("document.querySelector('#identity details').open")
     assert page.value("document.getElementById('funnel').dataset.version") == before
     # the skip link's target holds the focus of a reader who goes on from there: it freezes nothing
@@ -168,11 +170,12 @@ def test_rows_of_a_running_stream_show_without_a_reload(
     options = StreamOptions(growing, inputs=(str(tmp_path / "world" / "events"),), runner=DIRECT, pane=1)
     with ThreadPoolExecutor(1) as beside:
         running = beside.submit(stream, options, definitions=definitions)
-        page.until(f"document.getElementById('identity').dataset.version !== '{before}'", patience=120)
+        page.until(f"document.getElementById('identity').dataset.version !== '{before}'", _PATIENCE)
         assert not running.done(), "the page changed while the stream ran"
         report = running.result(timeout=120)
-    page.until(f"document.getElementById('quality').textContent.includes('{report.run_id}')")
-    page.until(f"document.getElementById('quality').textContent.includes('{report.total.received}')")
+    ended = f"'{report.run_id}', '{report.total.received}'"
+    shown = "document.getElementById('quality').textContent"
+    page.until(f"[{ended}].every(one => {shown}.includes(one))", _PATIENCE)
     assert page.value("window.loadedOnce")
 
 
