@@ -52,17 +52,18 @@ class Browser:
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
-    def until(self, script: str) -> None:
-        """Wait until an expression holds."""
-        end = time.monotonic() + _PATIENCE
+    def until(self, script: str, patience: float = _PATIENCE) -> None:
+        """Wait until an expression holds, so many seconds at most."""
+        end = time.monotonic() + patience
         while not self.value(f"Boolean({script})"):
             assert time.monotonic() < end, f"never true: {script}"
             time.sleep(0.1)
 
-    def press(self, key: str, code: int, text: str = "") -> None:
-        """A key down and up."""
+    def press(self, key: str, code: int, text: str = "", *, shift: bool = False) -> None:
+        """A key down and up, with Shift if asked for."""
+        held = {"key": key, "code": key, "windowsVirtualKeyCode": code, "text": text, "modifiers": 8 if shift else 0}
         for kind in ("keyDown", "keyUp"):
-            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, text=text)
+            self.call("Input.dispatchKeyEvent", type=kind, **held)
 
     def write(self, text: str) -> None:
         """Text into what has the focus."""

@@ -24,8 +24,8 @@ from contracts.errors import WaylineError
 from reports.page.sections import Section
 from transforms.tables.output import OutputFolder
 
-_REST = 3.0
-"""Seconds of rest for a second of work: a section is being made a quarter of the time at most."""
+_SHARE = 0.5
+"""How much of the time sections are being made, all together, at most: a stream works beside the board."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,8 @@ class Renewal:
                 made_for = None
                 if not self._stopped.is_set():
                     self._show(section, self._failed(section, error))
-            self._stopped.wait(max(self._pause, _REST * (time.monotonic() - began)))
+            rest = (len(self.sections) / _SHARE - 1.0) * (time.monotonic() - began)
+            self._stopped.wait(max(self._pause, rest))
             with self._changed:
                 while self._asked == asked and not self._stopped.is_set():
                     self._changed.wait()

@@ -21,6 +21,8 @@ OLD = load_ontology(DEFAULT)
 MOVES = (
     """SELECT epoch_us("at"), from_stage, to_stage, evidence ->> 'ontology_version' FROM transitions ORDER BY "at" """
 )
+MADE = """decision_id, epoch_us("at"), person_id, "trigger", chosen, reason, candidates, features, facts, consent,
+    stage, ontology_version"""
 
 
 def call(*arguments: str | Path) -> Result:
@@ -128,3 +130,25 @@ def test_a_kept_text_that_was_touched_is_refused(tmp_path: Path, easy: Path) -> 
     kept.path_of(new.version).write_text(DEFAULT.read_text(encoding="utf-8"))
     with pytest.raises(ConfigurationError, match="is not that of version"):
         kept.dated(OLD)
+
+
+def test_decisions_stay_whatever_policy_comes_and_whatever_is_activated_before_them(
+    runs: Runs, easy: Path, tmp_path: Path
+) -> None:
+    runs.run([view(1, NOON), view(2, NOON + 2 * DAY), event(3, "home_view", NOON + 2 * DAY, {"user_id": "v"})])
+    decisions = runs.query(f"SELECT {MADE} FROM decisions ORDER BY decision_id")
+    assert len(decisions) >= 4
+    shipped = SHIPPED / "policies" / "default.yaml"
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(shipped.read_text(encoding="utf-8").replace("name: default", "name: another", 1))
+    runs.config = tmp_path / "project.yaml"
+    runs.config.write_text(f"policies: [{policy}]\n{FEW_SHARDS}", encoding="utf-8")
+    call("activate", easy, "--out", runs.out, "--at", "2025-01-05", "--reason", "before all of it")
+    late, after = view(4, NOON + DAY), view(5, NOON + 4 * DAY)
+    runs.run([late, after])
+    assert {row[3] for row in moves(runs)} == {load_ontology(easy).version}, "all moves are others now"
+    found = runs.query(f"SELECT {MADE}, policy_version FROM decisions ORDER BY decision_id")
+    assert set(decisions) < {row[:-1] for row in found}
+    made_since = [row for row in found if row[:-1] not in set(decisions)]
+    assert {row[-1].split("@")[0] for row in made_since} == {"another"}
+    assert min(row[1] for row in made_since) > NOON + 2 * DAY, "nothing is decided before the last decided moment"

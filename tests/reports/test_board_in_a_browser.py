@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from benchmarks.browser import Browser, browser
 from pipelines.definitions import Definitions
 from pipelines.plan import RunOptions
 from pipelines.run import run
+from pipelines.stream import stream
+from pipelines.stream_plan import StreamOptions
+from pipelines.table_sink import DIRECT
 from reports.asked import person_asked
 from reports.lookup import JourneyTables
 from reports.page.renewal import state_of
@@ -24,6 +28,8 @@ from transforms.tables.views import open_views
 
 Served = Callable[..., AbstractContextManager[int]]
 Contrast = Callable[[str, str], float]
+_PATIENCE = 90.0
+"""Seconds: sections rest between two looks, the longer the slower the machine is."""
 _TAB, _ENTER = ("Tab", 9), ("Enter", 13, "\r")
 _COLOURS = """[...document.querySelectorAll('body *')].filter(one => one.getClientRects().length
   && [...one.childNodes].some(node => node.nodeType === 3 && node.textContent.trim())).map(one => {
@@ -76,6 +82,20 @@ def _board(page: Browser, port: int) -> None:
     page.until("!document.querySelector('[aria-busy]')")
 
 
+def _skip_to_content(page: Browser, port: int) -> None:
+    _board(page, port)
+    page.press(*_TAB)
+    assert page.value("document.activeElement.matches('a.skip')"), "it comes first"
+    page.press(*_ENTER)
+    assert page.value("document.activeElement.id") == "content"
+
+
+def test_the_skip_link_leads_past_the_head_by_the_keyboard_alone(page: Browser, port: int) -> None:
+    _skip_to_content(page, port)
+    page.press(*_TAB)
+    assert page.value("document.activeElement.closest('main section') !== null"), "the next one is in the content"
+
+
 def test_a_person_is_found_by_the_keyboard_alone(
     page: Browser, port: int, growing: Path, definitions: Definitions
 ) -> None:
@@ -119,22 +139,44 @@ def test_every_text_stands_out_and_the_page_is_no_wider_than_the_window(
 def test_a_new_run_shows_by_itself_but_not_under_the_reader(
     page: Browser, port: int, growing: Path, definitions: Definitions, tmp_path: Path
 ) -> None:
-    _board(page, port)
-    page.value("document.querySelector('a.skip').click()")
-    page.value("document.getElementById('content').focus()")
+    _skip_to_content(page, port)
     page.value("document.querySelector('#identity details').open = true")
     page.value("document.querySelector('#funnel summary').focus()")
     before = page.value("document.getElementById('funnel').dataset.version")
     simulate(WorldConfig(customers=4, days=3, seed=9), tmp_path / "world")
     parts = sorted(str(path) for path in (tmp_path / "world" / "events").glob("*.avro"))
     run(RunOptions((*parts,), growing), definitions=definitions)
-    page.until("document.getElementById('quality').textContent.includes('run-000003')")
-    page.until("document.getElementById('said').textContent.includes('when you leave it')")
+    page.until("document.getElementById('quality').textContent.includes('run-000003')", _PATIENCE)
+    page.until("document.getElementById('said').textContent.includes('when you leave it')", _PATIENCE)
     assert page.value("document.querySelector('#identity details').open")
     assert page.value("document.getElementById('funnel').dataset.version") == before
     # the skip link's target holds the focus of a reader who goes on from there: it freezes nothing
-    page.value("document.getElementById('content').focus()")
+    for _ in range(40):
+        page.press(*_TAB, shift=True)
+        if page.value("document.activeElement.matches('a.skip')"):
+            break
+    page.press(*_ENTER)
+    assert page.value("document.activeElement.id") == "content"
     page.until(f"document.getElementById('funnel').dataset.version !== '{before}'")
+
+
+def test_rows_of_a_running_stream_show_without_a_reload(
+    page: Browser, port: int, growing: Path, definitions: Definitions, tmp_path: Path
+) -> None:
+    simulate(WorldConfig(customers=14, days=8, seed=21), tmp_path / "world")
+    _board(page, port)
+    before = page.value("document.getElementById('identity').dataset.version")
+    page.value("window.loadedOnce = true")
+    options = StreamOptions(growing, inputs=(str(tmp_path / "world" / "events"),), runner=DIRECT, pane=1)
+    with ThreadPoolExecutor(1) as beside:
+        running = beside.submit(stream, options, definitions=definitions)
+        page.until(f"document.getElementById('identity').dataset.version !== '{before}'", _PATIENCE)
+        assert not running.done(), "the page changed while the stream ran"
+        report = running.result(timeout=120)
+    ended = f"'{report.run_id}', '{report.total.received}'"
+    shown = "document.getElementById('quality').textContent"
+    page.until(f"[{ended}].every(one => {shown}.includes(one))", _PATIENCE)
+    assert page.value("window.loadedOnce")
 
 
 def test_the_page_asks_its_own_origin_alone_and_its_console_is_silent(page: Browser, port: int) -> None:
