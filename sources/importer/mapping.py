@@ -181,7 +181,6 @@ class Mapping:
     unnest: Unnest | None
     filter: Condition
     rules: tuple[EventRule, ...]
-    several: bool
     columns_may_be_absent: bool
 
     def reads(self) -> Reads:

@@ -125,7 +125,6 @@ def parse_mapping(root: Node) -> Mapping:
         unnest=_unnest(unnest) if unnest else None,
         filter=parse_condition(filters, scope) if filters else ALWAYS,
         rules=rules,
-        several=root.get("events") is not None,
         columns_may_be_absent=absent is not None and absent.choice(("refused", "allowed")) == "allowed",
     )
 

@@ -71,24 +71,22 @@ class Path:
         """The value, or None when any step of the way is absent."""
         if self.text in row:
             return row[self.text]
-        here: Any = row if self.steps else None
-        for step in self.steps:
+        if not self.steps:
+            return None
+        first = self.steps[0]
+        here: Any = row.get(first) if isinstance(first, str) else None
+        for step in self.steps[1:]:
+            if here is None:
+                return None
             if isinstance(step, str):
-                here = here.get(step) if isinstance(here, Mapping) else None
+                here = here.get(step) if isinstance(here, dict) else None
             elif not isinstance(here, list):
                 return None
             elif isinstance(step, int):
                 here = here[step] if -len(here) <= step < len(here) else None
             else:
-                here = next((i for i in here if isinstance(i, Mapping) and _is(i.get(step.key), step.text)), None)
-            if here is None:
-                return None
+                here = next((i for i in here if isinstance(i, dict) and _is(i.get(step.key), step.text)), None)
         return here
-
-    @property
-    def first(self) -> str:
-        """The column in which the way begins."""
-        return self.steps[0] if self.steps and isinstance(self.steps[0], str) else self.text
 
 
 def parse_path(node: Node) -> Path:
@@ -111,12 +109,12 @@ def parse_path(node: Node) -> Path:
 
 
 def _is(found: Any, text: str) -> bool:
-    return not isinstance(found, (Mapping, list)) and found is not None and as_text(found) == text
+    return found is not None and not is_nested(found) and as_text(found) == text
 
 
 def is_nested(found: Any) -> bool:
     """The value is an object or a list, so it is no single text."""
-    return isinstance(found, (Mapping, list, tuple))
+    return isinstance(found, (dict, list, tuple))
 
 
 def as_text(found: Any) -> str:

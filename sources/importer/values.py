@@ -250,7 +250,7 @@ class Value:
     def text(self, row: Row, name: str) -> str | None:
         """``scalar`` as text."""
         found = self.scalar(row, name)
-        return None if found is None else as_text(found)
+        return found if found is None or type(found) is str else as_text(found)
 
     def micros(self, row: Row, name: str) -> int | None:
         """The value as a time: UTC microseconds. Raises RowError."""
@@ -339,6 +339,8 @@ def unicode(text: str, name: str, line: int | None = None) -> str:
 
 def checked(found: Any, name: str, line: int | None = None) -> Scalar:
     """A single value of its own type, as far as an event can hold it; anything else as text. Raises RowError."""
+    if type(found) is str:
+        return unicode(found, name, line)
     if isinstance(found, bool):
         return found
     if isinstance(found, int):
@@ -360,7 +362,7 @@ def _single(found: Any, name: str, line: int | None) -> str:
 
 def convert(found: Any, kind: str, name: str, line: int | None = None) -> Scalar:
     """A value of a row as one of ``TYPES``. Raises RowError."""
-    text = _single(found, name, line)
+    text = found if type(found) is str else _single(found, name, line)
     if kind == "string":
         return unicode(text, name, line)
     text = text.strip()

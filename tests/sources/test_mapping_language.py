@@ -268,6 +268,18 @@ def test_an_error_of_a_row_names_the_line_of_the_mapping() -> None:
     assert "no number" not in str(caught.value)
 
 
+def test_a_mapping_runs_nothing(tmp_path: Path) -> None:
+    mark = tmp_path / "run"
+    for value in (
+        f"!!python/object/apply:os.system ['touch {mark}']",
+        f"!!python/object/apply:pathlib.Path.touch ['{mark}']",
+        f"{{eval: \"__import__('pathlib').Path('{mark}').touch()\"}}",
+    ):
+        with pytest.raises(ConfigurationError):
+            mapping(f"  properties:\n    v: {value}")
+    assert not mark.exists()
+
+
 # --- hostile input -----------------------------------------------------------------------------------------------
 
 EVERYTHING = """  event_id: {coalesce: [{concat: [id, {constant: x}]}, {hash: [id, {coalesce: [a.b, b]}]}]}
