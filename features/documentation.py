@@ -31,8 +31,9 @@ older version goes on while it is in force, with the inputs that it names.
 |---|---|---|---|---|
 {{versions}}
 
-No model reads what is derived from the stage: {{derived}} is a fact for [policies](policies.md) alone.
-Training refuses it, and so does loading a model. Features marked "no" under *classifier* are refused in the same way.
+No model reads what is derived from the stage: {{derived}} are facts for
+[policies](policies.md) alone. Training refuses it, and so does loading a model. Features marked "no" under *classifier*
+are refused in the same way.
 
 `wayline features show PERSON --out OUT [--version journey:v1]` shows the newest row of a person: values, meaning, age
 now and at the horizon, revision, and what made it.

@@ -346,6 +346,8 @@ def model_inputs(version: str) -> tuple[str, ...]:
 
 STAGE_DERIVED: dict[str, str] = {
     "days_in_stage": "Whole days since the stage was entered.",
+    "stage_moves_30d": "Moves from one stage to another, 30 days.",
+    "stage_returns_30d": "Those of them that went back to an earlier stage.",
 }
 """What policies see of the stage beside the features: name to meaning. Policy-only: a classifier that reads its own
 answers would only confirm them, so these are no part of a vector, and training and bundles refuse them by name."""

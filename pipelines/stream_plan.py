@@ -145,7 +145,12 @@ def make_stream_plan(
         ConfigurationError, InputError, ModelError, LockedError, OutputError: whatever would stop it later.
     """
     shards = options.shards or DEFAULT_SHARDS
-    check_dataflow(options.runner, options.beam, from_files=options.subscription is None)
+    check_dataflow(
+        options.runner,
+        options.beam,
+        from_files=options.subscription is None,
+        online_in_out=definitions.config.online_redis is None,
+    )
     config = replace(definitions.config, strand_shards=shards, journey_shards=shards)
     bounded = RunOptions(
         (),

@@ -79,13 +79,14 @@ def is_dry_run(beam: Sequence[str]) -> bool:
     return any(option.startswith("--dry_run=") for option in beam)
 
 
-def check_dataflow(runner: str, beam: Sequence[str], *, from_files: bool = False) -> None:
+def check_dataflow(runner: str, beam: Sequence[str], *, from_files: bool = False, online_in_out: bool = True) -> None:
     """Refuse what Dataflow could not do, and name all that a job there would lack.
 
     Args:
         runner: the engine's name.
         beam: Beam's options.
         from_files: the source is files and not Pub/Sub.
+        online_in_out: the online features are in OUT and not in a Redis server.
 
     Raises:
         UsageError: the job is to be run there.
@@ -100,7 +101,9 @@ def check_dataflow(runner: str, beam: Sequence[str], *, from_files: bool = False
         lacking.append("Wayline in its workers (--sdk_container_image or --setup_file)")
     if from_files:
         lacking.append("a source that its workers reach (--source pubsub)")
-    lacking.append("a place for notes of erasures, online features and the file channel, which are in OUT")
+    if online_in_out:
+        lacking.append("online features that its workers reach (features.online.redis)")
+    lacking.append("a place for notes of erasures and the file channel, which are in OUT")
     raise UsageError(
         f"a stream is built and checked for Dataflow, and not run there; it lacks {', '.join(lacking)}",
         hint="add --dry_run=True to check the job; to run it, take --runner flink with a cluster",

@@ -182,11 +182,18 @@ def test_a_later_stream_takes_its_shards_from_out(tmp_path: Path, before: int, b
 def test_a_job_on_dataflow_is_refused_naming_all_that_it_lacks(runs: Runs, events: str) -> None:
     with pytest.raises(UsageError) as found:
         plan(runs, events, runner="DataflowRunner", beam=("--project=p", "--temp_location=folder"))
-    for lack in ("--region", "--temp_location=gs://", "--sdk_container_image", "--source pubsub", "notes of erasures"):
+    expected = (
+        "--region",
+        "--temp_location=gs://",
+        "--sdk_container_image",
+        "--source pubsub",
+        "features.online.redis",
+    )
+    for lack in (*expected, "notes of erasures"):
         assert lack in found.value.message
     assert "--project" not in found.value.message
     cloud = ("--project=p", "--region=r", "--temp_location=gs://b/t", "--setup_file=./setup.py")
     with pytest.raises(UsageError) as found:
         plan(runs, events, runner="DataflowRunner", beam=cloud)
     lacks = found.value.message.split("it lacks ")[1]
-    assert lacks.startswith("a source that its workers reach (--source pubsub), a place for notes")
+    assert lacks.startswith("a source that its workers reach (--source pubsub), online features that its workers reach")

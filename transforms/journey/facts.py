@@ -88,11 +88,16 @@ _OWN: Final[Mapping[str, tuple[str, str]]] = {
     "locale": ("string", "Language of the latest event that states one."),
 }
 
+RECENT = 30 * DAY
+"""How far back the facts of stage history look."""
+
 TIME_FACTS: Final[Mapping[str, tuple[str, str]]] = {
     "days_since_first": ("int", "Whole days since the first event."),
     "days_since_last": ("int", "Whole days since the latest activity."),
     "days_since_conversion": ("int", f"Whole days since the latest conversion; {NEVER_DAYS} when there is none."),
     "days_in_stage": ("int", "Whole days since the stage was entered."),
+    "stage_moves_30d": ("int", "Moves from one stage to another, 30 days."),
+    "stage_returns_30d": ("int", "Those of them that went back to an earlier stage."),
 }
 
 EVENT_FACTS: Final[Mapping[str, tuple[str, str]]] = {
@@ -245,6 +250,8 @@ def facts_at(
     last_activity: int | None,
     last_conversion: int | None,
     since: int,
+    moves: int,
+    returns: int,
 ) -> dict[str, FactValue]:
     """Every fact of ``FACTS`` as of ``at``.
 
@@ -253,10 +260,13 @@ def facts_at(
         at: the moment, UTC microseconds.
         first_time, last_activity, last_conversion: times of those events.
         since: when the stage was entered.
+        moves, returns: from one stage to another within ``RECENT`` before, and those of them to an earlier one.
     """
     facts = dict(zip(EVENT_FACT_NAMES, snapshot, strict=True))
     facts["days_since_first"] = (at - first_time) // DAY
     facts["days_since_last"] = (at - (first_time if last_activity is None else last_activity)) // DAY
     facts["days_since_conversion"] = NEVER_DAYS if last_conversion is None else (at - last_conversion) // DAY
     facts["days_in_stage"] = (at - since) // DAY
+    facts["stage_moves_30d"] = moves
+    facts["stage_returns_30d"] = returns
     return facts

@@ -17,6 +17,7 @@ from contracts import documents
 from contracts.documents import Node
 from contracts.errors import ConfigurationError
 from contracts.event import DAY, HOUR, MINUTE
+from features.journey_features import STAGE_DERIVED
 from features.turning import TURNS, UNTIMED
 from transforms import conditions
 from transforms.journey.events_file import check_name, read_table
@@ -275,7 +276,7 @@ class _Reader:
             made = conditions.compile(node, VOCABULARY)
         except ConfigurationError:
             words = set(re.findall(r"\b[a-z]\w*", str(node.value)))
-            if used := words & {"stage", "days_in_stage", "stage_history", "intent"}:
+            if used := words & {"stage", "intent", *STAGE_DERIVED}:
                 node.fail(
                     f"{min(used)} is derived from the stage, and a stage condition may not depend on the stage",
                     hint="say it by facts, signals or hysteresis; policies may use it",

@@ -15,7 +15,7 @@ from typing import Any
 
 from contracts.exchange import SignalEvidence, Transition, Trigger
 from transforms.journey import words
-from transforms.journey.facts import EVENT_FACT_NAMES, FactValue, facts_at
+from transforms.journey.facts import EVENT_FACT_NAMES, RECENT, FactValue, facts_at
 from transforms.journey.fold import FeatureFunctions, Point, Step, Trace
 from transforms.journey.ontology import Ontology, Signal
 from transforms.journey.signals import value
@@ -262,14 +262,15 @@ class StagePaths:
             decided_by=standing.decided_by,
             session_id=step.session_id if by_event else None,
             features=vectors.at(at, point),
-            facts=self._facts(trace, point, at, standing.since),
+            facts=self._facts(trace, walk, point, at, standing.since),
             consent=point.consent,
             country=country if isinstance(country, str) and country else None,
             time_zone=zone if isinstance(zone, str) and zone else None,
             model_version=None if opinion is None else opinion.version,
         )
 
-    def _facts(self, trace: Trace, point: Point, at: int, since: int) -> dict[str, FactValue]:
+    def _facts(self, trace: Trace, walk: Walk, point: Point, at: int, since: int) -> dict[str, FactValue]:
+        moves, returns = recent_moves(walk.moves, at)
         return facts_at(
             point.facts,
             at,
@@ -277,6 +278,8 @@ class StagePaths:
             last_activity=point.last_activity,
             last_conversion=point.last_conversion,
             since=since,
+            moves=moves,
+            returns=returns,
         )
 
 
@@ -334,6 +337,25 @@ def _as_step(trigger: Trigger) -> Trigger:
         trigger.time_zone,
         trigger.model_version,
     )
+
+
+def recent_moves(moves: Sequence[Move], at: int) -> tuple[int, int]:
+    """How many moves from one stage to another there were in the ``RECENT`` before ``at`` and at it, and how many back.
+
+    To enter the first stage is none. A move from a stage that the ontology in force has no more is none back.
+    """
+    end = bisect_right(moves, at, key=_move_time)
+    count = returns = 0
+    for place in range(end - 1, -1, -1):
+        move = moves[place]
+        if move.at <= at - RECENT:
+            break
+        if move.before is not None:
+            count += 1
+            returns += move.after < move.before
+        elif move.gone is not None:
+            count += 1
+    return count, returns
 
 
 def latest(points: Sequence[Point], at: int) -> int:

@@ -324,3 +324,23 @@ def test_at_any_instant_a_person_stands_where_the_rules_say_unless_a_wait_holds_
             said = bench.paths.rules.say(standing.stage, point, at, path.walk.opinions[index])
             waiting = said.stage < standing.stage and at < standing.since + bench.ontology.hysteresis.back
             assert said.stage == standing.stage or waiting
+
+
+def test_stage_history_is_a_fact_of_the_last_thirty_days(bench: Any, event: Make, start: int) -> None:
+    """Of what a move itself sees, it is part; to enter the first stage is no move; a return is a move too."""
+    events = [event("home", start), event("demo_request", start + DAY), event("demo_request", start + 40 * DAY)]
+    trace = bench.trace(events, start + 100 * DAY)
+    path = bench.paths.stage_path(trace)
+    first, to, back, again, out = [transition.at for transition in path.transitions]
+    assert [t.to_stage for t in path.transitions] == ["discovery", "decision", "discovery", "decision", "discovery"]
+
+    def history(at: int) -> tuple[object, object]:
+        facts = bench.paths.trigger_at(trace, path, at).facts
+        return facts["stage_moves_30d"], facts["stage_returns_30d"]
+
+    assert [history(at) for at in (first, to - 1, to, back - 1, back)] == [(0, 0), (0, 0), (1, 0), (1, 0), (2, 1)]
+    assert (history(to + 30 * DAY - 1), history(to + 30 * DAY)) == ((2, 1), (1, 1)), "it leaves with its 30th day"
+    assert history(again) == (1, 0), "those of a month ago are forgotten"
+    assert history(out + 30 * DAY) == (0, 0)
+    seen = {t.at: (t.facts["stage_moves_30d"], t.facts["stage_returns_30d"]) for t in bench.paths.triggers(trace, path)}
+    assert all(history(at) == found for at, found in seen.items()), "a trigger says what any look at its instant says"

@@ -121,7 +121,7 @@ def test_a_feature_without_computed_instant_is_refused_by_name(ontology_text: st
     assert "exit.after" in error.hint
 
 
-@pytest.mark.parametrize("name", ["days_in_stage", "stage", "intent"])
+@pytest.mark.parametrize("name", ["days_in_stage", "stage_moves_30d", "stage_returns_30d", "stage", "intent"])
 def test_what_derives_from_the_stage_is_refused_by_name(ontology_text: str, name: str) -> None:
     error = fault(ontology_text, DECISION_ENTRY, f"entry: {{when: {name} == 1}}")
     assert f"{name} is derived from the stage" in error.message
