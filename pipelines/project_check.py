@@ -8,7 +8,7 @@ rests on it is said to be unchecked. Errors, state: none.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,8 +19,11 @@ from contracts.tables import FIXED_TABLES, feature_tables
 from features.journey_features import FEATURE_NAMES, feature_columns
 from pipelines.config import ProjectConfig, read_config, yaml_files
 from pipelines.scenarios.scenario import Scenario, Worlds, cached_worlds, read_scenarios
+from sources.importer.advice import advise
+from sources.importer.mapping import Mapping
 from sources.importer.mapping_file import load_mapping
 from transforms.decide.policy import load_policies, policy_vocabulary
+from transforms.identity.rules import IdentityRules
 from transforms.identity.rules_file import load_rules
 from transforms.journey.check.findings import ERROR, NOTE, Finding
 from transforms.journey.check.findings import check as check_ontology
@@ -30,8 +33,9 @@ from transforms.tables.metrics import load_metrics
 
 T = TypeVar("T")
 
-INVALID, UNCHECKED = "invalid", "unchecked"
-"""Rules beside those of ontologies: a file that cannot be used, and one that could not be looked at."""
+INVALID, UNCHECKED, UNKNOWN = "invalid", "unchecked", "unknown"
+"""Rules beside those of ontologies: a file that cannot be used, one that could not be looked at, and what a mapping
+says that identity rules or ontology do not know."""
 
 
 @dataclass
@@ -72,23 +76,34 @@ def check_project(path: Path | None) -> ProjectCheck:
         found.add(fault)
     if not faults and path is not None:
         found.read["configuration"] = 1
-    ontology = _ontology(config, found)
+    rules = found.attempt("identity rules", partial(load_rules, config.identity))
+    ontology = _ontology(config, rules, found)
     _policies(config, found, ontology)
     for file in yaml_files(config.mappings):
-        found.attempt("mapping", partial(load_mapping, str(file)))
+        mapping = found.attempt("mapping", partial(load_mapping, str(file)))
+        if mapping is not None and rules is not None and ontology is not None:
+            found.findings += _advice(mapping, rules, ontology)
     if config.scenarios is not None:
         _scenarios(config.scenarios, config, found)
     return found
 
 
-def _ontology(config: ProjectConfig, found: ProjectCheck) -> Ontology | None:
-    """The ontology with what is administrative by the identity rules, None when one of the two cannot be read."""
-    rules = found.attempt("identity rules", partial(load_rules, config.identity))
+def _ontology(config: ProjectConfig, rules: IdentityRules | None, found: ProjectCheck) -> Ontology | None:
+    """The ontology, with what is administrative by the identity rules; None when it cannot be read."""
     ontology = found.attempt("ontology", partial(load_ontology, config.ontology, config.session_by))
     if ontology is None:
         return None
-    found.findings += check_ontology(ontology if rules is None else ontology.with_administrative(rules.administrative))
+    if rules is not None:
+        ontology = ontology.with_administrative(rules.administrative)
+    found.findings += check_ontology(ontology)
     return ontology
+
+
+def _advice(mapping: Mapping, rules: IdentityRules, ontology: Ontology) -> Iterator[Finding]:
+    """What a mapping says that identity rules or ontology do not know."""
+    for one in advise(mapping, rules.namespaces, ontology.is_known, sorted(ontology.table.names)):
+        severity = ERROR if one.counts else NOTE
+        yield Finding(UNKNOWN, severity, mapping.path, one.line, one.text, one.hint)
 
 
 def _policies(config: ProjectConfig, found: ProjectCheck, ontology: Ontology | None) -> None:

@@ -263,6 +263,21 @@ def test_check_reads_the_other_files_when_the_ontology_is_broken(project: Path) 
     }
 
 
+def test_check_holds_mappings_against_identity_rules_and_ontology(project: Path) -> None:
+    path = project / "mappings" / "website.yaml"
+    text = path.read_text(encoding="utf-8").replace("namespace: user_id", "namespace: user")
+    path.write_text(text.replace("name: event", "name: {constant: page_veiw}"), encoding="utf-8")
+    found = [(one["severity"], one["rule"]) for one in findings(project).values()]
+    assert sorted(found) == [("error", "unknown"), ("note", "unknown")]
+
+
+def test_mappings_of_the_project_are_listed_and_shown(project: Path) -> None:
+    listed = call("mapping", "list", "--project", project).output.splitlines()
+    assert listed[0].startswith("website ")
+    assert any(line.startswith("ga4 ") for line in listed)
+    assert "examples/website.csv" in call("mapping", "show", "website", "--project", project).output
+
+
 def test_check_finds_a_scenario_that_is_told_wrongly(project: Path) -> None:
     path = project / "scenarios" / "journeys.yaml"
     path.write_text(path.read_text(encoding="utf-8").replace("[visitor]", "[visiter]"), encoding="utf-8")
