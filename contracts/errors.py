@@ -18,7 +18,7 @@ EXIT_CODES: dict[int, str] = {
     6: "the model bundle or the registry is unusable, or a gate refused the model",
     7: "something needed is locked by another process, taken or out of reach: a folder, a store, a port, a service",
     8: "the run ledger does not balance",
-    9: "a check failed: of schemas, of two output folders, of an ontology, of tables, or a journey test",
+    9: "a check failed: of schemas, output folders, an ontology, tables, a project or this machine; or a journey test",
     10: "the engine of a stream cannot be started, reached or kept running",
     11: "the state of a stream was written by a newer version",
     130: "interrupted",

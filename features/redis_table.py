@@ -26,6 +26,7 @@ import redis
 
 from contracts.errors import ConfigurationError, LockedError, OutputError
 from features.online_table import OnlineRow
+from transforms.secret import SecretReference
 
 _BATCH = 500
 _OPTIONS = frozenset({"ssl_ca_certs", "ssl_certfile", "ssl_keyfile"})
@@ -120,6 +121,12 @@ class RedisOnlineTable:
                     pipe.hmget(self._base + entity, "r", "t", "l", "v")
                 found += [self._row(fields) for fields in pipe.execute()]
         return found
+
+    def clock(self) -> int:
+        """The time by the server's clock, UTC microseconds. Writes nothing."""
+        with self._errors():
+            seconds, micros = self._client.time()
+        return int(seconds) * 1_000_000 + int(micros)
 
     def create(self) -> None:
         """Reach the server now rather than at the first use, and write and remove a key of ours."""
@@ -228,3 +235,17 @@ def _check(url: str, where: str) -> None:
         raise ConfigurationError(
             where, None, "holds a URL with options that are not used here", hint=f"known: {', '.join(sorted(_OPTIONS))}"
         )
+
+
+def redis_clock(reference: SecretReference, timeout: float) -> int:
+    """The time by the clock of the server whose URL is found at ``reference``, UTC microseconds.
+
+    Raises:
+        ConfigurationError: the URL is not there, or is none of a Redis server.
+        LockedError, OutputError: it does not answer, or refuses.
+    """
+    try:
+        url = reference.read().decode()
+    except UnicodeDecodeError:
+        raise ConfigurationError(reference.where, None, "holds no text") from None
+    return RedisOnlineTable(url, "doctor", timeout=timeout, where=reference.where).clock()

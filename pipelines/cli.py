@@ -11,11 +11,16 @@ import os
 import sys
 
 import click
+from click.shell_completion import CompletionItem
 
 from contracts.errors import EXIT_CODES, WaylineError
 from pipelines import telemetry
+from pipelines.commands.project import project_option
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "init": ("pipelines.commands.init", "Make a project: configuration, ontology, policies, mappings, scenarios."),
+    "check": ("pipelines.commands.check", "Check every file of a project at once."),
+    "doctor": ("pipelines.commands.doctor", "Check the machine: what Wayline needs, and what a project names."),
     "run": ("pipelines.commands.run", "Run the pipeline over Avro event files, bounded."),
     "stream": ("pipelines.commands.stream", "Run the pipeline live: the same graph on events as they come."),
     "drain": ("pipelines.commands.drain", "Ask the stream on an output folder for its end."),
@@ -40,6 +45,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "identity": ("pipelines.commands.identity", "Explain persons, ask for merges and unlinks, try other rules."),
     "ontology": ("pipelines.commands.ontology", "Begin from a template, check an ontology, compare two on history."),
     "replay-dead-letters": ("pipelines.commands.dead_letters", "Write dead letters out again, to be run again."),
+    "completion": ("pipelines.commands.completion", "Print the script that completes commands in your shell."),
     "schema": ("pipelines.commands.schema", "Check the Avro schemas against their predecessors."),
     "stream-demo": ("pipelines.commands.stream_demo", "A simulated world live: what `make stream-demo` runs."),
     "demo": ("pipelines.commands.demo", "The round trip on a simulated world: what `make demo` runs."),
@@ -60,6 +66,10 @@ class LazyGroup(click.Group):
         command = module.command
         assert isinstance(command, click.Command)
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        named = [CompletionItem(name, help=text) for name, (_, text) in COMMANDS.items() if name.startswith(incomplete)]
+        return [*named, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -85,6 +95,7 @@ class LazyGroup(click.Group):
     epilog="Exit codes: " + "; ".join(f"{code} {meaning.split(':')[0]}" for code, meaning in EXIT_CODES.items()) + ".",
 )
 @click.version_option(package_name="wayline")
+@project_option
 def wayline() -> None:
     """Real-time customer journeys: identity, stages, features, scores, explainable decisions, and the loop back."""
 

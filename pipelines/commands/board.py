@@ -8,12 +8,14 @@ from pathlib import Path
 
 import click
 
+from pipelines.commands.project import project_config
+
 
 @click.command("board")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Output folder of the runs.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8600, show_default=True, help="Port; 0: any free one.")
 @click.option("--open/--no-open", "opens", default=True, help="Open a browser.")
-@click.option("--config", type=click.Path(path_type=Path), help="Project configuration; the shipped one by default.")
+@project_config
 @click.option("--pseudonym-key", type=click.Path(path_type=Path), help="Key file. Default: OUT/keys.")
 def command(out: Path, port: int, opens: bool, config: Path | None, pseudonym_key: Path | None) -> None:
     """Show the tables of an output folder in a browser on this machine, also while a stream writes them."""

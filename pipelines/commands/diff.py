@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipelines.commands.project import project_config
+
 if TYPE_CHECKING:
     from reports.record_replays import RecordReplays
     from reports.table_diff import Difference
@@ -23,7 +25,7 @@ _WIDEST = 60
 @click.option("--all", "every", is_flag=True, help="Also the tables that depend on when something was known.")
 @click.option("--ignore", multiple=True, metavar="COLUMN", help="A column not to compare, in any table; repeatable.")
 @click.option("--examples", type=click.IntRange(min=0), default=3, show_default=True, help="Examples of each kind.")
-@click.option("--config", type=click.Path(path_type=Path), help="Project configuration; the shipped one by default.")
+@project_config
 def command(
     a: Path, b: Path, names: str | None, every: bool, ignore: tuple[str, ...], examples: int, config: Path | None
 ) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipelines.commands.project import project_config
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -27,7 +29,7 @@ WIDTH = 100
 @click.option(
     "--limit", type=click.IntRange(min=0), default=12, show_default=True, help="Rows a section, the newest; 0: all."
 )
-@click.option("--config", type=click.Path(path_type=Path), help="Project configuration; the shipped one by default.")
+@project_config
 @click.option(
     "--pseudonym-key", type=click.Path(path_type=Path), help="Key file, for raw identifiers. Default: OUT/keys."
 )

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipelines.commands.project import project_config
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -71,9 +73,7 @@ def _of_a_person(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--pseudonym-key", type=click.Path(path_type=Path), help="Key file, for raw identifiers. Default: OUT/keys."
         ),
-        click.option(
-            "--config", type=click.Path(path_type=Path), help="Project configuration; the shipped one by default."
-        ),
+        project_config,
         click.option("--out", required=True, type=click.Path(path_type=Path), help="Output folder of the runs."),
     ):
         command = option(command)

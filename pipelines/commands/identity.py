@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipelines import clock
+from pipelines.commands.project import project_config
 from pipelines.commands.times import instant
 
 if TYPE_CHECKING:
@@ -28,9 +29,6 @@ _limit = click.option(
 )
 _json = click.option("--json", "as_json", is_flag=True, help="One JSON document, for machines.")
 _out = click.option("--out", required=True, type=click.Path(path_type=Path), help="Output folder of the runs.")
-_config = click.option(
-    "--config", type=click.Path(path_type=Path), help="Project configuration; the shipped one by default."
-)
 _key = click.option(
     "--pseudonym-key", "key", type=click.Path(path_type=Path), help="Key file, for raw identifiers. Default: OUT/keys."
 )
@@ -84,7 +82,7 @@ def _opened(out: Path, config: Path | None, key: Path | None) -> Iterator[_Sessi
 @click.option("--without", metavar="'A B'", help="Only: what would be without the links of this pair.")
 @_limit
 @_json
-@_config
+@project_config
 @_key
 def explain(
     asked: str,
@@ -171,7 +169,7 @@ _events = click.option(
 @_events
 @_limit
 @_json
-@_config
+@project_config
 @_key
 def merge(one: str, other: str, out: Path, **options: Any) -> None:
     """Ask that A and B be one person, whatever limits say.
@@ -194,7 +192,7 @@ def merge(one: str, other: str, out: Path, **options: Any) -> None:
 @_events
 @_limit
 @_json
-@_config
+@project_config
 @_key
 def unlink(one: str, other: str, out: Path, **options: Any) -> None:
     """Ask that A and B be in no person together, whatever evidence says, until a merge.
@@ -276,7 +274,7 @@ _DAY = 86_400_000_000
 @click.option("--rules-now", type=click.Path(path_type=Path), help="Rules to compare with. Default: those in force.")
 @_limit
 @_json
-@_config
+@project_config
 @_key
 def dry_run(
     rules: Path,

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipelines.commands.project import project_config
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command("import")
-@click.option("--mapping", required=True, help="Name of a shipped mapping (wayline mapping list), or a mapping file.")
+@click.option("--mapping", required=True, help="Name of a mapping (wayline mapping list), or a file.")
 @click.option("--input", "inputs", multiple=True, help="File, folder or glob; may be given again.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for events/ and dead_letters/.")
 @click.option("--dead-letter-key", type=click.Path(path_type=Path), help="Key file; default: OUT/keys, made once.")
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Print rows beside the events they become; write nothing.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Rows of --dry-run.")
 @click.option("--show-personal", is_flag=True, help="Show addresses, phone numbers and names in --dry-run.")
-@click.option("--config", type=click.Path(path_type=Path), help="Project whose identity and ontology --check asks.")
+@project_config
 def command(
     mapping: str,
     inputs: tuple[str, ...],
@@ -52,10 +54,10 @@ def command(
         raise click.UsageError("Missing option '--out'.")
     from rich.console import Console
 
-    from pipelines.config import SHIPPED
+    from pipelines.config import load_config
     from sources.importer.mapping_file import load_mapping
 
-    loaded = load_mapping(mapping, SHIPPED / "mappings")
+    loaded = load_mapping(mapping, *load_config(config).mapping_folders)
     paths = find_files(inputs) if inputs else []
     console = Console()
     if dry_run:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from pipelines.commands.project import project_config
 from pipelines.commands.times import instant
 
 
@@ -18,7 +19,7 @@ from pipelines.commands.times import instant
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON document, for machines.")
 @click.option("--registry", type=click.Path(path_type=Path), help="Folder of the registry; by default that in OUT.")
-@click.option("--config", type=click.Path(path_type=Path), help="Project configuration; the shipped one by default.")
+@project_config
 @click.option(
     "--pseudonym-key", type=click.Path(path_type=Path), help="Key file, for raw identifiers. Default: OUT/keys."
 )

@@ -8,13 +8,15 @@ from pathlib import Path
 
 import click
 
+from pipelines.commands.project import project_config
+
 _DEFAULT = Path("tests/journeys")
 _POLL_SECONDS = 0.5
 
 
 @click.command("test")
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--config", type=click.Path(path_type=Path), help="The project configuration.")
+@project_config
 @click.option("--ontology", type=click.Path(path_type=Path), help="The ontology where a scenario names none.")
 @click.option(
     "--policies",
@@ -33,7 +35,9 @@ def command(
     watch: bool,
     word: str,
 ) -> None:
-    """Run journey tests: files of scenarios, or folders of such files; tests/journeys without any.
+    """Run journey tests: files of scenarios, or folders of such files.
+
+    Without any: the scenarios of the project, or tests/journeys where there is no project.
 
     docs/journey_tests.md says how a scenario is written. Exit code 9 when one fails.
     """
@@ -50,7 +54,7 @@ def command(
         if not files:
             raise UsageError(f"there is no policy file in {policies}", hint="they end in .yaml")
         chosen = dataclasses.replace(chosen, policies=files)
-    where = list(paths) or [_DEFAULT]
+    where = list(paths) or [chosen.scenarios or _DEFAULT]
 
     def attempt() -> running.Results:
         results = running.run(where, chosen, word, time.perf_counter)

@@ -1,4 +1,4 @@
-"""``wayline mapping``: the shipped mappings, and a first one proposed by looking at data."""
+"""``wayline mapping``: the mappings of a project and the shipped ones, and a first one proposed by looking at data."""
 
 from __future__ import annotations
 
@@ -6,19 +6,26 @@ from pathlib import Path
 
 import click
 
+from pipelines.commands.project import project_config
+
 
 @click.group("mapping")
 def command() -> None:
-    """List and show shipped mappings; propose one for data of your own. docs/mappings.md teaches the language."""
+    """List and show mappings; propose one for data of your own. docs/mappings.md teaches the language."""
 
 
 @command.command("list")
-def list_mappings() -> None:
-    """Name the shipped mappings and what rows they are for."""
+@project_config
+def list_mappings(config: Path | None) -> None:
+    """Name the mappings of the project, then the shipped ones, and what rows they are for."""
     from contracts import documents
-    from pipelines.config import SHIPPED
+    from pipelines.config import load_config
 
-    for path in sorted((SHIPPED / "mappings").glob("*.yaml")):
+    named: dict[str, Path] = {}
+    for folder in load_config(config).mapping_folders:
+        for path in sorted(folder.glob("*.yaml")):
+            named.setdefault(path.stem, path)
+    for path in named.values():
         root = documents.load(path)
         about = root.get("about")
         kinds = root.need("format")
@@ -30,13 +37,14 @@ def list_mappings() -> None:
 
 @command.command("show")
 @click.argument("name")
-def show(name: str) -> None:
+@project_config
+def show(name: str, config: Path | None) -> None:
     """Print the file of a mapping, to copy from."""
     from contracts.errors import ConfigurationError
-    from pipelines.config import SHIPPED
+    from pipelines.config import load_config
     from sources.importer.mapping_file import mapping_path
 
-    path = mapping_path(name, SHIPPED / "mappings")
+    path = mapping_path(name, *load_config(config).mapping_folders)
     try:
         click.echo(path.read_text(encoding="utf-8"), nl=False)
     except (OSError, UnicodeDecodeError) as error:

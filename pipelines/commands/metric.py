@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipelines.commands.project import project_config
+
 if TYPE_CHECKING:
     from transforms.tables.metrics import Metric
 
@@ -17,17 +19,18 @@ if TYPE_CHECKING:
 @click.option("--out", type=click.Path(path_type=Path), help="Output folder; not needed for `list`.")
 @click.option("--by", multiple=True, metavar="DIMENSION", help="Group by this dimension; may be given several times.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document, for machines.")
-@click.option("--config", type=click.Path(path_type=Path), help="Project configuration; the shipped one by default.")
+@project_config
 def command(name: str, out: Path | None, by: tuple[str, ...], as_json: bool, config: Path | None) -> None:
     """Compute the metric NAME of an output folder; `wayline metric list` names all that are defined.
 
-    They are defined once, in ontology/metrics.yaml; docs/metrics.md tells them.
+    They are defined once, in the project's metrics or the shipped ontology/metrics.yaml; docs/metrics.md tells them.
     """
     from pipelines.definitions import load_definitions
-    from transforms.tables.metrics import METRICS_FILE, find_metric, load_metrics, metric_sql
+    from transforms.tables.metrics import find_metric, load_metrics, metric_sql
 
-    tables = load_definitions(config).tables
-    metrics = load_metrics(METRICS_FILE, tables)
+    definitions = load_definitions(config)
+    tables = definitions.tables
+    metrics = load_metrics(definitions.config.metrics, tables)
     if name == "list":
         _list(metrics, as_json)
         return

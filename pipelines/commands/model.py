@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipelines.clock import now
+from pipelines.commands.project import project_config
 from pipelines.commands.times import instant, shown
 
 if TYPE_CHECKING:
@@ -57,7 +58,6 @@ def _check_stages(dated: DatedOntologies, at: int) -> None:
 
 
 _OUT = click.option("--out", type=click.Path(path_type=Path), required=True, help="Output folder of `wayline run`.")
-_CONFIG = click.option("--config", type=click.Path(path_type=Path), help="Project configuration.")
 _REASON = click.option("--reason", default="", help="Why, for the audit.")
 _FROM = click.option(
     "--activate-at",
@@ -127,7 +127,7 @@ def list_models(out: Path) -> None:
 @command.command("promote")
 @click.argument("version", required=False)
 @_OUT
-@_CONFIG
+@project_config
 @_FROM
 @_REASON
 def promote(version: str | None, out: Path, config: Path | None, activate_at: int | None, reason: str) -> None:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipelines.commands.init import command as init
+from pipelines.commands.project import project_config
 from pipelines.commands.times import instant, shown
 
 if TYPE_CHECKING:
@@ -21,9 +23,6 @@ if TYPE_CHECKING:
     from transforms.journey.ontology import Ontology
 
 _json = click.option("--json", "as_json", is_flag=True, help="One JSON document, for machines.")
-_config = click.option(
-    "--config", type=click.Path(path_type=Path), help="Project configuration; the shipped one by default."
-)
 
 
 @click.group("ontology")
@@ -31,17 +30,7 @@ def command() -> None:
     """A project from a template; what an ontology can never do; what another one would change, and from when on."""
 
 
-@command.command("init")
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--template", required=True, metavar="saas|ecommerce|leads", help="The business it is for.")
-def init(folder: Path, template: str) -> None:
-    """Write a complete project into DIR: ontology, policy and configuration. Nothing is overwritten."""
-    from pipelines.ontology_templates import ONTOLOGY_FILE, PROJECT_FILE, write_template
-
-    for path in write_template(template, folder):
-        click.echo(f"written: {path}")
-    click.echo(f"next:    wayline ontology check {folder / ONTOLOGY_FILE}")
-    click.echo(f"         wayline run --config {folder / PROJECT_FILE} --input EVENTS --out OUT")
+command.add_command(init)
 
 
 @command.command("check")
@@ -50,7 +39,7 @@ def init(folder: Path, template: str) -> None:
 @click.option("--out", type=click.Path(path_type=Path), help="Output folder of runs over what sources sent.")
 @click.option("--strict", is_flag=True, help="Warnings end the command with exit code 9 too.")
 @_json
-@_config
+@project_config
 def check(
     file: Path | None,
     inputs: tuple[str, ...],
@@ -116,7 +105,7 @@ def _sources(ontology: Ontology, definitions: Definitions, inputs: tuple[str, ..
     "--examples", type=click.IntRange(min=0), default=2, show_default=True, help="Persons for each pair of stages."
 )
 @_json
-@_config
+@project_config
 def diff(
     a: Path, b: Path, history: str, picture: Path | None, examples: int, as_json: bool, config: Path | None
 ) -> None:
@@ -178,7 +167,7 @@ _registry = click.option(
     help="Event time from which it is in force; by default just after the newest event of OUT.",
 )
 @click.option("--reason", default="", help="Why, for the audit.")
-@_config
+@project_config
 def activate(
     ontology: str, out: Path, registry: Path | None, active_from: int | None, reason: str, config: Path | None
 ) -> None:

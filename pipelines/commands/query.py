@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from pipelines.commands.project import project_config
+
 
 @click.command("query")
 @click.argument("sql")
@@ -17,7 +19,7 @@ import click
     "--format", "shape", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True, help="Shape."
 )
 @click.option("--limit", type=click.IntRange(min=0), default=100, show_default=True, help="Rows of a table; 0: all.")
-@click.option("--config", type=click.Path(path_type=Path), help="Project configuration; the shipped one by default.")
+@project_config
 def command(sql: str, out: Path, shape: str, limit: int, config: Path | None) -> None:
     """Ask the tables of an output folder in SQL (DuckDB's), such as "SELECT stage, count(*) FROM journeys GROUP BY 1".
 

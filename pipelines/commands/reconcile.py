@@ -6,10 +6,12 @@ from pathlib import Path
 
 import click
 
+from pipelines.commands.project import project_config
+
 
 @click.command("reconcile")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Output folder of a run or a stream.")
-@click.option("--config", type=click.Path(path_type=Path), help="Project configuration; the shipped one by default.")
+@project_config
 @click.option("--registry", type=click.Path(path_type=Path), help="Model registry. Default: OUT/registry.")
 @click.option("--pseudonym-key", type=click.Path(path_type=Path), help="Key file. Default: OUT/keys.")
 @click.option("--dead-letter-key", type=click.Path(path_type=Path), help="Key file. Default: OUT/keys.")

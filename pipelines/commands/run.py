@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipelines.commands.project import project_config
 from pipelines.commands.times import instant, shown
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Send what is decided, or only record it.",
 )
-@click.option("--config", type=click.Path(path_type=Path), help="Project configuration; the shipped one by default.")
+@project_config
 @click.option("--registry", type=click.Path(path_type=Path), help="Model registry. Default: OUT/registry.")
 @click.option("--pseudonym-key", type=click.Path(path_type=Path), help="Key file. Default: OUT/keys, made once.")
 @click.option("--dead-letter-key", type=click.Path(path_type=Path), help="Key file. Default: OUT/keys, made once.")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipelines.commands.project import project_config
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -62,7 +64,7 @@ and acknowledges Pub/Sub messages before they are processed. Other Beam runners 
     help="Seconds between two checkpoints: messages are acknowledged, and files end, at one.",
 )
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint of a stream that was killed.")
-@click.option("--config", type=click.Path(path_type=Path), help="Project configuration; the shipped one by default.")
+@project_config
 @click.option("--registry", type=click.Path(path_type=Path), help="Model registry. Default: OUT/registry.")
 @click.option("--pseudonym-key", type=click.Path(path_type=Path), help="Key file. Default: OUT/keys, made once.")
 @click.option("--dead-letter-key", type=click.Path(path_type=Path), help="Key file. Default: OUT/keys, made once.")

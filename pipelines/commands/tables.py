@@ -6,15 +6,13 @@ from pathlib import Path
 
 import click
 
-_config = click.option(
-    "--config", type=click.Path(path_type=Path), help="Project configuration; the shipped one by default."
-)
+from pipelines.commands.project import project_config
 
 
 @click.group("tables", invoke_without_command=True)
 @click.option("--out", type=click.Path(path_type=Path), help="Output folder.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document, for machines.")
-@_config
+@project_config
 @click.pass_context
 def command(context: click.Context, out: Path | None, as_json: bool, config: Path | None) -> None:
     """List the tables of an output folder: rows, columns, parts and size."""
@@ -55,7 +53,7 @@ def command(context: click.Context, out: Path | None, as_json: bool, config: Pat
     help="Seconds for which replaced parts are kept for running queries; the next compaction removes them.",
 )
 @click.option("--whole", is_flag=True, help="Large parts too, so that no earlier revision stays: after an erasure.")
-@_config
+@project_config
 def compact_command(out: Path, older_than: float, grace: float, whole: bool, config: Path | None) -> None:
     """Merge small parts into larger ones: the newest row of each key, and what was erased leaves the log."""
     import time
@@ -75,7 +73,7 @@ def compact_command(out: Path, older_than: float, grace: float, whole: bool, con
 
 @command.command("check")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Output folder; a stream may be writing.")
-@_config
+@project_config
 def check_command(out: Path, config: Path | None) -> None:
     """Test the rows of an output folder: keys, references, accepted values. Exit code 9 when a test fails."""
     from contracts.errors import CheckFailedError

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipelines.clock import now
+from pipelines.commands.project import project_config
 from pipelines.commands.times import instant, shown
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.command("train", short_help="Train, gate, register and promote the stage model.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Output folder of `wayline run`.")
-@click.option("--config", type=click.Path(path_type=Path), help="Project configuration; the shipped one by default.")
+@project_config
 @click.option(
     "--horizon-days",
     type=click.FloatRange(0, 365, min_open=True),

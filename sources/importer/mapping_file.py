@@ -73,25 +73,26 @@ _ADDED = ("context", "consent", "properties")
 """Parts of which an item of ``events`` adds to those of ``event``; the others replace."""
 
 
-def load_mapping(name_or_path: str, shipped: FilePath) -> Mapping:
-    """A mapping by the name of a shipped one, or by path.
+def load_mapping(name_or_path: str, *folders: FilePath) -> Mapping:
+    """A mapping by path, or by its name in the first of ``folders`` that has it: the shipped ones come last.
 
     Raises:
         ConfigurationError: with file and line.
     """
-    return parse_mapping(documents.load(mapping_path(name_or_path, shipped)))
+    return parse_mapping(documents.load(mapping_path(name_or_path, *folders)))
 
 
-def mapping_path(name_or_path: str, shipped: FilePath) -> FilePath:
-    """The file of a mapping. Raises ConfigurationError, which names the shipped ones."""
+def mapping_path(name_or_path: str, *folders: FilePath) -> FilePath:
+    """The file of a mapping. Raises ConfigurationError, which names those that there are."""
     path = FilePath(name_or_path)
     if path.suffix or path.exists():
         return path
-    found = shipped / f"{name_or_path}.yaml"
-    if not found.is_file():
-        names = ", ".join(sorted(p.stem for p in shipped.glob("*.yaml")))
+    files = [folder / f"{name_or_path}.yaml" for folder in folders]
+    found = next((file for file in files if file.is_file()), None)
+    if found is None:
+        names = ", ".join(sorted({file.stem for folder in folders for file in folder.glob("*.yaml")}))
         raise ConfigurationError(
-            name_or_path, None, "is neither a mapping file nor a shipped mapping", hint=f"shipped: {names}"
+            name_or_path, None, "is neither a mapping file nor a shipped mapping", hint=f"there are: {names}"
         )
     return found
 

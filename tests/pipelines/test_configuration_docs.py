@@ -57,7 +57,8 @@ def test_defaults_are_those_of_the_code() -> None:
         if stated.startswith("`"):
             assert value(stated) == getattr(default, names.get(key, key)), key
             checked.add(names.get(key, key))
-    told_in_words = {"ontology", "identity", "policies", "session_by", "channels", "store", "online_redis"}
+    files = {"ontology", "identity", "policies", "mappings", "metrics", "scenarios"}
+    told_in_words = {*files, "session_by", "channels", "store", "online_redis"}
     assert checked | told_in_words == {field.name for field in fields(ProjectConfig)}
 
 
@@ -73,8 +74,10 @@ def test_every_key_of_a_channel_is_explained_and_no_other() -> None:
 
 def test_the_example_is_a_valid_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (example,) = re.findall(r"```yaml configuration\n(.*?)```", TEXT, re.DOTALL)
-    for shipped in (SHIPPED / "journey.yaml", SHIPPED / "identity.yaml", SHIPPED / "policies" / "default.yaml"):
-        (tmp_path / shipped.name).write_bytes(shipped.read_bytes())
+    for shipped in ("journey.yaml", "identity.yaml", "metrics.yaml", "policies/default.yaml"):
+        (tmp_path / Path(shipped).name).write_bytes((SHIPPED / shipped).read_bytes())
+    for folder in ("mappings", "scenarios"):
+        (tmp_path / folder).mkdir()
     (tmp_path / "wayline.yaml").write_text(example, encoding="utf-8")
     monkeypatch.chdir(tmp_path.parent)
     loaded = load_config(tmp_path / "wayline.yaml")

@@ -19,7 +19,7 @@ from contracts.errors import CheckFailedError, ConfigurationError, InputError, O
 from pipelines.cli import wayline
 from pipelines.config import SHIPPED
 from pipelines.definitions import load_definitions
-from pipelines.ontology_templates import template_names
+from pipelines.project_templates import template_names
 
 REASONS = """SELECT person_id, arg_max(evidence ->> 'reason', "at") FROM transitions GROUP BY 1"""
 DEFAULT = SHIPPED / "journey.yaml"
@@ -62,18 +62,18 @@ def test_there_are_three_business_templates() -> None:
 def test_init_writes_a_project_that_loads_and_checks(name: str, tmp_path: Path) -> None:
     made = call("init", tmp_path / name, "--template", name)
     assert made.exit_code == 0, made.output
-    definitions = load_definitions(tmp_path / name / "project.yaml")
+    definitions = load_definitions(tmp_path / name / "wayline.yaml")
     assert definitions.ontology.name == name
-    checked = answer("check", "--config", tmp_path / name / "project.yaml")
+    checked = answer("check", "--config", tmp_path / name / "wayline.yaml")
     assert (checked["ontology"], checked["counts"]["error"]) == (definitions.ontology.version, 0)
     assert checked["path"] == str((tmp_path / name / "journey.yaml").resolve())
 
 
 def test_init_overwrites_nothing(tmp_path: Path) -> None:
-    (tmp_path / "policy.yaml").write_text("mine", encoding="utf-8")
+    (tmp_path / "identity.yaml").write_text("mine", encoding="utf-8")
     result = call("init", tmp_path, "--template", "saas")
     assert isinstance(result.exception, OutputError)
-    assert [path.name for path in tmp_path.iterdir()] == ["policy.yaml"]
+    assert [path.name for path in tmp_path.iterdir()] == ["identity.yaml"]
 
 
 def test_init_names_the_templates_there_are(tmp_path: Path) -> None:
@@ -84,12 +84,12 @@ def test_init_names_the_templates_there_are(tmp_path: Path) -> None:
 
 def test_a_run_under_a_template_fills_the_journeys(tmp_path: Path, dirty_world: World) -> None:
     call("init", tmp_path, "--template", "leads")
-    (tmp_path / "project.yaml").open("a", encoding="utf-8").write(FEW_SHARDS)
-    runs = Runs(tmp_path / "runs", tmp_path / "project.yaml")
+    (tmp_path / "wayline.yaml").open("a", encoding="utf-8").write(FEW_SHARDS)
+    runs = Runs(tmp_path / "runs", tmp_path / "wayline.yaml")
     runs.run_files(dirty_world.events)
     stages = {stage for (stage,) in runs.query("SELECT DISTINCT stage FROM journeys")}
     assert len(stages) > 2
-    assert stages <= set(load_definitions(tmp_path / "project.yaml").ontology.stage_names)
+    assert stages <= set(load_definitions(tmp_path / "wayline.yaml").ontology.stage_names)
 
 
 # --- check --------------------------------------------------------------------------------------------------------

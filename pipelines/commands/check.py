@@ -1,0 +1,58 @@
+"""``wayline check``: every file of a project, checked at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pipelines.commands.project import project_config
+
+if TYPE_CHECKING:
+    from pipelines.project_check import ProjectCheck
+
+
+@click.command("check")
+@click.option("--strict", is_flag=True, help="Warnings end the command with exit code 9 too.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document, for machines.")
+@project_config
+def command(strict: bool, as_json: bool, config: Path | None) -> None:
+    """Check configuration, identity rules, ontology, policies, metrics, mappings and scenarios of a project.
+
+    Each finding has file, line and a way to mend it. Exit code 9: errors were found. Scenarios are read, not played:
+    `wayline test` does that. What the machine lacks is told by `wayline doctor`.
+    """
+    from contracts.errors import CheckFailedError
+    from pipelines.project_check import check_project
+    from transforms.journey.check.findings import ERROR, WARNING
+
+    found = check_project(config)
+    if as_json:
+        _print_json(found, config)
+    else:
+        _print(found, config)
+    bad = sum(one.severity == ERROR or (strict and one.severity == WARNING) for one in found.findings)
+    if bad:
+        raise CheckFailedError(f"{bad} of {len(found.findings)} findings are to be mended")
+
+
+def _print(found: ProjectCheck, config: Path | None) -> None:
+    for one in found.findings:
+        click.echo(f"{one.path}:{one.line}: {one.severity} {one.rule}: {one.message}")
+        if one.mending:
+            click.echo(f"  fix: {one.mending}")
+    read = ", ".join(f"{count} {kind}" for kind, count in found.read.items())
+    click.echo(f"{config or 'the shipped defaults'}: read without fault: {read or 'nothing'}")
+
+
+def _print_json(found: ProjectCheck, config: Path | None) -> None:
+    import json
+    from dataclasses import asdict
+
+    told = {
+        "configuration": None if config is None else str(config),
+        "read": found.read,
+        "findings": [asdict(one) for one in found.findings],
+    }
+    click.echo(json.dumps(told, indent=2, ensure_ascii=False))
