@@ -331,13 +331,15 @@ class Fold:
         return host.held(self.facts.values, self.vector(self.features, at) if host.watched else ())
 
     def _feed(self, index: int, at: int, meaning: Meaning) -> None:
+        for number, kept in meaning.weakens:
+            self.signals.weaken(number, kept)
         for number in meaning.resets:
             self.signals.reset(number)
         for number in meaning.signals:
             when = self.host._signal_when[number]
             if when is None or self.held[when]:
                 self.signals.feed(number, at, index)
-        if meaning.signals or meaning.resets:
+        if meaning.signals or meaning.resets or meaning.weakens:
             self.frozen = tuple(self.signals.fed)
         if meaning.renews or meaning.ends:
             self.renewed = tuple(

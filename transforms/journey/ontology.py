@@ -68,6 +68,7 @@ class Stage:
         after: microseconds without ``since`` after which it lapses; None when it never does.
         since: behaviours that start it anew: ``after`` counts from them, and what ``by`` ended they open.
         by: behaviours that end it, until one of ``since`` comes.
+        weakened_by: behaviours that speak against it, each with the share of its signals that is kept.
         defining: behaviours that show, afterwards, that a person was here: the classifier's target.
         benchmark: share of persons expected to go on from here, None when not stated.
     """
@@ -87,6 +88,11 @@ class Stage:
     signals: tuple[Signal, ...]
     terminal: bool = False
     by: frozenset[str] = frozenset()
+    weakened_by: tuple[tuple[str, float], ...] = ()
+
+    def kept(self, shown: frozenset[str]) -> float:
+        """The share of its signals that is left after an event showing these behaviours; the least that any says."""
+        return min((share for behaviour, share in self.weakened_by if behaviour in shown), default=1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +200,12 @@ class Ontology:
             counters=counters_of(meaning.behaviours),
             signals=tuple(s.number for s in self.signals if shown & s.behaviours),
             resets=tuple(s.number for s in self.signals if shown & s.reset_by),
+            weakens=tuple(
+                (signal.number, kept)
+                for stage in self.stages
+                if (kept := stage.kept(shown)) < 1
+                for signal in stage.signals
+            ),
             renews=tuple(s.number for s in self.stages if shown & s.since),
             ends=tuple(s.number for s in self.stages if shown & s.by),
         )

@@ -34,7 +34,8 @@ from transforms.journey.session_rule import read_session_rule, with_by
 
 _TOP = ("name", "description", "sessions", "people", "conversion", "model", "hysteresis", "stages", "events")
 _STAGE = (
-    "name", "description", "entry", "exit", "certain", "terminal", "reentry", "defining", "benchmark", "signals",
+    "name", "description", "entry", "exit", "certain", "terminal", "reentry", "defining", "benchmark", "weakened_by",
+    "signals",
 )  # fmt: skip
 _EXIT = ("when", "by", "after", "since")
 _SIGNAL = ("name", "description", "behaviours", "when", "weight", "half_life", "cap", "reset_by")
@@ -155,7 +156,30 @@ class _Reader:
             signals,
             terminal,
             by,
+            self._weakened(name, signals, node.get("weakened_by")),
         )
+
+    def _weakened(self, name: str, signals: tuple[Signal, ...], node: Node | None) -> tuple[tuple[str, float], ...]:
+        """Behaviours that speak against a stage, with the share of its signals that each leaves."""
+        if node is None:
+            return ()
+        feeding = {behaviour: signal.name for signal in signals for behaviour in signal.behaviours}
+        found: list[tuple[str, float]] = []
+        for behaviour, child in node.mapping().items():
+            self._known_behaviour(behaviour, child)
+            if behaviour in feeding:
+                child.fail(
+                    f"{behaviour} feeds signal {feeding[behaviour]!r} of stage {name!r} and weakens the stage as well",
+                    hint="name it in one of the two places: it speaks for the stage or against it",
+                )
+            share = child.number()
+            if not 0 < share < 1:
+                child.fail(
+                    f"{behaviour} leaves {share:g} of the signals of stage {name!r}; it must be between 0 and 1",
+                    hint="0.8 takes a fifth away; what takes all is said by reset_by of the signals",
+                )
+            found.append((behaviour, share))
+        return tuple(sorted(found))
 
     def _terminal(self, name: str, certain: bool, node: Node) -> bool:
         said, reentry, end = node.get("terminal"), node.get("reentry"), node.get("exit")
@@ -326,15 +350,16 @@ class _Reader:
 
     def _behaviours(self, node: Node) -> frozenset[str]:
         for behaviour in node.strings():
-            if behaviour not in self.behaviours:
-                near = difflib.get_close_matches(behaviour, self.behaviours, n=1)
-                node.fail(
-                    f"unknown behaviour {behaviour!r}",
-                    hint=f"did you mean {near[0]!r}?"
-                    if near
-                    else "name the events that show it under events.behaviours",
-                )
+            self._known_behaviour(behaviour, node)
         return frozenset(node.strings())
+
+    def _known_behaviour(self, behaviour: str, node: Node) -> None:
+        if behaviour not in self.behaviours:
+            near = difflib.get_close_matches(behaviour, self.behaviours, n=1)
+            node.fail(
+                f"unknown behaviour {behaviour!r}",
+                hint=f"did you mean {near[0]!r}?" if near else "name the events that show it under events.behaviours",
+            )
 
     def _positive(self, node: Node, what: str) -> float:
         number = node.number()

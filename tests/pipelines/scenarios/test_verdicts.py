@@ -192,7 +192,7 @@ def test_the_watch_sees_a_change_of_the_ontology(tmp_path: Path) -> None:
     said: list[str] = []
 
     def steps() -> Iterator[bool]:
-        ontology.write_text(text.replace("entry: {intent: 2.5}", "entry: {intent: 3.5}"), encoding="utf-8")
+        ontology.write_text(text.replace("entry: {intent: 2.2}", "entry: {intent: 3.5}"), encoding="utf-8")
         os.utime(ontology, (1_000, 1_000))
         yield True
         yield False

@@ -13,9 +13,9 @@ from transforms.journey.ontology_file import parse_ontology
 
 ROOT = Path(__file__).parents[4] / "ontology"
 TEXT = (ROOT / "journey.yaml").read_text(encoding="utf-8")
-CONSIDERATION, DECISION = "entry: {intent: 2.0}", "entry: {intent: 2.5}"
+CONSIDERATION, DECISION = "entry: {intent: 2.0}", "entry: {intent: 2.2}"
 CUSTOMER = "entry: {when: conversions >= 1 || renewals >= 1}"
-CUSTOMER_EXIT = "    exit: {after: 180d, since: [conversion, usage, renewal, support, account]}\n"
+CUSTOMER_EXIT = "    exit: {after: 180d, since: [conversion, usage, renewal, support, account], by: [checkout, sales_contact]}\n"
 ALL_SEEN: Sequence[Seen] = tuple(
     (name, None, 1)
     for name in (
@@ -107,7 +107,7 @@ def test_barely_reachable_where_every_cap_is_needed_at_once() -> None:
 
 def test_shadowed_stage_by_a_certain_one_is_an_error() -> None:
     wide = (CUSTOMER, "entry: {when: activities >= 1}")
-    condition = (DECISION, "entry: {intent: 2.5, when: sessions >= 1 && activities > 2}")
+    condition = (DECISION, "entry: {intent: 2.2, when: sessions >= 1 && activities > 2}")
     finding = one("shadowed-stage", wide, condition, (CUSTOMER_EXIT, ""))
     assert (finding.severity, finding.line) == (ERROR, line_of(DECISION))
     assert "'decision'" in finding.message
