@@ -22,7 +22,7 @@ from contracts.event import DAY
 from contracts.tables import EVENTS, JOURNEYS, LABELS, feature_tables
 from features.journey_features import MODEL_INPUT_NAMES, feature_columns
 from models.gate import MOMENT, PERSON, TARGET
-from models.target import behaviour_ranks, furthest_stage, rank_of
+from models.target import UNKNOWN, behaviour_ranks, furthest_stage, rank_of
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -115,7 +115,7 @@ def read_moments(out: Path, definitions: StageDefinitions, window: int, max_rows
         sets = connection.execute(f"SELECT DISTINCT behaviours FROM ({events_sql})").fetchall()
         ranks = behaviour_ranks(definitions.stages, definitions.defining)
         known = [(text, rank_of(json.loads(text), ranks)) for (text,) in sets if text]
-        known = [(text, rank) for text, rank in known if rank > 0]
+        known = [(text, rank) for text, rank in known if rank != UNKNOWN]
         connection.execute("CREATE TEMP TABLE ranks (behaviours VARCHAR, rank BIGINT)")
         if known:
             connection.executemany("INSERT INTO ranks VALUES (?, ?)", known)
@@ -141,7 +141,13 @@ def read_moments(out: Path, definitions: StageDefinitions, window: int, max_rows
         window,
         len(definitions.stages),
     )
-    return Moments(persons, times, target, horizon)
+    told = target != UNKNOWN
+    if not told.any():
+        raise ModelError(
+            f"{out}: after no point does anything happen within {window / DAY:g} days that defines a stage",
+            hint="give a larger --horizon-days, or check `defining` in the ontology against the events that come",
+        )
+    return Moments(persons[told], times[told], target[told], horizon)
 
 
 def join_features(out: Path, moments: Moments, stages: Sequence[str], historical: Historical | None = None) -> Any:

@@ -8,9 +8,8 @@ read here and nowhere before: the model that is given was trained on another wor
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +27,6 @@ from reports.history import History
 from transforms.journey.fold import FeatureFunctions, JourneyFold, Trace
 from transforms.journey.ontology import Ontology
 from transforms.journey.path import StagePath, StagePaths
-from transforms.journey.stages import MODEL, RULES_SPEAK_CERTAIN
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -89,7 +87,9 @@ def read_stage_truth(world: Path, stages: Sequence[str]) -> Truth:
     stage_names = table.column("true_stage").combine_chunks().dictionary_encode()
     unknown = sorted(set(stage_names.dictionary.to_pylist()) - set(stages))
     if unknown:
-        raise InputError(f"{path} knows the stage {unknown[0]!r}, which the ontology does not have: {', '.join(stages)}")
+        raise InputError(
+            f"{path} knows the stage {unknown[0]!r}, which the ontology does not have: {', '.join(stages)}"
+        )
     coded = [numbers[name] for name in stage_names.dictionary.to_pylist()]
     events = {
         event_id: (person, coded[stage])
@@ -135,7 +135,7 @@ class Folding:
             alone = self.paths.stage_path(trace)
             return alone, alone
         versions = [self.model.version] * len(trace.points)
-        return self.paths.stage_path(trace, scores, versions), self.paths.stage_path(trace)
+        return self.paths.stage_path(trace, scores.tolist(), versions), self.paths.stage_path(trace)
 
     def defined(self, behaviours: Collection[str]) -> int | None:
         """The furthest stage that an event with these behaviours defines; None when it tells nothing."""

@@ -107,7 +107,7 @@ def test_a_failure_shows_signals_with_what_they_are_worth_and_the_rule_that_spok
         f"FAILED {tmp_path / 'cart.yaml'}:2: a cart",
         "expected: discovery, decision at day 1 10:02",
         "came:     discovery at day 1 10:00, decision at day 1 10:01",
-        "> decision, said by rules: decision: intent 3.00 reaches 2.5",
+        "> decision, said by rules: decision: intent 3.00 reaches 2.2",
         "decision.filling_cart 3.000, fed 2 times, last at day 1 10:01",
         "= team: sales_call_within_minutes by sales",
         "not checkout_help, not_eligible: does not hold: checkouts > conversions",

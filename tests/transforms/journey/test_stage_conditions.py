@@ -20,7 +20,9 @@ Make = Callable[..., Event]
 FUNCTIONS = FeatureFunctions(FEATURE_NAMES, FeatureState, vector, next_turn)
 DECISION_ENTRY = "entry: {intent: 2.2}"
 CUSTOMER_ENTRY = "entry: {when: conversions >= 1 || renewals >= 1}"
-CUSTOMER_EXIT = "    exit: {after: 180d, since: [conversion, usage, renewal, support, account], by: [checkout, sales_contact]}\n"
+CUSTOMER_EXIT = (
+    "    exit: {after: 180d, since: [conversion, usage, renewal, support, account], by: [checkout, sales_contact]}\n"
+)
 
 
 class Journeys:

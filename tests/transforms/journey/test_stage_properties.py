@@ -24,10 +24,13 @@ NAMES = (
     "email_clicked", "support_ticket", "page_ping",
 )  # fmt: skip
 NO_RESET = ("home_view", "search", "product_view", "comparison_view", "add_to_cart", "demo_request", "feature_used")
+ONLY_FED = ("add_to_cart", "demo_request", "feature_used", "pricing_view", "email_clicked", "page_ping")
+"""What neither sets a signal back nor speaks against a stage."""
 GAPS = (0, SECOND, MINUTE, 11 * MINUTE, 40 * MINUTE, 7 * HOUR, 2 * DAY, 9 * DAY)
 
 happenings = st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(GAPS)), min_size=1, max_size=30)
 plain = st.lists(st.tuples(st.sampled_from(NO_RESET), st.sampled_from(GAPS)), min_size=1, max_size=15)
+additive = st.lists(st.tuples(st.sampled_from(ONLY_FED), st.sampled_from(GAPS)), min_size=1, max_size=15)
 
 
 def told(make: Make, start: int, happened: list[tuple[str, int]], mark: str = "e") -> list[Event]:
@@ -56,7 +59,7 @@ def test_decay_is_exact_under_permutation(
 
 @settings(deadline=None, max_examples=40)
 @given(happened=plain, later=st.integers(0, 60 * DAY))
-def test_a_signal_is_worth_the_sum_of_what_each_event_is_worth_alone(
+def test_a_signal_is_worth_the_sum_of_what_each_event_left_of_it(
     bench: Any, event: Make, start: int, happened: list[tuple[str, int]], later: int
 ) -> None:
     events = told(event, start, happened)
@@ -64,8 +67,13 @@ def test_a_signal_is_worth_the_sum_of_what_each_event_is_worth_alone(
     last = bench.trace(events, horizon).points[-1]
     for signal in bench.ontology.signals:
         if signal.when is None:
-            fed = [e for e in events if signal.number in bench.ontology.meaning(e.name, None).signals]
-            whole = math.fsum(signal.weight * 2.0 ** ((e.event_time - horizon) / signal.half_life) for e in fed)
+            meanings = [bench.ontology.meaning(e.name, None) for e in events]
+            left = [dict(meaning.weakens).get(signal.number, 1.0) for meaning in meanings]
+            fed = [n for n, meaning in enumerate(meanings) if signal.number in meaning.signals]
+            whole = math.fsum(
+                signal.weight * 2.0 ** ((events[n].event_time - horizon) / signal.half_life) * math.prod(left[n + 1 :])
+                for n in fed
+            )
             kept = last.signals[signal.number]
             assert kept.times == len(fed)
             if fed:
@@ -74,11 +82,14 @@ def test_a_signal_is_worth_the_sum_of_what_each_event_is_worth_alone(
 
 
 @settings(deadline=None, max_examples=40)
-@given(one=plain, other=plain, apart=st.integers(0, 3 * DAY))
+@given(one=additive, other=additive, apart=st.integers(0, 3 * DAY))
 def test_what_two_strands_add_to_their_person_adds_up(
     bench: Any, event: Make, start: int, one: list[tuple[str, int]], other: list[tuple[str, int]], apart: int
 ) -> None:
-    """fold(a + b) = merge(fold(a), fold(b)) for uncapped sums and counters; stages are folded anew from all events."""
+    """fold(a + b) = merge(fold(a), fold(b)) for uncapped sums and counters; stages are folded anew from all events.
+
+    As long as nothing sets back or weakens what another strand fed: that depends on the order of both.
+    """
     first, second = told(event, start, one, "a"), told(event, start + apart, other, "b")
     horizon = max(first[-1].event_time, second[-1].event_time)
     both = [(e, "sa") for e in first] + [(e, "sb") for e in second]

@@ -222,3 +222,32 @@ def test_scores_between_the_levels_never_flap(bench: Any, event: Make, start: in
         points.append(entered._replace(at=start + place * HOUR, signals=tuple(signals)))
     walk = rules.walk(points, [None] * len(points), start + len(points) * HOUR - HOUR)
     assert [move.after for move in walk.moves] == [DECISION]
+
+
+def test_what_speaks_against_a_stage_leaves_its_share_of_what_was_fed_before(
+    bench: Any, event: Make, start: int
+) -> None:
+    cart = next(signal for signal in bench.ontology.signals if signal.name == "filling_cart")
+    before = [event("add_to_cart", start), event("cart_view", start + SECOND)]
+    one_search = [*before, event("search", start + 2 * SECOND)]
+    fed = [bench.trace(events, start + 2 * SECOND).points[-1].signals[cart.number] for events in (before, one_search)]
+    assert fed[1].total == pytest.approx(0.8 * fed[0].total, rel=1e-12)
+    assert (fed[1].times, fed[1].event) == (fed[0].times, fed[0].event), "what was seen stays the evidence"
+
+
+def test_back_to_browsing_leaves_decision_within_the_session_and_not_at_the_first_page(
+    bench: Any, event: Make, start: int
+) -> None:
+    ready = [event("add_to_cart", start), event("checkout_start", start + SECOND)]
+    browsing = [event("blog", start + 20 * MINUTE + n * MINUTE) for n in range(1)]
+    browsing += [event("search", start + 21 * MINUTE + n * MINUTE) for n in range(6)]
+    moves = bench.path([*ready, *browsing]).transitions
+    assert [move.to_stage for move in moves] == ["discovery", "decision", "discovery"]
+    assert moves[-1].at > browsing[1].event_time
+
+
+def test_of_several_behaviours_that_speak_against_a_stage_the_strongest_counts(bench: Any) -> None:
+    decision = bench.ontology.stages[DECISION]
+    shown = frozenset({"product_view", "comparison", "cart"})
+    assert decision.kept(shown) == min(share for name, share in decision.weakened_by if name in shown) < 1
+    assert decision.kept(frozenset({"cart"})) == 1.0

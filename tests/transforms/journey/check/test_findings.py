@@ -15,7 +15,9 @@ ROOT = Path(__file__).parents[4] / "ontology"
 TEXT = (ROOT / "journey.yaml").read_text(encoding="utf-8")
 CONSIDERATION, DECISION = "entry: {intent: 2.0}", "entry: {intent: 2.2}"
 CUSTOMER = "entry: {when: conversions >= 1 || renewals >= 1}"
-CUSTOMER_EXIT = "    exit: {after: 180d, since: [conversion, usage, renewal, support, account], by: [checkout, sales_contact]}\n"
+CUSTOMER_EXIT = (
+    "    exit: {after: 180d, since: [conversion, usage, renewal, support, account], by: [checkout, sales_contact]}\n"
+)
 ALL_SEEN: Sequence[Seen] = tuple(
     (name, None, 1)
     for name in (
@@ -101,7 +103,7 @@ def test_unreachable_intent_with_what_sources_emit() -> None:
 
 
 def test_barely_reachable_where_every_cap_is_needed_at_once() -> None:
-    finding = one("barely-reachable", (CONSIDERATION, "entry: {intent: 12.5}"))
+    finding = one("barely-reachable", (CONSIDERATION, "entry: {intent: 13.0}"))
     assert (finding.severity, finding.line) == (WARNING, line_of(CONSIDERATION))
 
 
@@ -183,14 +185,19 @@ def test_double_count_of_one_event() -> None:
 
 
 def test_dwell_outlasts_evidence() -> None:
-    stages = [f for f in found(("  back: 10m", "  back: 40h")) if f.rule == "dwell-outlasts-evidence"]
+    stages = [f for f in found(("  back: 10m", "  back: 80h")) if f.rule == "dwell-outlasts-evidence"]
     assert [f.severity for f in stages] == [WARNING, WARNING]
     assert not [f for f in found(("  back: 10m", "  back: 36h")) if f.rule == "dwell-outlasts-evidence"]
 
 
 def test_evidence_fades_waiting() -> None:
-    finding = [f for f in found(("  forward: 0s", "  forward: 37h")) if f.rule == "evidence-fades-waiting"]
-    assert [f.message.split("'")[1] for f in finding] == ["filling_cart", "checking_out", "returning_to_price"]
+    finding = [f for f in found(("  forward: 0s", "  forward: 73h")) if f.rule == "evidence-fades-waiting"]
+    assert [f.message.split("'")[1] for f in finding] == [
+        "filling_cart",
+        "checking_out",
+        "talking_to_sales",
+        "returning_to_price",
+    ]
 
 
 def test_no_margin() -> None:
