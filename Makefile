@@ -21,7 +21,7 @@ JAVA_COMPILER := org.eclipse.jdt:ecj:3.37.0
 GOOGLESQL := build/googlesql
 PUBSUB_SERVER := $(BIN)/wayline-pubsub-server
 
-.PHONY: help demo stream-demo services flink pubsub-server googlesql test lint types unit schemas parity chaos accuracy lock clean \
+.PHONY: help demo stream-demo services flink pubsub-server googlesql test lint types unit schemas parity chaos accuracy stage-accuracy lock clean \
   bench bench-pipeline bench-identity bench-stream bench-actor bench-stages
 
 help: ## Show this list
@@ -150,6 +150,9 @@ parity: $(VENV)/.runtime $(FLINK)/.ready ## Whether every way to the tables give
 
 accuracy: $(VENV)/.runtime ## How right identity is on ACCURACY_CUSTOMERS simulated people; renews docs/accuracy.md
 	$(BIN)/python -m benchmarks.accuracy --customers $(ACCURACY_CUSTOMERS) --write docs/accuracy.md
+
+stage-accuracy: $(VENV)/.runtime ## How right stages are on a simulated world; renews docs/stage_accuracy.md: ten minutes
+	$(BIN)/python -m benchmarks.stage_accuracy --write docs/stage_accuracy.md
 
 lock: $(BIN)/python ## Renew the lock files from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --group build --universal --python-version 3.11 --generate-hashes --upgrade \

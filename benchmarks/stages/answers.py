@@ -8,6 +8,7 @@ read here and nowhere before: the model that is given was trained on another wor
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +37,10 @@ WAYS = ("together", "rules", "model", "last event")
 """Ways to answer: rules and model by the stated rule, each alone, and what the latest telling event defines."""
 SPEAKERS = ("certain rule", "model", "rule")
 _FUNCTIONS = FeatureFunctions(FEATURE_NAMES, FeatureState, vector, next_turn)
-_MOST_LATE = 47 * HOUR
+_BATCH = 200
+
+Row = tuple[int, int, int, int, int, int, float, int]
+"""True person, true stage, the answers in the order of WAYS, confidence, speaker."""
 
 
 @dataclass(frozen=True)
@@ -144,26 +148,88 @@ class Folding:
 
 
 def answers_of(
-    folding: Folding, history: History, truth: Truth, told: Callable[[int], None] = lambda _: None, batch: int = 200
+    folding: Folding, history: History, truth: Truth, told: Callable[[int], None] = lambda _: None
 ) -> Answers:
-    """Every event's answer, the journey known up to it and whatever is later unknown to nobody but the fold's order.
-
-    The answer right after an event depends on events up to its time alone, so one fold of a person gives all of them.
-    """
-    rows: list[tuple[int, int, int, int, int, int, float, int]] = []
+    """The answer right after every event, which depends on what happened up to it: one fold of a person gives all."""
+    rows: list[Row] = []
     persons = list(history.persons)
-    for start in range(0, len(persons), batch):
+    for start in range(0, len(persons), _BATCH):
         told(start)
-        names = persons[start : start + batch]
+        names = persons[start : start + _BATCH]
         traces = [folding.trace(name, history.of(name), history.horizon) for name in names]
         for trace, scores in zip(traces, folding.score(traces), strict=True):
             rows.extend(_rows(folding, trace, scores, truth))
     return _answers(rows)
 
 
+def answers_when_late(
+    folding: Folding,
+    history: History,
+    truth: Truth,
+    share: float,
+    sample: float,
+    told: Callable[[int], None] = lambda _: None,
+) -> Answers:
+    """The answers that would have been given at the time, while a share of the events was still under way.
+
+    Args:
+        share: of events that come up to two days late, chosen by hash, as is by how much.
+        sample: share of the other events at which the journey is folded anew from what had come by then.
+    """
+    rows: list[Row] = []
+    for number, person in enumerate(history.persons):
+        if number % _BATCH == 0:
+            told(number)
+        events = history.of(person)
+        # the pipeline sees an event no earlier than it happened; one that is not late is there at once
+        came = [
+            event.event_time + (delay_of(event.event_id) if chosen(event.event_id, "late", share) else 0)
+            for event, _ in events
+        ]
+        for event, _ in events:
+            event_id, at = event.event_id, event.event_time
+            asked = event_id in truth.events and not chosen(event_id, "late", share)
+            if not asked or not chosen(event_id, "sample", sample):
+                continue
+            known = [placed for placed, there in zip(events, came, strict=True) if there <= at]
+            trace = folding.trace(person, known, at)
+            rows.extend(_rows(folding, trace, folding.score([trace])[0], truth, {event_id}))
+    return _answers(rows)
+
+
+def without(history: History, share: float) -> History:
+    """A history in which a share of the events, chosen by hash, never came."""
+    kept = {
+        person: [
+            (packed, strand)
+            for (packed, strand), (event, _) in zip(history.persons[person], history.of(person), strict=True)
+            if not chosen(event.event_id, "lost", share)
+        ]
+        for person in history.persons
+    }
+    kept = {person: events for person, events in kept.items() if events}
+    count = sum(map(len, kept.values()))
+    return History(kept, count, history.horizon, history.left_out + history.events - count)
+
+
+def chosen(event_id: str, purpose: str, share: float) -> bool:
+    """Whether an event is among a share of all, for a purpose; the same in every run."""
+    return _hash(event_id, purpose) < share
+
+
+def delay_of(event_id: str) -> int:
+    """How late a late event comes: microseconds, from an hour to 47, so inside the lateness bound."""
+    return HOUR + int(_hash(event_id, "delay") * 46 * HOUR)
+
+
+def _hash(event_id: str, purpose: str) -> float:
+    digest = hashlib.blake2b(event_id.encode(), digest_size=8, person=purpose.encode()).digest()
+    return int.from_bytes(digest, "big") / 2**64
+
+
 def _rows(
     folding: Folding, trace: Trace, scores: Floats, truth: Truth, only: Collection[str] | None = None
-) -> Iterator[tuple[int, int, int, int, int, int, float, int]]:
+) -> Iterator[Row]:
     together, rules = folding.paths_of(trace, scores)
     numbers = {name: number for number, name in enumerate(folding.ontology.stage_names)}
     guess = 0
@@ -176,9 +242,8 @@ def _rows(
         for step in events:
             defined = folding.defined(step.meaning.behaviours)
             guess = guess if defined is None else defined
-        known = [truth.events[s.event.event_id] for s in events if s.event.event_id in truth.events]
-        if only is not None:
-            known = [truth.events[s.event.event_id] for s in events if s.event.event_id in only]
+        ids = [step.event.event_id for step in events]
+        known = [truth.events[one] for one in ids if one in truth.events and (only is None or one in only)]
         if not known:
             continue
         standing = folding.paths.standing_at(trace, together.walk, point.at)
@@ -190,7 +255,7 @@ def _rows(
             yield person, stage, *said, standing.confidence, speaker
 
 
-def _answers(rows: Sequence[tuple[int, int, int, int, int, int, float, int]]) -> Answers:
+def _answers(rows: Sequence[Row]) -> Answers:
     table = np.array(rows, dtype=np.float64).reshape(-1, 8)
     whole = table.astype(np.int64)
     said = {way: whole[:, 2 + number] for number, way in enumerate(WAYS)}
