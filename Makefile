@@ -13,6 +13,7 @@ STREAM_DEMO_OUT ?= stream-demo-out
 STREAM_DEMO_SECONDS ?= 120
 BENCH_EVENTS ?= 100000,1000000
 ACCURACY_CUSTOMERS ?= 100000
+ECOM_DATA ?= ../shared/data/retentioneering_ecom/ecom.csv.gz
 STREAM_RATES ?= 500,1000,2000
 FLINK := build/flink
 FLINK_JAVA := infra/flink/java/org/apache/beam/runners/fnexecution/control/BundleCheckpointHandlers.java
@@ -21,7 +22,7 @@ JAVA_COMPILER := org.eclipse.jdt:ecj:3.37.0
 GOOGLESQL := build/googlesql
 PUBSUB_SERVER := $(BIN)/wayline-pubsub-server
 
-.PHONY: help demo stream-demo services flink pubsub-server googlesql test lint types unit schemas parity chaos accuracy stage-accuracy lock clean \
+.PHONY: help demo stream-demo services flink pubsub-server googlesql test lint types unit schemas parity chaos accuracy stage-accuracy ecom-story lock clean \
   bench bench-pipeline bench-identity bench-stream bench-actor bench-stages
 
 help: ## Show this list
@@ -153,6 +154,9 @@ accuracy: $(VENV)/.runtime ## How right identity is on ACCURACY_CUSTOMERS simula
 
 stage-accuracy: $(VENV)/.runtime ## How right stages are on a simulated world; renews docs/stage_accuracy.md: ten minutes
 	$(BIN)/python -m benchmarks.stage_accuracy --write docs/stage_accuracy.md
+
+ecom-story: $(VENV)/.runtime ## A real shop's half year, told from its tables; renews docs/ecom.md
+	$(BIN)/python -m benchmarks.ecom_story --data $(ECOM_DATA) --write docs/ecom.md
 
 lock: $(BIN)/python ## Renew the lock files from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --group build --universal --python-version 3.11 --generate-hashes --upgrade \

@@ -19,11 +19,13 @@ TITLES = {
 }
 _PLOT, _LEFT, _TOP = 420.0, 90.0, 80.0
 _WIDTH, _HEIGHT = 760, 580
+_FEW = 500
+"""A tenth of confidence with so many times fewer events than the largest is not joined to the others."""
 
 _STYLE = """
   .paper { fill: #ffffff } .ink { fill: #1b1b1b } .soft { fill: #5a5a5a } .rule { stroke: #d8d8d8 }
   .even { stroke: #5a5a5a; stroke-dasharray: 5 5; fill: none } .line { stroke: #0072B2; stroke-width: 2; fill: none }
-  .point { fill: #0072B2 } .span { stroke: #0072B2; stroke-width: 1.5 } .bar { fill: #E69F00 }
+  .point { fill: #0072B2 } .ring { fill: none; stroke: #0072B2 } .span { stroke: #0072B2; stroke-width: 1.5 } .bar { fill: #E69F00 }
   text { font-family: system-ui, -apple-system, "Segoe UI", "DejaVu Sans", Arial, sans-serif; font-size: 13px }
   .title { font-size: 17px; font-weight: 600 }
   @media (prefers-color-scheme: dark) {
@@ -109,13 +111,15 @@ def calibration_picture(bins: Sequence[Bin], title: str) -> str:
         parts.append(f'<text class="soft" x="{_LEFT - 10}" y="{y(tick) + 4:.1f}" text-anchor="end">{tick:g}</text>')
         parts.append(f'<text class="soft" x="{x(tick):.1f}" y="{bottom + 22:.1f}" text-anchor="middle">{tick:g}</text>')
     parts.append(f'<path class="even" d="M{x(0):.1f} {y(0):.1f} L{x(1):.1f} {y(1):.1f}"/>')
-    line = " L".join(f"{x(one.confidence):.1f} {y(one.right.value):.1f}" for one in bins)
+    # a handful of events is no place on the curve; it is drawn as a ring beside it
+    many = [one for one in bins if one.right.of * _FEW >= most]
+    line = " L".join(f"{x(one.confidence):.1f} {y(one.right.value):.1f}" for one in many)
     parts.append(f'<path class="line" d="M{line}"/>')
     for one in bins:
         told = f"confidence {one.confidence:.2f}: right {said(one.right)} of {one.right.of:,} events"
         parts.append(
             f'<path class="span" d="M{x(one.confidence):.1f} {y(one.right.low):.1f} V{y(one.right.high):.1f}"/>'
-            f'<circle class="point" cx="{x(one.confidence):.1f}" cy="{y(one.right.value):.1f}" r="5">'
+            f'<circle class="{"point" if one in many else "ring"}" cx="{x(one.confidence):.1f}" cy="{y(one.right.value):.1f}" r="5">'
             f"<title>{escape(told)}</title></circle>"
         )
     for number, one in enumerate(bins):

@@ -343,9 +343,18 @@ class Fold:
             self.frozen = tuple(self.signals.fed)
         if meaning.renews or meaning.ends:
             self.renewed = tuple(
-                at if number in meaning.renews else ENDED if number in meaning.ends else before
+                at
+                if number in meaning.renews
+                else self._ended(number, before, at)
+                if number in meaning.ends
+                else before
                 for number, before in enumerate(self.renewed)
             )
+
+    def _ended(self, number: int, before: int | None, at: int) -> int | None:
+        """When a stage was last started anew, after an event of its ``by``: ended, unless that was too short ago."""
+        resting = before is not None and before != ENDED and at - before < self.ontology.stages[number].rest
+        return before if resting else ENDED
 
     def point(self, at: int, event: int, on_event: bool, opener: int | None) -> Point:
         facts = self.facts

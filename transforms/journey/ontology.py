@@ -68,6 +68,7 @@ class Stage:
         after: microseconds without ``since`` after which it lapses; None when it never does.
         since: behaviours that start it anew: ``after`` counts from them, and what ``by`` ended they open.
         by: behaviours that end it, until one of ``since`` comes.
+        rest: microseconds since the last of ``since`` in which ``by`` does not end it yet.
         weakened_by: behaviours that speak against it, each with the share of its signals that is kept.
         defining: behaviours that show, afterwards, that a person was here: the classifier's target.
         benchmark: share of persons expected to go on from here, None when not stated.
@@ -88,6 +89,7 @@ class Stage:
     signals: tuple[Signal, ...]
     terminal: bool = False
     by: frozenset[str] = frozenset()
+    rest: int = 0
     weakened_by: tuple[tuple[str, float], ...] = ()
 
     def kept(self, shown: frozenset[str]) -> float:

@@ -37,7 +37,7 @@ _STAGE = (
     "name", "description", "entry", "exit", "certain", "terminal", "reentry", "defining", "benchmark", "weakened_by",
     "signals",
 )  # fmt: skip
-_EXIT = ("when", "by", "after", "since")
+_EXIT = ("when", "by", "after", "since", "rest")
 _SIGNAL = ("name", "description", "behaviours", "when", "weight", "half_life", "cap", "reset_by")
 _LEAST_HALF_LIFE = MINUTE
 
@@ -138,7 +138,7 @@ class _Reader:
         enter, entry_when = self._entry(number, name, certain, node, sum(signal.cap for signal in signals))
         terminal = self._terminal(name, certain, node)
         end = node.get("reentry") if terminal else node.get("exit")
-        exit_when, after, since, by = self._exit(number, "reentry" if terminal else "exit", end)
+        exit_when, after, since, by, rest = self._exit(number, "reentry" if terminal else "exit", end)
         description = found.get("description")
         return Stage(
             number,
@@ -156,6 +156,7 @@ class _Reader:
             signals,
             terminal,
             by,
+            rest,
             self._weakened(name, signals, node.get("weakened_by")),
         )
 
@@ -234,20 +235,25 @@ class _Reader:
 
     def _exit(
         self, number: int, called: str, node: Node | None
-    ) -> tuple[int | None, int | None, frozenset[str], frozenset[str]]:
-        """(condition, after, since, by) of an exit or a reentry."""
+    ) -> tuple[int | None, int | None, frozenset[str], frozenset[str], int]:
+        """(condition, after, since, by, rest) of an exit or a reentry."""
         if node is None:
-            return None, None, frozenset(), frozenset()
+            return None, None, frozenset(), frozenset(), 0
         if number == 0:
             node.fail("the first stage is never left for an earlier one, so it has no exit")
         node.mapping(_EXIT)
-        when, by, after, since = (node.get(key) for key in _EXIT)
+        when, by, after, since, rest = (node.get(key) for key in _EXIT)
         if when is None and by is None and after is None and since is None:
             node.fail(f"{called} says nothing", hint="give it when, by with since, or after with since")
         if (after is None and by is None) != (since is None):
             node.fail(
                 f"{called}.after or {called}.by, and {called}.since, belong together",
                 hint="since names the behaviours that start the stage anew",
+            )
+        if rest is not None and by is None:
+            rest.fail(
+                f"{called}.rest says how long {called}.by does not count, and there is none",
+                hint=f"name under {called}.by what ends the stage, or take the rest out",
             )
         ending, renewing = (frozenset() if some is None else self._behaviours(some) for some in (by, since))
         if by is not None and ending & renewing:
@@ -260,6 +266,7 @@ class _Reader:
             None if after is None else after.duration(minimum=HOUR),
             renewing,
             ending,
+            0 if rest is None else rest.duration(),
         )
 
     def _signals(self, stage: str, node: Node) -> tuple[Signal, ...]:

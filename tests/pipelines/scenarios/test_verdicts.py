@@ -107,7 +107,7 @@ def test_a_failure_shows_signals_with_what_they_are_worth_and_the_rule_that_spok
         f"FAILED {tmp_path / 'cart.yaml'}:2: a cart",
         "expected: discovery, decision at day 1 10:02",
         "came:     discovery at day 1 10:00, decision at day 1 10:01",
-        "> decision, said by rules: decision: intent 3.00 reaches 2.2",
+        "> decision, said by rules: decision: intent 3.00 reaches 2.1",
         "decision.filling_cart 3.000, fed 2 times, last at day 1 10:01",
         "= team: sales_call_within_minutes by sales",
         "not checkout_help, not_eligible: does not hold: checkouts > conversions",
@@ -192,7 +192,7 @@ def test_the_watch_sees_a_change_of_the_ontology(tmp_path: Path) -> None:
     said: list[str] = []
 
     def steps() -> Iterator[bool]:
-        ontology.write_text(text.replace("entry: {intent: 2.2}", "entry: {intent: 3.5}"), encoding="utf-8")
+        ontology.write_text(text.replace("entry: {intent: 2.1}", "entry: {intent: 3.5}"), encoding="utf-8")
         os.utime(ontology, (1_000, 1_000))
         yield True
         yield False

@@ -18,10 +18,11 @@ from transforms.journey.path import StagePath, StagePaths
 
 Make = Callable[..., Event]
 FUNCTIONS = FeatureFunctions(FEATURE_NAMES, FeatureState, vector, next_turn)
-DECISION_ENTRY = "entry: {intent: 2.2}"
+DECISION_ENTRY = "entry: {intent: 2.1}"
 CUSTOMER_ENTRY = "entry: {when: conversions >= 1 || renewals >= 1}"
 CUSTOMER_EXIT = (
-    "    exit: {after: 180d, since: [conversion, usage, renewal, support, account], by: [checkout, sales_contact]}\n"
+    "    exit: {after: 180d, since: [conversion, usage, renewal, support, account], "
+    "by: [checkout, sales_contact], rest: 2h}\n"
 )
 
 

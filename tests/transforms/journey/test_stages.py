@@ -251,3 +251,19 @@ def test_of_several_behaviours_that_speak_against_a_stage_the_strongest_counts(b
     shown = frozenset({"product_view", "comparison", "cart"})
     assert decision.kept(shown) == min(share for name, share in decision.weakened_by if name in shown) < 1
     assert decision.kept(frozenset({"cart"})) == 1.0
+
+
+def test_a_checkout_ends_customer_only_after_the_rest_and_a_purchase_begins_it_anew(
+    bench: Any, event: Make, start: int
+) -> None:
+    """Pages of the checkout that still come after the purchase belong to it."""
+    rest = bench.ontology.stages[CUSTOMER].rest
+    bought = event("purchase", start)
+    assert bench.stages([bought, event("payment_details", start + rest - 1)]) == ["customer"]
+    anew = [bought, event("payment_details", start + rest)]
+    assert bench.stages(anew)[:1] == ["customer"]
+    assert bench.path(anew).standing.stage != CUSTOMER
+    # a checkout within the rest is forgotten: the one after it counts from the purchase, not from it
+    assert bench.path([bought, event("payment_details", start + rest - 1), anew[1]]).standing.stage != CUSTOMER
+    assert bench.path([*anew, event("purchase", start + 2 * rest)]).standing.stage == CUSTOMER
+    assert bench.path([*anew, event("feature_used", start + rest + SECOND)]).standing.stage == CUSTOMER

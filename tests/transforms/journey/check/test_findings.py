@@ -13,10 +13,11 @@ from transforms.journey.ontology_file import parse_ontology
 
 ROOT = Path(__file__).parents[4] / "ontology"
 TEXT = (ROOT / "journey.yaml").read_text(encoding="utf-8")
-CONSIDERATION, DECISION = "entry: {intent: 2.0}", "entry: {intent: 2.2}"
+CONSIDERATION, DECISION = "entry: {intent: 2.0}", "entry: {intent: 2.1}"
 CUSTOMER = "entry: {when: conversions >= 1 || renewals >= 1}"
 CUSTOMER_EXIT = (
-    "    exit: {after: 180d, since: [conversion, usage, renewal, support, account], by: [checkout, sales_contact]}\n"
+    "    exit: {after: 180d, since: [conversion, usage, renewal, support, account], "
+    "by: [checkout, sales_contact], rest: 2h}\n"
 )
 ALL_SEEN: Sequence[Seen] = tuple(
     (name, None, 1)
@@ -71,7 +72,7 @@ def test_contradiction_of_an_entry() -> None:
 
 
 def test_contradiction_of_a_signal_makes_its_caps_unreachable() -> None:
-    changed = ("when: pricing_views >= 2", "when: pricing_views < 0")
+    changed = ("        weight: 1.2\n", "        when: pricing_views < 0\n        weight: 1.2\n")
     finding = one("contradiction", changed)
     assert (finding.severity, finding.line) == (ERROR, line_of(changed[0]))
     assert one("unreachable-intent", changed, (DECISION, "entry: {intent: 15}")).severity == ERROR
@@ -109,7 +110,7 @@ def test_barely_reachable_where_every_cap_is_needed_at_once() -> None:
 
 def test_shadowed_stage_by_a_certain_one_is_an_error() -> None:
     wide = (CUSTOMER, "entry: {when: activities >= 1}")
-    condition = (DECISION, "entry: {intent: 2.2, when: sessions >= 1 && activities > 2}")
+    condition = (DECISION, "entry: {intent: 2.1, when: sessions >= 1 && activities > 2}")
     finding = one("shadowed-stage", wide, condition, (CUSTOMER_EXIT, ""))
     assert (finding.severity, finding.line) == (ERROR, line_of(DECISION))
     assert "'decision'" in finding.message
@@ -196,7 +197,7 @@ def test_evidence_fades_waiting() -> None:
         "filling_cart",
         "checking_out",
         "talking_to_sales",
-        "returning_to_price",
+        "looking_at_prices",
     ]
 
 
