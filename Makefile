@@ -13,7 +13,6 @@ STREAM_DEMO_OUT ?= stream-demo-out
 STREAM_DEMO_SECONDS ?= 120
 BENCH_EVENTS ?= 100000,1000000
 ACCURACY_CUSTOMERS ?= 100000
-ECOM_DATA ?= ../shared/data/retentioneering_ecom/ecom.csv.gz
 STREAM_RATES ?= 500,1000,2000
 FLINK := build/flink
 FLINK_JAVA := infra/flink/java/org/apache/beam/runners/fnexecution/control/BundleCheckpointHandlers.java
@@ -22,8 +21,8 @@ JAVA_COMPILER := org.eclipse.jdt:ecj:3.37.0
 GOOGLESQL := build/googlesql
 PUBSUB_SERVER := $(BIN)/wayline-pubsub-server
 
-.PHONY: help demo stream-demo services flink pubsub-server googlesql test lint types unit schemas parity chaos accuracy stage-accuracy ecom-story lock clean \
-  bench bench-pipeline bench-identity bench-stream bench-actor bench-stages
+.PHONY: help demo stream-demo services flink pubsub-server googlesql test lint types unit schemas parity chaos accuracy stage-accuracy ecom-story \
+  lock clean bench bench-pipeline bench-identity bench-stream bench-actor bench-stages
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -156,7 +155,7 @@ stage-accuracy: $(VENV)/.runtime ## How right stages are on a simulated world; r
 	$(BIN)/python -m benchmarks.stage_accuracy --write docs/stage_accuracy.md
 
 ecom-story: $(VENV)/.runtime ## A real shop's half year, told from its tables; renews docs/ecom.md
-	$(BIN)/python -m benchmarks.ecom_story --data $(ECOM_DATA) --write docs/ecom.md
+	$(BIN)/python -m benchmarks.ecom_story --write docs/ecom.md
 
 lock: $(BIN)/python ## Renew the lock files from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --group build --universal --python-version 3.11 --generate-hashes --upgrade \
@@ -166,4 +165,4 @@ lock: $(BIN)/python ## Renew the lock files from pyproject.toml
 	  --output-file locks/dev.txt
 
 clean: ## Remove the environment, the job server, and what demo, bench and accuracy wrote
-	rm -rf $(VENV) $(DEMO_OUT) $(STREAM_DEMO_OUT) bench-out accuracy-out parity-out $(FLINK)
+	rm -rf $(VENV) $(DEMO_OUT) $(STREAM_DEMO_OUT) bench-out accuracy-out stage-accuracy-out ecom-out parity-out $(FLINK)

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import click
 
-from benchmarks.ecom.page import block, funnel_picture, stages_picture, with_block
+from benchmarks.ecom.page import block, funnel_picture, stages_picture
 from benchmarks.ecom.story import tell
+from benchmarks.page_part import renewed
+from benchmarks.real_data import SHOP_LOG, missing
 from contracts.errors import InputError
 from pipelines import telemetry
 from pipelines.clock import now
@@ -28,17 +30,16 @@ from transforms.keys import KEY_BYTES
 from transforms.tables.views import open_views
 
 FOLDER = Path("ecom-out")
-DATA = Path("../shared/data/retentioneering_ecom/ecom.csv.gz")
 STAGES_PICTURE, FUNNEL_PICTURE = "ecom_stages.svg", "ecom_funnel.svg"
 
 
 @click.command()
-@click.option("--data", type=click.Path(path_type=Path), default=DATA, show_default=True, help="The shop's log.")
+@click.option("--data", type=click.Path(path_type=Path), default=SHOP_LOG, show_default=True, help="The shop's log.")
 @click.option("--write", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Page to renew.")
 def main(data: Path, write: Path | None) -> None:
     """Tell the story."""
-    if not data.exists():
-        raise click.BadParameter(f"{data} is not here: it lies beside the repository", param_hint="--data")
+    if why := missing(data):
+        raise click.BadParameter(why, param_hint="--data")
     telemetry.disable()
     shutil.rmtree(FOLDER, ignore_errors=True)
     out = run_on(data, FOLDER)
@@ -49,7 +50,7 @@ def main(data: Path, write: Path | None) -> None:
     click.echo(text)
     if write is None:
         return
-    write.write_text(with_block(write.read_text(encoding="utf-8"), text), encoding="utf-8")
+    write.write_text(renewed(write.read_text(encoding="utf-8"), text), encoding="utf-8")
     write.with_name(STAGES_PICTURE).write_text(stages_picture(story), encoding="utf-8")
     write.with_name(FUNNEL_PICTURE).write_text(funnel_picture(story), encoding="utf-8")
     click.echo(f"written to {write}")

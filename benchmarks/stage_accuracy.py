@@ -17,9 +17,10 @@ from pathlib import Path
 
 import click
 
+from benchmarks.page_part import renewed
 from benchmarks.stages.answers import Folding, answers_of, answers_when_late, read_stage_truth, without
 from benchmarks.stages.figures import StageFigures, figures_of
-from benchmarks.stages.report import block, calibration_picture, said, with_block
+from benchmarks.stages.report import block, calibration_picture, said
 from contracts.errors import InputError
 from models.bundle import LoadedModel
 from models.registry import ModelRegistry
@@ -89,7 +90,7 @@ def main(
         f"{len(history.persons):,} persons, since who never logs in stays several.",
         "In brackets 95 % intervals, from resampling people.",
     )
-    write.write_text(with_block(write.read_text(encoding="utf-8"), block(figures, stages, command, notes)), "utf-8")
+    write.write_text(renewed(write.read_text(encoding="utf-8"), block(figures, stages, command, notes)), "utf-8")
     picture = write.with_name(PICTURE)
     title = f"Calibration of stages, {figures['all'].events:,} events"
     picture.write_text(calibration_picture(figures["all"].bins, title), "utf-8")

@@ -6,26 +6,18 @@ from collections.abc import Sequence
 from html import escape
 
 from benchmarks.ecom.story import PATHS, STEPS, Path, Story
-from reports.stage_flow import COLOURS
+from benchmarks.page_part import marked
+from reports.picture import COLOURS, framed
 
-BEGIN = "<!-- figures: written by `make ecom-story`, do not edit -->"
-END = "<!-- /figures -->"
+COMMAND = "make ecom-story"
 _WIDTH, _HEIGHT = 960, 460
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70.0, 780.0, 80.0, 390.0
-_STYLE = """
-  .paper { fill: #ffffff } .ink { fill: #1b1b1b } .soft { fill: #5a5a5a } .rule { stroke: #d8d8d8 }
-  text { font-family: system-ui, -apple-system, "Segoe UI", "DejaVu Sans", Arial, sans-serif; font-size: 13px }
-  .title { font-size: 17px; font-weight: 600 } .name { font-weight: 600 } .area { opacity: 0.85 }
-  @media (prefers-color-scheme: dark) {
-    .paper { fill: #16181c } .ink { fill: #f1f1f1 } .soft { fill: #b4b4b4 } .rule { stroke: #3a3d44 }
-  }
-"""
 
 
 def block(story: Story) -> str:
     """The generated part of the page, with its markers."""
     t = story.totals
-    lines = [BEGIN, "", "| | |", "|---|---:|"]
+    lines = ["| | |", "|---|---:|"]
     for name, value in (
         ("users", f"{t.users:,}"),
         ("events", f"{t.events:,}"),
@@ -63,7 +55,7 @@ def block(story: Story) -> str:
     lines += _path_table(story.paths, "all others")
     buying = sorted(story.paths, key=lambda path: (-path.purchases, -path.sessions, path.steps))
     lines += ["", "### The five paths with most purchases", "", *_path_table(buying, "all others")]
-    return "\n".join([*lines, "", END])
+    return marked(COMMAND, lines)
 
 
 def _path_table(paths: Sequence[Path], others: str) -> list[str]:
@@ -81,15 +73,6 @@ def _path_table(paths: Sequence[Path], others: str) -> list[str]:
     return lines
 
 
-def with_block(page: str, new: str) -> str:
-    """A page with its generated part replaced. Raises ValueError for a page without the two markers."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"the page needs the lines {BEGIN!r} and {END!r}, in this order")
-    return before + new + after
-
-
 def stages_picture(story: Story) -> str:
     """The share of users in each stage by day, stacked; who had not come yet is in none."""
     days = [row for row in story.shares if row[1]]
@@ -104,7 +87,8 @@ def stages_picture(story: Story) -> str:
     title = "Share of users in each stage"
     final = days[-1]
     words = ", ".join(f"{stage} {count / final[1]:.0%}" for stage, count in zip(story.stages, final[2], strict=True))
-    parts = _head(title, f"On {final[0]}: {words}. Of the users who had come by then.")
+    words = f"On {final[0]}: {words}. Of the users who had come by then."
+    parts: list[str] = []
     lower = [0.0] * len(days)
     for number, stage in enumerate(story.stages):
         upper = [low + row[2][number] / row[1] for low, row in zip(lower, days, strict=True)]
@@ -113,7 +97,8 @@ def stages_picture(story: Story) -> str:
             f"{x(row[0].toordinal()):.1f} {y(low):.1f}" for row, low in reversed(list(zip(days, lower, strict=True)))
         )
         parts.append(
-            f'<path class="area" d="M{over} L{under} Z" fill="{COLOURS[number]}"><title>{escape(stage)}</title></path>'
+            f'<path opacity="0.85" d="M{over} L{under} Z" fill="{COLOURS[number]}">'
+            f"<title>{escape(stage)}</title></path>"
         )
         share = final[2][number] / final[1]
         # names of thin bands must not stand on each other
@@ -128,7 +113,7 @@ def stages_picture(story: Story) -> str:
     for day, _, _ in days:
         if day.day == 1 or day == days[0][0]:
             parts.append(f'<text class="soft" x="{x(day.toordinal()):.1f}" y="{_BOTTOM + 22}">{day:%Y-%m-%d}</text>')
-    return "\n".join([*parts, "</svg>", ""])
+    return framed(title, words, parts, size=(_WIDTH, _HEIGHT), line=words)
 
 
 def funnel_picture(story: Story) -> str:
@@ -136,7 +121,7 @@ def funnel_picture(story: Story) -> str:
     most = max(step.users for step in story.funnel)
     title = "Users who were ever in a stage, and those of them who bought"
     words = "; ".join(f"{step.stage}: {step.users:,}, bought {step.bought:,}" for step in story.funnel)
-    parts = _head(title, words)
+    parts: list[str] = []
     high = (_BOTTOM - _TOP) / len(story.funnel)
     for number, step in enumerate(story.funnel):
         top = _TOP + number * high
@@ -155,17 +140,4 @@ def funnel_picture(story: Story) -> str:
             f'<text class="ink" x="{180 + wide:.1f}" y="{top + high / 2:.1f}">{step.users:,} users, {step.bought:,} '
             "bought</text>"
         )
-    return "\n".join([*parts, "</svg>", ""])
-
-
-def _head(title: str, words: str) -> list[str]:
-    return [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" '
-        f'height="{_HEIGHT}" role="img" aria-labelledby="title desc">',
-        f'<title id="title">{escape(title)}</title>',
-        f'<desc id="desc">{escape(words)}</desc>',
-        f"<style>{_STYLE}</style>",
-        f'<rect class="paper" width="{_WIDTH}" height="{_HEIGHT}"/>',
-        f'<text class="ink title" x="24" y="34">{escape(title)}</text>',
-        f'<text class="soft" x="24" y="58">{escape(words)}</text>',
-    ]
+    return framed(title, words, parts, size=(_WIDTH, _HEIGHT), line=words)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +20,10 @@ import pyarrow.parquet as pq
 
 from contracts.errors import InputError
 from contracts.event import HOUR, Event
-from features.journey_features import FEATURE_NAMES, vector
-from features.state import FeatureState
-from features.turning import next_turn
 from models.bundle import LoadedModel
 from reports.history import History
-from transforms.journey.fold import FeatureFunctions, JourneyFold, Trace
+from transforms.journey.fold import JourneyFold, Trace
+from transforms.journey.functions import FUNCTIONS
 from transforms.journey.ontology import Ontology
 from transforms.journey.path import StagePath, StagePaths
 
@@ -36,7 +34,6 @@ Placed = list[tuple[Event, str]]
 WAYS = ("together", "rules", "model", "last event")
 """Ways to answer: rules and model by the stated rule, each alone, and what the latest telling event defines."""
 SPEAKERS = ("certain rule", "model", "rule")
-_FUNCTIONS = FeatureFunctions(FEATURE_NAMES, FeatureState, vector, next_turn)
 _BATCH = 200
 
 Row = tuple[int, int, int, int, int, int, float, int]
@@ -113,8 +110,8 @@ class Folding:
     def __init__(self, ontology: Ontology, model: LoadedModel | None) -> None:
         self.ontology = ontology
         self.model = model
-        self.fold = JourneyFold(ontology, _FUNCTIONS)
-        self.paths = StagePaths(ontology, _FUNCTIONS)
+        self.fold = JourneyFold(ontology, FUNCTIONS)
+        self.paths = StagePaths(ontology, FUNCTIONS)
         self._ranks = {
             behaviour: number
             for number, name in enumerate(ontology.stage_names)
@@ -198,7 +195,7 @@ def answers_when_late(
 
 
 def without(history: History, share: float) -> History:
-    """A history in which a share of the events, chosen by hash, never came."""
+    """A history in which a share of the events, chosen by hash, never came. Who is who is known from all of them."""
     kept = {
         person: [
             (packed, strand)
@@ -209,7 +206,7 @@ def without(history: History, share: float) -> History:
     }
     kept = {person: events for person, events in kept.items() if events}
     count = sum(map(len, kept.values()))
-    return History(kept, count, history.horizon, history.left_out + history.events - count)
+    return replace(history, persons=kept, events=count, left_out=history.left_out + history.events - count)
 
 
 def chosen(event_id: str, purpose: str, share: float) -> bool:

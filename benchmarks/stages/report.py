@@ -6,11 +6,12 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from html import escape
 
+from benchmarks.page_part import marked
 from benchmarks.stages.answers import WAYS
 from benchmarks.stages.figures import Bin, Share, StageFigures
+from reports.picture import framed
 
-BEGIN = "<!-- figures: written by `make stage-accuracy`, do not edit -->"
-END = "<!-- /figures -->"
+COMMAND = "make stage-accuracy"
 TITLES = {
     "together": "rules and model",
     "rules": "rules alone",
@@ -22,17 +23,10 @@ _WIDTH, _HEIGHT = 760, 580
 _FEW = 500
 """A tenth of confidence with so many times fewer events than the largest is not joined to the others."""
 
-_STYLE = """
-  .paper { fill: #ffffff } .ink { fill: #1b1b1b } .soft { fill: #5a5a5a } .rule { stroke: #d8d8d8 }
-  .even { stroke: #5a5a5a; stroke-dasharray: 5 5; fill: none } .line { stroke: #0072B2; stroke-width: 2; fill: none }
-  .point { fill: #0072B2 } .ring { fill: none; stroke: #0072B2 } .span { stroke: #0072B2; stroke-width: 1.5 } .bar { fill: #E69F00 }
-  text { font-family: system-ui, -apple-system, "Segoe UI", "DejaVu Sans", Arial, sans-serif; font-size: 13px }
-  .title { font-size: 17px; font-weight: 600 }
-  @media (prefers-color-scheme: dark) {
-    .paper { fill: #16181c } .ink { fill: #f1f1f1 } .soft, .even { fill: #b4b4b4 } .rule { stroke: #3a3d44 }
-    .even { fill: none; stroke: #b4b4b4 } .line, .span { stroke: #56B4E9 } .point { fill: #56B4E9 }
-  }
+_LIGHT = """  .even { stroke: #5a5a5a; stroke-dasharray: 5 5; fill: none } .ring { fill: none; stroke: #0072B2 }
+  .span { stroke: #0072B2; stroke-width: 1.5 } .bar { fill: #E69F00 }
 """
+_DARK = "    .even { stroke: #b4b4b4 } .span, .ring { stroke: #56B4E9 }\n"
 
 
 def said(share: Share) -> str:
@@ -43,7 +37,7 @@ def said(share: Share) -> str:
 def block(figures: Mapping[str, StageFigures], stages: Sequence[str], command: str, notes: Sequence[str]) -> str:
     """The generated part of the page, with its markers. ``figures``: how the events came to their figures."""
     first = next(iter(figures.values()))
-    lines = [BEGIN, "", "```", command, "```", ""]
+    lines = ["```", command, "```", ""]
     for note in notes:
         lines += [*textwrap.wrap(note, 120, break_on_hyphens=False, break_long_words=False), ""]
     ways = [way for way in WAYS if way in first.ways]
@@ -68,16 +62,7 @@ def block(figures: Mapping[str, StageFigures], stages: Sequence[str], command: s
     lines += ["", f"Mean distance of confidence and being right: {first.error:.3f}.", ""]
     lines += ["### By who spoke", "", "| | events | right |", "|---|---:|---:|"]
     lines += [f"| {name} | {share.of:,} | {said(share)} |" for name, share in first.speakers.items()]
-    return "\n".join([*lines, "", END])
-
-
-def with_block(page: str, new: str) -> str:
-    """A page with its generated part replaced. Raises ValueError for a page without the two markers."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"the page needs the lines {BEGIN!r} and {END!r}, in this order")
-    return before + new + after
+    return marked(COMMAND, lines)
 
 
 def calibration_picture(bins: Sequence[Bin], title: str) -> str:
@@ -96,16 +81,7 @@ def calibration_picture(bins: Sequence[Bin], title: str) -> str:
         return bottom - value * _PLOT
 
     words = "; ".join(f"confidence {b.confidence:.2f}: right {b.right.value:.2f} of {b.right.of:,}" for b in bins)
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" '
-        f'height="{_HEIGHT}" role="img" aria-labelledby="title desc">',
-        f'<title id="title">{escape(title)}</title>',
-        f'<desc id="desc">{escape(words)}</desc>',
-        f"<style>{_STYLE}</style>",
-        f'<rect class="paper" width="{_WIDTH}" height="{_HEIGHT}"/>',
-        f'<text class="ink title" x="24" y="34">{escape(title)}</text>',
-        '<text class="soft" x="24" y="58">share of answers that are right, by how sure they were</text>',
-    ]
+    parts: list[str] = []
     for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
         parts.append(f'<path class="rule" d="M{_LEFT} {y(tick):.1f} H{_LEFT + _PLOT}"/>')
         parts.append(f'<text class="soft" x="{_LEFT - 10}" y="{y(tick) + 4:.1f}" text-anchor="end">{tick:g}</text>')
@@ -113,13 +89,14 @@ def calibration_picture(bins: Sequence[Bin], title: str) -> str:
     parts.append(f'<path class="even" d="M{x(0):.1f} {y(0):.1f} L{x(1):.1f} {y(1):.1f}"/>')
     # a handful of events is no place on the curve; it is drawn as a ring beside it
     many = [one for one in bins if one.right.of * _FEW >= most]
-    line = " L".join(f"{x(one.confidence):.1f} {y(one.right.value):.1f}" for one in many)
-    parts.append(f'<path class="line" d="M{line}"/>')
+    joined = " L".join(f"{x(one.confidence):.1f} {y(one.right.value):.1f}" for one in many)
+    parts.append(f'<path class="line" d="M{joined}"/>')
     for one in bins:
         told = f"confidence {one.confidence:.2f}: right {said(one.right)} of {one.right.of:,} events"
         parts.append(
             f'<path class="span" d="M{x(one.confidence):.1f} {y(one.right.low):.1f} V{y(one.right.high):.1f}"/>'
-            f'<circle class="{"point" if one in many else "ring"}" cx="{x(one.confidence):.1f}" cy="{y(one.right.value):.1f}" r="5">'
+            f'<circle class="{"point" if one in many else "ring"}" cx="{x(one.confidence):.1f}" '
+            f'cy="{y(one.right.value):.1f}" r="5">'
             f"<title>{escape(told)}</title></circle>"
         )
     for number, one in enumerate(bins):
@@ -131,4 +108,5 @@ def calibration_picture(bins: Sequence[Bin], title: str) -> str:
     parts.append(
         f'<text class="soft" x="{_LEFT + _PLOT / 2}" y="{bottom + 46:.1f}" text-anchor="middle">confidence</text>'
     )
-    return "\n".join([*parts, "</svg>", ""])
+    line = "share of answers that are right, by how sure they were"
+    return framed(title, words, parts, size=(_WIDTH, _HEIGHT), line=line, light=_LIGHT, dark=_DARK)

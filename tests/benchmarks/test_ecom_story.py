@@ -15,22 +15,20 @@ import pytest
 from benchmarks.ecom.page import block, funnel_picture, stages_picture
 from benchmarks.ecom.story import PURCHASE, STEPS, Story, tell
 from benchmarks.ecom_story import run_on
+from benchmarks.real_data import SHOP_LOG, missing
 from pipelines import telemetry
 from pipelines.definitions import load_definitions
 from transforms.tables.views import open_views
 
 ROOT = File(__file__).resolve().parents[2]
-LOG = ROOT.parent / "shared" / "data" / "retentioneering_ecom" / "ecom.csv.gz"
 GAP = timedelta(minutes=30)
 Visit = list[tuple[datetime, str]]
 
 
 def needed() -> File:
-    """The log: beside the repository, or beside a worktree's parent."""
-    for path in (LOG, ROOT.parents[1] / "shared" / "data" / "retentioneering_ecom" / "ecom.csv.gz"):
-        if path.exists():
-            return path
-    pytest.skip(f"{LOG} is not here: the real data lies beside the repository, in ../shared/data")
+    if why := missing(SHOP_LOG):
+        pytest.skip(why)
+    return SHOP_LOG
 
 
 @pytest.fixture(scope="module")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from benchmarks.page_part import END, begin, renewed
 from benchmarks.stages.answers import WAYS, Answers, Folding, answers_of, answers_when_late, read_stage_truth, without
 from benchmarks.stages.figures import figures_of
-from benchmarks.stages.report import BEGIN, END, block, calibration_picture, with_block
+from benchmarks.stages.report import COMMAND, block, calibration_picture
 from contracts.errors import InputError
 from pipelines.definitions import load_definitions
 from pipelines.plan import validation_rules
@@ -59,7 +61,8 @@ def test_calibration_compares_confidence_with_being_right() -> None:
 
 def test_the_page_keeps_what_is_written_by_hand_and_the_picture_says_all_in_words() -> None:
     found = figures_of(answers([1, 2], [0, 1], [0, 0], [0.55, 0.95]), STAGES)
-    page = with_block(f"before\n{BEGIN}\nold\n{END}\nafter", block({"all": found}, STAGES, "command", ["a note"]))
+    page = f"before\n{begin(COMMAND)}\nold\n{END}\nafter"
+    page = renewed(page, block({"all": found}, STAGES, "command", ["a note"]))
     assert page.startswith("before\n")
     assert page.endswith("\nafter")
     assert "old" not in page
@@ -67,7 +70,7 @@ def test_the_page_keeps_what_is_written_by_hand_and_the_picture_says_all_in_word
     picture = calibration_picture(found.bins, "Title")
     assert "confidence 0.55: right 1.00 of 1" in picture
     with pytest.raises(ValueError, match="needs the lines"):
-        with_block("no markers", "")
+        renewed(page.replace(END, ""), block({"all": found}, STAGES, "command", []))
 
 
 # --- on a small world ----------------------------------------------------------------------------------------------
@@ -99,7 +102,7 @@ def test_every_event_that_counts_is_answered_once(world: Path, history: History)
 def test_with_nothing_late_what_was_known_at_the_time_gives_the_same_answers(world: Path, history: History) -> None:
     truth = read_stage_truth(world, STAGES)
     folding = Folding(load_definitions(None).ontology, None)
-    few = History(dict(list(history.persons.items())[:12]), 0, history.horizon, 0)
+    few = replace(history, persons=dict(list(history.persons.items())[:12]))
     whole, asked = answers_of(folding, few, truth), answers_when_late(folding, few, truth, 0.0, 1.0)
     assert len(whole) == len(asked) > 100
     for one, other in ((whole.person, asked.person), (whole.truth, asked.truth)):
