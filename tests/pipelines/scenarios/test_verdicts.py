@@ -76,9 +76,9 @@ def test_whatever_differs_fails_at_its_line(tmp_path: Path, old: str, new: str, 
 
 def test_a_stage_that_a_window_of_a_feature_keeps_ends_with_it_as_in_a_run(tmp_path: Path) -> None:
     shipped = ProjectConfig().ontology.read_text(encoding="utf-8")
-    assert shipped.count("entry: {intent: 2.5}") == 1
+    assert shipped.count("entry: {intent: 2.1}") == 1
     ontology = tmp_path / "journey.yaml"
-    ontology.write_text(shipped.replace("entry: {intent: 2.5}", "entry: {when: pricing_views_30d >= 1.0}"))
+    ontology.write_text(shipped.replace("entry: {intent: 2.1}", "entry: {when: pricing_views_30d >= 1.0}"))
     scenario = """
 - scenario: prices
   events: [day 1 10:00 pricing_view on phone]

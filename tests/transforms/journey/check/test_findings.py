@@ -206,6 +206,28 @@ def test_no_margin() -> None:
     assert [f.severity for f in lacking] == [WARNING, WARNING]
 
 
+def test_weakening_a_stage_that_no_intent_leads_into_has_no_effect() -> None:
+    finding = one("without-effect", (CUSTOMER, CUSTOMER + "\n    weakened_by: {search: 0.5}"))
+    assert (finding.severity, finding.line) == (WARNING, line_of(CUSTOMER) + 1)
+    assert "no intent leads into 'customer'" in finding.message
+
+
+def test_a_rest_that_outlasts_the_stage_has_no_effect() -> None:
+    finding = one("without-effect", ("rest: 2h", "rest: 180d"))
+    assert (finding.severity, finding.line) == (WARNING, line_of("rest: 2h"))
+    assert not [f for f in found(("rest: 2h", "rest: 179d")) if f.rule == "without-effect"]
+
+
+def test_unseen_opposite_of_a_stage_names_the_key() -> None:
+    browsing = ("home_view", "category_view", "search")
+    seen = [item for item in ALL_SEEN if item[0] not in browsing]
+    unseen = [f for f in found(seen=seen) if f.rule == "unseen-opposite"]
+    assert ["'consideration'" in f.message for f in unseen] == [True], "choosing still speaks against decision"
+    assert "so weakened_by of 'consideration' never counts" in unseen[0].message
+    seen = [item for item in ALL_SEEN if item[0] not in ("checkout_start", "demo_request")]
+    assert "so exit.by of 'customer' never counts" in one("unseen-opposite", seen=seen).message
+
+
 def test_pages_are_seen_by_their_path() -> None:
     ontology = parse_ontology(TEXT, "journey.yaml")
     seen = emitted(ontology, "input", [("page_view", "/pricing", 3), ("page_view", "/x", 2), ("odd", None, 1)])
