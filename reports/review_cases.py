@@ -1,7 +1,8 @@
 """What the audit shows and asks of the tables of OUT: journeys to draw from, and one journey as a person reads it.
 
 Input: a connection to the views (``transforms.tables.views.open_views``). Output: ``models.review`` records and lines
-of text. Times: UTC microseconds of event time. Errors: ``ModelError`` when there is nothing to draw from. State: none.
+of text without control characters. Times: UTC microseconds of event time. Errors: ``ModelError`` when there is nothing
+to draw from. State: none.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ import json
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from contracts.errors import ModelError
 from contracts.event import DAY
 from models.review import Audit, Journey, Sample
+from reports.rendering import clean, day, moment
 
 _MOST_EVENTS = 40
 
@@ -55,24 +56,25 @@ def journeys_to_draw(connection: Any, days: int) -> list[Journey]:
 
 
 def journey_lines(connection: Any, sample: Sample) -> list[str]:
-    """The journey as a reviewer reads it: its latest events, sessions apart. It does not say what the pipeline thinks.
+    """The journey as a reviewer reads it: the latest events up to the point asked about, sessions apart.
 
-    A single line says so when the person is no more: erased, or merged into another.
+    What came after the point is not shown, however old the draw is: the label is about the stage then. What the
+    pipeline thinks is not said. A single line says so when the person is no more: erased, or merged into another.
     """
     rows = connection.execute(
         """
         SELECT event_time, name, behaviours, channel, path, session_id
-        FROM events WHERE person_id = ? ORDER BY event_time, event_id
+        FROM events WHERE person_id = ? AND epoch_us(event_time) <= ? ORDER BY event_time, event_id
         """,
-        [sample.journey.person_id],
+        [sample.journey.person_id, sample.journey.at],
     ).fetchall()
     if not rows:
         return ["This person is no more: erased, or merged into another since the sample was drawn."]
     names = Counter(row[1] for row in rows)
-    asked = datetime.fromtimestamp(sample.journey.at / 1_000_000, UTC)
+    asked = day(moment(sample.journey.at))
     lines = [
-        f"{len(rows):,} events from {_time(rows[0][0])} to {_time(rows[-1][0])}; asked about {_time(asked)} (UTC)",
-        "all in all: " + ", ".join(f"{name} {count}" for name, count in names.most_common(8)),
+        f"{len(rows):,} events from {day(rows[0][0])} to {day(rows[-1][0])}; asked about {asked} (UTC)",
+        "all in all: " + ", ".join(f"{clean(name)} {count}" for name, count in names.most_common(8)),
     ]
     left = len(rows) - _MOST_EVENTS
     if left > 0:
@@ -83,18 +85,25 @@ def journey_lines(connection: Any, sample: Sample) -> list[str]:
             lines.append("")
             session = session_id
         shown = ", ".join(json.loads(behaviours)) if behaviours else ""
-        lines.append(f"  {_time(at)}  {name:<20} {channel or '':<6} {path or '':<28} {shown}".rstrip())
+        where = clean(path or "")
+        lines.append(f"  {day(at)}  {clean(name):<20} {channel or '':<6} {where:<28} {shown}".rstrip())
     return lines
 
 
-def why_of(connection: Any, persons: Collection[str]) -> dict[str, Why]:
-    """Scores and signals of some persons, by person."""
-    if not persons:
+def why_of(connection: Any, samples: Collection[Sample]) -> dict[str, Why]:
+    """Scores and signals by person, of samples whose journey is still as it was drawn; one that went on has others."""
+    if not samples:
         return {}
+    drawn = {(sample.journey.person_id, sample.journey.revision) for sample in samples}
     rows = connection.execute(
-        "SELECT person_id, intents, signals FROM journeys WHERE list_contains(?, person_id)", [sorted(persons)]
+        "SELECT person_id, revision, intents, signals FROM journeys WHERE list_contains(?, person_id)",
+        [sorted({person for person, _ in drawn})],
     ).fetchall()
-    return {person: Why(json.loads(intents or "{}"), _worths(signals)) for person, intents, signals in rows}
+    return {
+        person: Why(json.loads(intents or "{}"), _worths(signals))
+        for person, revision, intents, signals in rows
+        if (person, revision) in drawn
+    }
 
 
 def proposals(audit: Audit, why: dict[str, Why], entries: dict[str, float], stages: Sequence[str]) -> list[str]:
@@ -133,7 +142,10 @@ def _too_far(
         return f" The condition of {answer} decides, whatever its signals: look at entry.when, and at what ends it."
     carried = Counter(top for case in cases if (top := _carrying(answer, why.get(case.journey.person_id))))
     if not carried:
-        return f" No signal of {answer} is left: the persons are no more, or hysteresis.back keeps them too long."
+        return (
+            f" No signal of {answer} is left: hysteresis.back keeps them too long, or their journeys went on since the"
+            " draw, or are no more."
+        )
     signal, times = carried.most_common(1)[0]
     as_well = sum(_carrying(answer, why.get(case.journey.person_id)) == signal for case in right)
     return (
@@ -145,8 +157,10 @@ def _too_far(
 def _not_far_enough(label: str, cases: Sequence[Sample], why: dict[str, Why], entries: dict[str, float]) -> str:
     scores = sorted(found.intents.get(label, 0.0) for case in cases if (found := why.get(case.journey.person_id)))
     entry = entries.get(label)
-    if entry is None or not scores:
+    if entry is None:
         return f" {label} is entered by its condition: look at entry.when, and at what events the sources send for it."
+    if not scores:
+        return f" What their intent of {label} was is not known: their journeys went on since the draw, or are no more."
     middle = scores[len(scores) // 2]
     if middle >= entry:
         return f" Their intent of {label} is {middle:.2f} of {entry:g}: its condition, or a later stage, stands before."
@@ -166,7 +180,3 @@ def _worths(signals: str | None) -> dict[str, float]:
     """``stage.signal`` to its worth, from the column ``signals`` of journeys."""
     found = json.loads(signals or "[]")
     return {f"{one['stage']}.{one['signal']}": float(one["value"]) for one in found}
-
-
-def _time(at: datetime) -> str:
-    return at.strftime("%Y-%m-%d %H:%M")

@@ -56,6 +56,8 @@ def command(
     asked = sum((listing, report, export is not None, sheet is not None))
     if asked > 1:
         raise click.UsageError("--list, --report, --export and --import exclude each other")
+    if fresh and (report or sheet is not None):
+        raise click.UsageError("a new draw has no labels yet: call --draw first, and --report or --import another time")
     if (not asked or sheet is not None) and not (who and who.strip()):
         raise click.UsageError("say who labels: --who NAME")
     from models.review_store import ReviewStore
@@ -226,8 +228,8 @@ def _report(store: ReviewStore, connection: Any, ontology: Ontology) -> None:
             click.echo(f"  {title} {name}: {_said(one)}")
     _confusion(found, ontology.stage_names)
     entries = {stage.name: stage.enter for stage in ontology.stages if stage.enter is not None}
-    people = {sample.journey.person_id for sample, _ in (*found.wrong, *found.right)}
-    said = proposals(found, why_of(connection, people), entries, ontology.stage_names)
+    told = [sample for sample, _ in (*found.wrong, *found.right)]
+    said = proposals(found, why_of(connection, told), entries, ontology.stage_names)
     if said:
         click.echo("\nwhat to change:")
     for line in said:

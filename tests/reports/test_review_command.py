@@ -8,12 +8,13 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from models.review import Journey, Label, Sample, audit
 from models.review_store import ReviewStore
 from pipelines.cli import main
-from reports.review_cases import Why, proposals
+from reports.review_cases import Why, journey_lines, proposals, why_of
 
 Ask = Callable[..., tuple[int, str, str]]
 STAGES = ("discovery", "consideration", "decision", "customer")
@@ -116,6 +117,8 @@ def test_bad_calls_end_with_2_and_a_folder_without_journeys_with_its_code(ask: A
     assert code == 4
     assert "holds no draw yet" in error
     assert ask("--draw", "--days", "0")[0] == 2
+    code, _, error = ask("--draw", "--report")
+    assert (code, "a new draw has no labels yet" in error) == (2, True)
 
 
 def test_the_same_tables_and_seed_give_the_draw_that_is_there(out: Path, ask: Ask) -> None:
@@ -125,6 +128,44 @@ def test_the_same_tables_and_seed_give_the_draw_that_is_there(out: Path, ask: As
     assert len(ReviewStore(out).samples()) == count
     ask("--draw", "--list", "--size", "4", "--seed", "8")
     assert len(ReviewStore(out).samples()) > count
+
+
+# --- a journey as a reviewer reads it -----------------------------------------------------------------------------
+
+
+def test_what_came_after_the_point_is_not_shown_and_texts_cannot_command_the_terminal() -> None:
+    """A label is about the stage at the point; a stream may have gone on since the draw."""
+    connection = duckdb.connect()
+    connection.execute(
+        "CREATE TABLE events AS SELECT * FROM (VALUES ('p1', make_timestamptz(2024, 1, 1, 10, 0, 0.0, 'UTC'), 'e1',"
+        " 'view\x1b[2J', '[\"product_view\"]', 'web', '/shoes', 's1'),"
+        " ('p1', make_timestamptz(2024, 1, 1, 10, 0, 1.0, 'UTC'), 'e2', 'purchase', '[]', 'web', NULL, 's1'))"
+        " t(person_id, event_time, event_id, name, behaviours, channel, path, session_id)"
+    )
+    asked = Journey("p1", 1_704_103_200_000_000, 1, "decision", 0.7, "rules", "o@1", None)
+    told = "\n".join(journey_lines(connection, Sample("s1", "d", "x", 1, asked)))
+    assert "1 events from 2024-01-01 10:00 to 2024-01-01 10:00; asked about 2024-01-01 10:00 (UTC)" in told
+    assert "/shoes" in told
+    assert "purchase" not in told
+    assert "\x1b" not in told
+    gone = journey_lines(
+        connection, Sample("s2", "d", "x", 1, Journey("p2", 0, 1, "decision", 0.7, "rules", "o@1", None))
+    )
+    assert len(gone) == 1
+    assert "is no more" in gone[0]
+
+
+def test_scores_of_a_journey_that_went_on_since_the_draw_explain_nothing() -> None:
+    connection = duckdb.connect()
+    connection.execute(
+        "CREATE TABLE journeys AS SELECT * FROM (VALUES ('p1', 1, '{\"decision\": 3.0}', '[]'),"
+        " ('p2', 5, '{\"decision\": 3.0}', '[]')) t(person_id, revision, intents, signals)"
+    )
+    samples = [case(1, "decision"), case(2, "decision")]
+    assert why_of(connection, samples) == {"p1": Why({"decision": 3.0}, {})}
+    labels = [Label("s1", "discovery", "anna", 1), Label("s2", "customer", "anna", 1)]
+    lines = proposals(audit([case(1, "decision"), case(2, "decision")], labels), {}, {"decision": 2.2}, STAGES)
+    assert any("went on since the draw" in line for line in lines)
 
 
 # --- what to change ------------------------------------------------------------------------------------------------
