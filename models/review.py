@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 BANDS = (0.6, 0.8)
 """Confidence below the first is low, from the second on high."""
+BAND_NAMES = ("low", "middle", "high")
 _Z = 1.959963984540054
 """Of a 95 % interval."""
 
@@ -108,8 +109,8 @@ class Audit:
 
 
 def band(confidence: float) -> str:
-    """``low``, ``middle`` or ``high``."""
-    return "low" if confidence < BANDS[0] else "middle" if confidence < BANDS[1] else "high"
+    """The name of the band that a confidence lies in."""
+    return BAND_NAMES[(confidence >= BANDS[0]) + (confidence >= BANDS[1])]
 
 
 def stratum_of(journey: Journey) -> str:

@@ -11,14 +11,17 @@ import json
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
 from typing import Any
 
 from contracts.errors import ModelError
 from contracts.event import DAY
 from models.review import Audit, Journey, Sample
-from reports.rendering import clean, day, moment
+from reports.rendering import clean, day, length, moment, plural
 
-_MOST_EVENTS = 40
+_MOST_LINES = 40
+"""Of a journey that are shown, the latest: a screen and a half."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,39 +58,65 @@ def journeys_to_draw(connection: Any, days: int) -> list[Journey]:
     return [Journey(*row) for row in rows]
 
 
-def journey_lines(connection: Any, sample: Sample) -> list[str]:
-    """The journey as a reviewer reads it: the latest events up to the point asked about, sessions apart.
+def journey_lines(connection: Any, sample: Sample, conversions: Collection[str]) -> list[str]:
+    """The journey as a reviewer reads it: what is known of it in all, then its latest events, visit by visit.
 
-    What came after the point is not shown, however old the draw is: the label is about the stage then. What the
-    pipeline thinks is not said. A single line says so when the person is no more: erased, or merged into another.
+    What came after the point asked about is not shown, however old the draw is: the label is about the stage then. What
+    the pipeline thinks is not said. A single line says so when the person is no more: erased, or merged into another.
+
+    Args:
+        connection: to the views.
+        sample: whose journey.
+        conversions: behaviours that count as one; they are told however long ago they were.
     """
     rows = connection.execute(
         """
-        SELECT event_time, name, behaviours, channel, path, session_id
+        SELECT event_time, name, coalesce(behaviours, '[]'), coalesce(channel, ''), coalesce(path, ''), session_id
         FROM events WHERE person_id = ? AND epoch_us(event_time) <= ? ORDER BY event_time, event_id
         """,
         [sample.journey.person_id, sample.journey.at],
     ).fetchall()
     if not rows:
         return ["This person is no more: erased, or merged into another since the sample was drawn."]
+    asked, last = moment(sample.journey.at), rows[-1][0]
+    silence = f", {length(asked - last)} after the latest event" if asked > last else ""
+    converted = [at for at, _, behaviours, _, _, _ in rows if not set(conversions).isdisjoint(json.loads(behaviours))]
+    visits = len({row[5] for row in rows if row[5] is not None})
     names = Counter(row[1] for row in rows)
-    asked = day(moment(sample.journey.at))
     lines = [
-        f"{len(rows):,} events from {day(rows[0][0])} to {day(rows[-1][0])}; asked about {asked} (UTC)",
-        "all in all: " + ", ".join(f"{clean(name)} {count}" for name, count in names.most_common(8)),
+        f"{plural(len(rows), 'event')} in {plural(visits, 'session')} from {day(rows[0][0])} to {day(last)} (UTC)",
+        f"asked about {day(asked)}{silence}",
+        f"{plural(len(converted), 'conversion')}, the latest {day(converted[-1])}" if converted else "no conversion",
+        "all in all: " + ", ".join(f"{clean(name)} {count}" for name, count in names.most_common(12)),
     ]
-    left = len(rows) - _MOST_EVENTS
-    if left > 0:
-        lines.append(f"({left:,} earlier events are not shown)")
-    session: str | None = None
-    for at, name, behaviours, channel, path, session_id in rows[-_MOST_EVENTS:]:
-        if session_id != session and session_id is not None:
-            lines.append("")
-            session = session_id
-        shown = ", ".join(json.loads(behaviours)) if behaviours else ""
-        where = clean(path or "")
-        lines.append(f"  {day(at)}  {clean(name):<20} {channel or '':<6} {where:<28} {shown}".rstrip())
+    shown: list[tuple[str | None, datetime, str, int]] = []
+    for (session, text), group in groupby(rows, key=lambda row: (row[5], _seen(*row[1:5]))):
+        run = list(group)
+        shown.append(
+            (session, run[0][0], text if len(run) == 1 else f"{text} \N{MULTIPLICATION SIGN}{len(run)}", len(run))
+        )
+    hidden = sum(events for *_, events in shown[:-_MOST_LINES])
+    if hidden:
+        lines.append(f"({plural(hidden, 'earlier event')} not shown)")
+    ends = {row[5]: row[0] for row in rows}
+    begins = {row[5]: row[0] for row in reversed(rows)}
+    before: str | None = None
+    for session, at, text, _ in shown[-_MOST_LINES:]:
+        if session is None:
+            # no doing of the person: it belongs to no visit
+            lines.append(f"  {day(at)}  {text}")
+        else:
+            if session != before:
+                lines += ["", f"{day(begins[session])}, {length(ends[session] - begins[session])}"]
+                before = session
+            lines.append(f"  {at:%H:%M}  {text}")
     return lines
+
+
+def _seen(name: str, behaviours: str, channel: str, path: str) -> str:
+    """An event in a line: what it is called, and what that does not say already."""
+    more = [part for part in (channel, path, *json.loads(behaviours)) if part not in ("", name)]
+    return clean(f"{name:<20} {'  '.join(dict.fromkeys(more))}").rstrip()
 
 
 def why_of(connection: Any, samples: Collection[Sample]) -> dict[str, Why]:

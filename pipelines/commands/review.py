@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from models.review_store import ReviewStore
     from transforms.journey.ontology import Ontology
 
-_QUIT, _SKIP, _UNSURE, _BACK = "q", "s", "u", "b"
+_QUIT, _SKIP, _UNSURE, _BACK, _HELP = "q", "s", "u", "b", "?"
 
 
 @click.command("review")
@@ -51,7 +51,8 @@ def command(
     """Label a sample of journeys, and see how right stages are.
 
     Without more than --out and --who the latest draw is labelled here, from where it was left; the first call draws.
-    Each journey is shown without the pipeline's answer. Keys: number of the stage; u unsure, s skip, b back, q quit.
+    Each journey is shown without the pipeline's answer. Keys: number of the stage; u unsure, s skip, b back, ? what the
+    stages mean, q quit.
     """
     asked = sum((listing, report, export is not None, sheet is not None))
     if asked > 1:
@@ -78,7 +79,7 @@ def command(
         if listing:
             _list(store)
         elif export is not None:
-            _export(store, connection, export)
+            _export(store, connection, definitions.ontology, export)
         elif sheet is not None:
             assert who is not None, "asked for above"
             _import(store, sheet, definitions.ontology.stage_names, who)
@@ -86,7 +87,7 @@ def command(
             _report(store, connection, definitions.ontology)
         else:
             assert who is not None, "asked for above"
-            _label(store, connection, definitions.ontology.stage_names, who)
+            _label(store, connection, definitions.ontology, who)
     finally:
         connection.close()
 
@@ -141,14 +142,17 @@ def _list(store: ReviewStore) -> None:
         )
 
 
-def _export(store: ReviewStore, connection: Any, path: Path) -> None:
+def _export(store: ReviewStore, connection: Any, ontology: Ontology, path: Path) -> None:
     from reports.review_cases import journey_lines
     from reports.review_sheet import write
 
     left = _open(store)
-    write(path, left, lambda sample: journey_lines(connection, sample))
+    write(path, left, lambda sample: journey_lines(connection, sample, ontology.conversions))
+    click.echo(f"written: {len(left)} journeys to {path}")
+    _legend(ontology)
     click.echo(
-        f"written: {len(left)} journeys to {path}; fill in the column stage, then: wayline review --import {path}"
+        "fill in the column stage (or unsure), then: "
+        f"wayline review --out {store.folder.parent} --import {path} --who NAME"
     )
 
 
@@ -164,24 +168,35 @@ def _import(store: ReviewStore, path: Path, stages: Sequence[str], who: str) -> 
     click.echo(f"taken: {store.add_labels(new)} labels by {who}; {len(labels) - len(new)} were known already")
 
 
-def _label(store: ReviewStore, connection: Any, stages: Sequence[str], who: str) -> None:
+def _legend(ontology: Ontology) -> None:
+    """The stages with what they mean, so that reviewers go by one meaning."""
+    for number, stage in enumerate(ontology.stages, start=1):
+        click.echo(f"  {number} {stage.name}: {stage.description}" if stage.description else f"  {number} {stage.name}")
+
+
+def _label(store: ReviewStore, connection: Any, ontology: Ontology, who: str) -> None:
     from models.review import UNSURE, Label
     from reports.review_cases import journey_lines
 
     todo, whole = _open(store, who), len(_latest(store))
-    keys = {str(number): stage for number, stage in enumerate(stages, start=1)} | {_UNSURE: UNSURE}
+    keys = {str(number): stage for number, stage in enumerate(ontology.stage_names, start=1)} | {_UNSURE: UNSURE}
     menu = "  ".join(f"{key} {stage}" for key, stage in keys.items())
+    if todo:
+        click.echo("Say of each journey in which stage the person was at the time asked about:")
+        _legend(ontology)
     place = given = 0
     while place < len(todo):
         sample = todo[place]
         click.echo(f"\n--- {whole - len(todo) + place + 1} of {whole}: {sample.journey.person_id}")
-        for line in journey_lines(connection, sample):
+        for line in journey_lines(connection, sample, ontology.conversions):
             click.echo(line)
-        click.echo(f"\nIn which stage is this person? {menu}  {_SKIP} skip  {_BACK} back  {_QUIT} quit")
+        click.echo(f"\nIn which stage is this person? {menu}  {_SKIP} skip  {_BACK} back  {_HELP} stages  {_QUIT} quit")
         key = _key()
         if key == _QUIT:
             break
-        if key == _BACK:
+        if key == _HELP:
+            _legend(ontology)
+        elif key == _BACK:
             place = max(0, place - 1)
         elif key == _SKIP:
             place += 1
@@ -209,7 +224,7 @@ def _key() -> str:
 
 
 def _report(store: ReviewStore, connection: Any, ontology: Ontology) -> None:
-    from models.review import audit
+    from models.review import BAND_NAMES, audit
     from reports.review_cases import proposals, why_of
 
     samples = _latest(store)
@@ -223,21 +238,26 @@ def _report(store: ReviewStore, connection: Any, ontology: Ontology) -> None:
         click.echo("no label yet, so nothing is known")
         return
     click.echo(f"right: {_said(found.overall)}, 95 % interval, weighted by stratum")
-    for title, group in (("stage", found.by_stage), ("decided by", found.by_speaker), ("confidence", found.by_band)):
-        for name, one in group.items():
-            click.echo(f"  {title} {name}: {_said(one)}")
+    for title, group, order in (
+        ("said", found.by_stage, ontology.stage_names),
+        ("decided by", found.by_speaker, sorted(found.by_speaker)),
+        ("confidence", found.by_band, BAND_NAMES),
+    ):
+        for name in order:
+            if name in group:
+                click.echo(f"  {title} {name}: {_said(group[name])}")
     _confusion(found, ontology.stage_names)
     entries = {stage.name: stage.enter for stage in ontology.stages if stage.enter is not None}
     told = [sample for sample, _ in (*found.wrong, *found.right)]
     said = proposals(found, why_of(connection, told), entries, ontology.stage_names)
     if said:
-        click.echo("\nwhat to change:")
+        click.echo("\nwhat to look at (what was seen once or twice asks for more labels first):")
     for line in said:
         click.echo(f"- {line}")
 
 
 def _said(one: Estimate) -> str:
-    return f"{one.share:.3f} ({one.low:.3f} to {one.high:.3f}) of {one.labels} labels"
+    return f"{one.share:.1%} ({one.low:.1%} to {one.high:.1%}) of {one.labels} labels"
 
 
 def _confusion(found: Audit, stages: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from contracts.event import MINUTE
 from models.review import Journey, Label, Sample, audit
 from models.review_store import ReviewStore
 from pipelines.cli import main
@@ -85,8 +86,8 @@ def test_a_sheet_goes_out_and_comes_back(out: Path, ask: Ask, tmp_path: Path) ->
     assert "taken: 0 labels by bob" in ask("--import", str(sheet), "--who", "bob")[1], "again is harmless"
     _, told, _ = ask("--report")
     assert f"{len(rows) - 1} of {len(rows)} journeys labelled" in told
-    assert "right: 1.000 (" in told
-    assert "what to change" not in told
+    assert "right: 100.0% (" in told
+    assert "what to look at" not in told
 
 
 @pytest.mark.parametrize(
@@ -133,26 +134,63 @@ def test_the_same_tables_and_seed_give_the_draw_that_is_there(out: Path, ask: As
 # --- a journey as a reviewer reads it -----------------------------------------------------------------------------
 
 
-def test_what_came_after_the_point_is_not_shown_and_texts_cannot_command_the_terminal() -> None:
-    """A label is about the stage at the point; a stream may have gone on since the draw."""
+NOON = 1_704_110_400_000_000
+
+
+def read(rows: list[tuple[int, str, str, str | None, str | None]], at: int, person: str = "p1") -> list[str]:
+    """The journey of p1 up to an instant. ``rows``: minutes after noon, name, behaviours, path, session."""
     connection = duckdb.connect()
     connection.execute(
-        "CREATE TABLE events AS SELECT * FROM (VALUES ('p1', make_timestamptz(2024, 1, 1, 10, 0, 0.0, 'UTC'), 'e1',"
-        " 'view\x1b[2J', '[\"product_view\"]', 'web', '/shoes', 's1'),"
-        " ('p1', make_timestamptz(2024, 1, 1, 10, 0, 1.0, 'UTC'), 'e2', 'purchase', '[]', 'web', NULL, 's1'))"
-        " t(person_id, event_time, event_id, name, behaviours, channel, path, session_id)"
+        "CREATE TABLE events (person_id TEXT, event_time TIMESTAMPTZ, event_id TEXT, name TEXT, behaviours TEXT,"
+        " channel TEXT, path TEXT, session_id TEXT)"
     )
-    asked = Journey("p1", 1_704_103_200_000_000, 1, "decision", 0.7, "rules", "o@1", None)
-    told = "\n".join(journey_lines(connection, Sample("s1", "d", "x", 1, asked)))
-    assert "1 events from 2024-01-01 10:00 to 2024-01-01 10:00; asked about 2024-01-01 10:00 (UTC)" in told
-    assert "/shoes" in told
-    assert "purchase" not in told
-    assert "\x1b" not in told
-    gone = journey_lines(
-        connection, Sample("s2", "d", "x", 1, Journey("p2", 0, 1, "decision", 0.7, "rules", "o@1", None))
-    )
-    assert len(gone) == 1
-    assert "is no more" in gone[0]
+    for number, (minute, *values) in enumerate(rows):
+        connection.execute(
+            "INSERT INTO events VALUES ('p1', make_timestamptz(?), ?, ?, ?, 'web', ?, ?)",
+            [NOON + minute * MINUTE, f"e{number:03}", *values],
+        )
+    asked = Journey(person, NOON + at * MINUTE, 1, "decision", 0.7, "rules", "o@1", None)
+    return journey_lines(connection, Sample("s1", "d", "x", 1, asked), {"conversion"})
+
+
+def test_what_came_after_the_point_is_not_shown() -> None:
+    """A label is about the stage at the point; a stream may have gone on since the draw."""
+    rows = [(0, "view", '["product_view"]', "/shoes", "s1"), (1, "purchase", '["conversion"]', None, "s1")]
+    told = read(rows, 0)
+    assert told[:3] == [
+        "1 event in 1 session from 2024-01-01 12:00 to 2024-01-01 12:00 (UTC)",
+        "asked about 2024-01-01 12:00",
+        "no conversion",
+    ]
+    assert told[-2:] == ["2024-01-01 12:00, 0 s", "  12:00  view                 web  /shoes  product_view"]
+    assert not any("purchase" in line for line in told)
+
+
+def test_a_conversion_long_ago_and_a_long_silence_are_told() -> None:
+    rows = [(0, "purchase", '["conversion"]', None, "s1")]
+    rows += [(60 * n, "odd" if n % 2 else "even", "[]", None, f"v{n}") for n in range(1, 61)]
+    told = read(rows, 60 * 60 + 3 * 24 * 60)
+    assert "asked about 2024-01-07 00:00, 3 d after the latest event" in told
+    assert "1 conversion, the latest 2024-01-01 12:00" in told
+    assert "(21 earlier events not shown)" in told
+
+
+def test_the_same_again_and_again_is_one_line_and_a_record_belongs_to_no_visit() -> None:
+    rows = [(n, "search", '["search"]', "search", "s1") for n in range(3)]
+    told = read([*rows, (3, "email_delivered", "[]", None, None), (4, "search", '["search"]', "search", "s1")], 9)
+    assert told[-4:] == [
+        "2024-01-01 12:00, 4 min",
+        "  12:00  search               web \N{MULTIPLICATION SIGN}3",
+        "  2024-01-01 12:03  email_delivered      web",
+        "  12:04  search               web",
+    ]
+
+
+def test_texts_of_events_cannot_command_the_terminal_and_who_is_gone_is_said_to_be() -> None:
+    rows = [(0, "view\x1b[2J", "[]", "/\x1b]0;", "s1")]
+    assert "\x1b" not in "\n".join(read(rows, 0))
+    (gone,) = read(rows, 0, "p2")
+    assert "is no more" in gone
 
 
 def test_scores_of_a_journey_that_went_on_since_the_draw_explain_nothing() -> None:
