@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.cut_history import measure
 from benchmarks.page_part import END, begin, renewed
 from benchmarks.stages.answers import WAYS, Answers, Folding, answers_of, answers_when_late, read_stage_truth, without
 from benchmarks.stages.figures import figures_of
 from benchmarks.stages.report import COMMAND, block, calibration_picture
 from contracts.errors import InputError
+from contracts.event import DAY
 from pipelines.definitions import load_definitions
 from pipelines.plan import validation_rules
 from reports.history import History, history_of_files
@@ -116,6 +118,16 @@ def test_what_is_lost_is_the_same_share_in_every_run(history: History) -> None:
     one, other = without(history, 0.1), without(history, 0.1)
     assert one.persons == other.persons
     assert 0.07 < 1 - one.events / history.events < 0.13
+
+
+def test_who_is_elsewhere_when_history_begins_later_is_counted_among_those_who_came_since(history: History) -> None:
+    few, whole = measure(history, load_definitions(None).ontology, [1_000, 3])
+    assert (few.days, whole.days) == (3, 1_000)
+    assert whole.persons == whole.same == len(history.persons)
+    since = history.horizon - 3 * DAY
+    assert few.persons == sum(any(e.event_time > since for e, _ in history.of(one)) for one in history.persons)
+    assert 0 < few.same < few.persons < whole.persons
+    assert 0 <= few.unknown_conversion <= few.persons - few.same
 
 
 def test_a_folder_without_truth_or_with_other_stages_is_named(tmp_path: Path, world: Path) -> None:
