@@ -21,8 +21,8 @@ JAVA_COMPILER := org.eclipse.jdt:ecj:3.37.0
 GOOGLESQL := build/googlesql
 PUBSUB_SERVER := $(BIN)/wayline-pubsub-server
 
-.PHONY: help demo stream-demo services flink pubsub-server googlesql test lint types unit schemas parity chaos accuracy stage-accuracy ecom-story \
-  lock clean bench bench-pipeline bench-identity bench-stream bench-actor bench-stages
+.PHONY: help demo stream-demo services flink pubsub-server googlesql test lint types unit schemas parity chaos \
+  accuracy stage-accuracy ecom-story lock clean bench bench-pipeline bench-identity bench-stream bench-actor bench-stages
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'

@@ -24,7 +24,7 @@ from pipelines.definitions import load_definitions
 from pipelines.plan import RunOptions
 from pipelines.run import run
 from sources.importer.convert import import_files
-from sources.importer.mapping import load_mapping
+from sources.importer.mapping_file import load_mapping
 from transforms.dead_letter import DeadLetterBox
 from transforms.keys import KEY_BYTES
 from transforms.tables.views import open_views

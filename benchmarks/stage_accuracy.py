@@ -48,7 +48,7 @@ _FAR = 4_102_444_800_000_000
 @click.option("--seed", type=click.IntRange(0), default=7, show_default=True, help="Of the world measured.")
 @click.option("--train-customers", type=click.IntRange(10), default=1_500, show_default=True)
 @click.option("--train-seed", type=click.IntRange(0), default=11, show_default=True, help="Of the world trained on.")
-@click.option("--late-sample", type=float, default=0.05, show_default=True, help="Share of events asked about, late.")
+@click.option("--late-sample", type=float, default=0.02, show_default=True, help="Share of events asked about, late.")
 @click.option("--write", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Page to renew.")
 def main(
     customers: int, days: int, seed: int, train_customers: int, train_seed: int, late_sample: float, write: Path | None

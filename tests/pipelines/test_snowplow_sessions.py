@@ -22,7 +22,7 @@ from contracts.exchange import Session
 from pipelines.config import SHIPPED, ProjectConfig
 from pipelines.scenarios.play import PlayedPerson, World
 from sources.importer.convert import import_files
-from sources.importer.mapping import load_mapping
+from sources.importer.mapping_file import load_mapping
 from transforms.dead_letter import DeadLetterBox
 from transforms.keys import KEY_BYTES
 
