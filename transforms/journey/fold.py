@@ -26,7 +26,7 @@ from transforms.conditions import ConditionSet
 from transforms.journey.behaviours import Meaning
 from transforms.journey.consent import ConsentFold
 from transforms.journey.facts import EVENT_FACT_NAMES, EVENT_FACTS, FactState, FactValue, place_of
-from transforms.journey.ontology import ENDED, Ontology
+from transforms.journey.ontology import Ontology
 from transforms.journey.open_session import OpenSession
 from transforms.journey.sessions import SessionFold
 from transforms.journey.signals import Fed, SignalFold
@@ -342,19 +342,7 @@ class Fold:
         if meaning.signals or meaning.resets or meaning.weakens:
             self.frozen = tuple(self.signals.fed)
         if meaning.renews or meaning.ends:
-            self.renewed = tuple(
-                at
-                if number in meaning.renews
-                else self._ended(number, before, at)
-                if number in meaning.ends
-                else before
-                for number, before in enumerate(self.renewed)
-            )
-
-    def _ended(self, number: int, before: int | None, at: int) -> int | None:
-        """When a stage was last started anew, after an event of its ``by``: ended, unless that was too short ago."""
-        resting = before is not None and before != ENDED and at - before < self.ontology.stages[number].rest
-        return before if resting else ENDED
+            self.renewed = self.ontology.renewed(self.renewed, meaning, at)
 
     def point(self, at: int, event: int, on_event: bool, opener: int | None) -> Point:
         facts = self.facts

@@ -92,6 +92,11 @@ class Stage:
     rest: int = 0
     weakened_by: tuple[tuple[str, float], ...] = ()
 
+    def ended(self, renewed: int | None, at: int) -> int | None:
+        """When it was last started anew, after an event of its ``by``: ``ENDED``, unless that was too short ago."""
+        resting = renewed is not None and renewed != ENDED and at - renewed < self.rest
+        return renewed if resting else ENDED
+
     def kept(self, shown: frozenset[str]) -> float:
         """The share of its signals that is left after an event showing these behaviours; the least that any says."""
         return min((share for behaviour, share in self.weakened_by if behaviour in shown), default=1.0)
@@ -194,6 +199,13 @@ class Ontology:
     def is_known(self, name: str, path: str | None = None) -> bool:
         """Whether the ontology names this event."""
         return self._meanings.of(name, path).known
+
+    def renewed(self, before: tuple[int | None, ...], meaning: Meaning, at: int) -> tuple[int | None, ...]:
+        """For each stage when it was last started anew, after an event at ``at``; ``ENDED`` where one ended it."""
+        return tuple(
+            at if number in meaning.renews else self.stages[number].ended(last, at) if number in meaning.ends else last
+            for number, last in enumerate(before)
+        )
 
     def _attach(self, meaning: Meaning) -> Meaning:
         shown = frozenset(meaning.behaviours)
