@@ -21,8 +21,8 @@ JAVA_COMPILER := org.eclipse.jdt:ecj:3.37.0
 GOOGLESQL := build/googlesql
 PUBSUB_SERVER := $(BIN)/wayline-pubsub-server
 
-.PHONY: help demo stream-demo services flink pubsub-server googlesql test lint types unit schemas parity chaos accuracy lock clean \
-  bench bench-pipeline bench-identity bench-stream bench-actor bench-stages
+.PHONY: help demo stream-demo services flink pubsub-server googlesql test lint types unit schemas parity chaos \
+  accuracy stage-accuracy ecom-story lock clean bench bench-pipeline bench-identity bench-stream bench-actor bench-stages
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -151,6 +151,12 @@ parity: $(VENV)/.runtime $(FLINK)/.ready ## Whether every way to the tables give
 accuracy: $(VENV)/.runtime ## How right identity is on ACCURACY_CUSTOMERS simulated people; renews docs/accuracy.md
 	$(BIN)/python -m benchmarks.accuracy --customers $(ACCURACY_CUSTOMERS) --write docs/accuracy.md
 
+stage-accuracy: $(VENV)/.runtime ## How right stages are on a simulated world; renews docs/stage_accuracy.md: ten minutes
+	$(BIN)/python -m benchmarks.stage_accuracy --write docs/stage_accuracy.md
+
+ecom-story: $(VENV)/.runtime ## A real shop's half year, told from its tables; renews docs/ecom.md
+	$(BIN)/python -m benchmarks.ecom_story --write docs/ecom.md
+
 lock: $(BIN)/python ## Renew the lock files from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --group build --universal --python-version 3.11 --generate-hashes --upgrade \
 	  --no-emit-index-url --no-annotate --custom-compile-command "make lock" --quiet --output-file locks/runtime.txt
@@ -159,4 +165,4 @@ lock: $(BIN)/python ## Renew the lock files from pyproject.toml
 	  --output-file locks/dev.txt
 
 clean: ## Remove the environment, the job server, and what demo, bench and accuracy wrote
-	rm -rf $(VENV) $(DEMO_OUT) $(STREAM_DEMO_OUT) bench-out accuracy-out parity-out $(FLINK)
+	rm -rf $(VENV) $(DEMO_OUT) $(STREAM_DEMO_OUT) bench-out accuracy-out stage-accuracy-out ecom-out parity-out $(FLINK)

@@ -17,7 +17,8 @@ import click
 from rich.console import Console
 
 from benchmarks.identity.compare import compare, variants
-from benchmarks.identity.report import WorldFigures, block, terminal, with_block
+from benchmarks.identity.report import WorldFigures, block, terminal
+from benchmarks.page_part import renewed
 from contracts.errors import InputError
 from sources.simulator.config import WORLDS, WorldConfig, load_world
 from sources.simulator.world import simulate
@@ -74,7 +75,7 @@ def main(
         if write is not None:
             # after each world: a long run that is cut short leaves what it measured
             text = block(results, made, sorted({some.version for some in rules.values()}))
-            write.write_text(with_block(write.read_text(encoding="utf-8"), text), encoding="utf-8")
+            write.write_text(renewed(write.read_text(encoding="utf-8"), text), encoding="utf-8")
             console.print(f"written to {write}")
 
 

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.real_data import SHOP_SESSIONS
 from contracts.errors import CheckFailedError
 from models.bundle import stage_probabilities
 from models.estimator import EstimatorSettings, fit_calibrated
@@ -32,7 +33,6 @@ from models.gate import MOMENT, PERSON, TARGET, GateReport, GateRules, check, re
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-SESSIONS = Path(__file__).resolve().parents[2] / "shared/data/uci_online_shoppers/online_shoppers_intention.csv"
 PUBLISHED_ROC, PUBLISHED_PR = 0.776, 0.359
 OUTCOMES = ("left", "bought")
 _LEAKING = "PageValues"
@@ -183,7 +183,7 @@ def _told(judged: Judged, refusal: GateReport) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--sessions", type=Path, default=SESSIONS)
+    parser.add_argument("--sessions", type=Path, default=SHOP_SESSIONS)
     path = parser.parse_args().sessions
     if not path.is_file():
         print(f"there is no file {path}: the data set lies beside the repository, or give --sessions", file=sys.stderr)

@@ -13,6 +13,7 @@ from pathlib import Path
 import fastavro
 
 from benchmarks.golden_journeys import golden
+from benchmarks.real_data import SHOP_LOG
 from contracts import codec
 from contracts.errors import InputError
 from contracts.event import DAY, HOUR, MINUTE, SECOND, Event, Identifier
@@ -123,18 +124,14 @@ def _copy(event: Event, received: int, properties: Mapping[str, str]) -> Event:
     )  # fmt: skip
 
 
-ECOM = Path(__file__).resolve().parents[2] / "shared" / "data" / "retentioneering_ecom" / "ecom.csv.gz"
-"""An electronics store's log, 31,106 events; it lies beside the repository, if at all."""
-
-
 def ecom(most: int | None = None) -> list[Event]:
-    """The store's log, or its first events; nothing where it is not there."""
-    if not ECOM.exists():
+    """The electronics store's log, or its first events; nothing where it is not there."""
+    if not SHOP_LOG.exists():
         return []
     with tempfile.TemporaryDirectory(prefix="wayline-ecom-") as folder:
         mapping = load_mapping("retentioneering", SHIPPED / "mappings")
         box = DeadLetterBox(bytes(32))
-        import_files([ECOM], mapping, Path(folder), box, lambda _: None)
+        import_files([SHOP_LOG], mapping, Path(folder), box, lambda _: None)
         return read_arrivals([str(Path(folder) / "events")])[:most]
 
 

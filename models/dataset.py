@@ -1,7 +1,8 @@
 """From the tables of an output folder to the rows the stage model is trained and tested on.
 
 A moment of training is when a point could first be scored: the later of its event time and the latest received time
-among its events. Features come from Feast as they were known at that moment, the target from the events after it.
+among its events. Features come from Feast as they were known at that moment, the target from the events after it, or,
+where people labelled the point in an audit, from what they settled on.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from contracts.event import DAY
 from contracts.tables import EVENTS, JOURNEYS, LABELS, feature_tables
 from features.journey_features import MODEL_INPUT_NAMES, feature_columns
 from models.gate import MOMENT, PERSON, TARGET
-from models.target import behaviour_ranks, furthest_stage, rank_of
+from models.review_store import training_labels
+from models.target import UNKNOWN, behaviour_ranks, furthest_stage, rank_of
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -86,11 +88,14 @@ def read_horizon(out: Path) -> int:
 def read_moments(out: Path, definitions: StageDefinitions, window: int, max_rows: int) -> Moments:
     """Moments whose target is known, at most ``max_rows`` of them, chosen by hash so that the choice is repeatable.
 
+    A point that people labelled in an audit (``models.review_store``) is a moment in any case, whatever the events
+    after it or their absence say: its target is the label.
+
     Args:
         out: an output folder of the pipeline.
         definitions: stages and what defines them.
         window: H, microseconds.
-        max_rows: bound of memory and training time.
+        max_rows: bound of memory and training time; labelled points come on top.
 
     Raises:
         ModelError: no point's H has passed before the horizon.
@@ -115,7 +120,7 @@ def read_moments(out: Path, definitions: StageDefinitions, window: int, max_rows
         sets = connection.execute(f"SELECT DISTINCT behaviours FROM ({events_sql})").fetchall()
         ranks = behaviour_ranks(definitions.stages, definitions.defining)
         known = [(text, rank_of(json.loads(text), ranks)) for (text,) in sets if text]
-        known = [(text, rank) for text, rank in known if rank > 0]
+        known = [(text, rank) for text, rank in known if rank != UNKNOWN]
         connection.execute("CREATE TEMP TABLE ranks (behaviours VARCHAR, rank BIGINT)")
         if known:
             connection.executemany("INSERT INTO ranks VALUES (?, ?)", known)
@@ -123,9 +128,10 @@ def read_moments(out: Path, definitions: StageDefinitions, window: int, max_rows
             f"SELECT e.person_id, epoch_us(e.event_time) AS time, r.rank FROM ({events_sql}) e "
             "JOIN ranks r ON e.behaviours = r.behaviours WHERE e.person_id IS NOT NULL"
         ).fetchnumpy()
+        labelled = _labelled(connection, view_sql(folder, features), out, definitions.stages)
     finally:
         connection.close()
-    if not len(points["moment"]):
+    if not len(points["moment"]) and not labelled:
         raise ModelError(
             f"{out}: no point is {window / DAY:g} days older than the horizon, so no target is known",
             hint="give more days of events, or a smaller --horizon-days",
@@ -141,7 +147,41 @@ def read_moments(out: Path, definitions: StageDefinitions, window: int, max_rows
         window,
         len(definitions.stages),
     )
-    return Moments(persons, times, target, horizon)
+    for (person, moment), stage in labelled.items():
+        low, high = np.searchsorted(persons, [person, f"{person}\0"])
+        same = low + np.flatnonzero(times[low:high] == moment)
+        if len(same):
+            target[same] = stage
+        else:
+            persons, times, target = (
+                np.insert(persons, high, person), np.insert(times, high, moment), np.insert(target, high, stage),
+            )  # fmt: skip
+    told = target != UNKNOWN
+    if not told.any():
+        raise ModelError(
+            f"{out}: after no point does anything happen within {window / DAY:g} days that defines a stage",
+            hint="give a larger --horizon-days, or check `defining` in the ontology against the events that come",
+        )
+    persons, times, target = persons[told], times[told], target[told]
+    order = np.lexsort((times, persons))
+    return Moments(persons[order], times[order], target[order], horizon)
+
+
+def _labelled(connection: Any, features_sql: str, out: Path, stages: Sequence[str]) -> dict[tuple[str, int], int]:
+    """Moments of the points that people labelled, with the stage they settled on.
+
+    A point that is no more, because its person was erased or merged, has no moment; so its label trains nothing.
+    """
+    given = [(j.person_id, j.at, stages.index(stage)) for j, stage in training_labels(out, stages)]
+    if not given:
+        return {}
+    connection.execute("CREATE TEMP TABLE review (person_id VARCHAR, point BIGINT, stage BIGINT)")
+    connection.executemany("INSERT INTO review VALUES (?, ?, ?)", given)
+    rows = connection.execute(
+        f'SELECT r.person_id, greatest(epoch_us(f."at"), epoch_us(f.created)), r.stage FROM review r '
+        f'JOIN ({features_sql}) f ON f.person_id = r.person_id AND epoch_us(f."at") = r.point'
+    ).fetchall()
+    return {(str(person), int(moment)): int(stage) for person, moment, stage in rows}
 
 
 def join_features(out: Path, moments: Moments, stages: Sequence[str], historical: Historical | None = None) -> Any:

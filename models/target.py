@@ -1,8 +1,10 @@
 """What the stage model learns to foresee, from events alone.
 
-The target of a moment T of a person is the furthest stage of which a defining outcome happens in (T, T+H]; the first
-stage when none does. It is known only once H has passed before the horizon. Nothing derived from a stage the pipeline
-assigned enters it, so the model cannot learn to repeat the rules, and simulator truth is never read.
+The target of a moment T of a person is the furthest stage of which a defining outcome happens in (T, T+H]. It is known
+only once H has passed before the horizon, and only when something telling happened in that time: an outcome that
+defines a stage, be it the first. Who was silent said nothing, and least of all that they are back at the first stage:
+such a moment trains nothing. Nothing derived from a stage the pipeline assigned enters it, so the model cannot learn to
+repeat the rules, and simulator truth is never read.
 
 All times are UTC microseconds in event time.
 """
@@ -17,13 +19,16 @@ import numpy.typing as npt
 
 Ints = npt.NDArray[np.int64]
 
+UNKNOWN = -1
+"""The target of a moment after which nothing telling happened; also the rank of an event that tells nothing."""
+
 
 def behaviour_ranks(stages: Sequence[str], defining: Mapping[str, Collection[str]]) -> dict[str, int]:
     """Behaviour -> index of the furthest stage it defines.
 
     Args:
         stages: stage names in order.
-        defining: stage -> behaviours that define it. The first stage needs none: it is what remains.
+        defining: stage -> behaviours that define it. Where the first stage has none, every other behaviour tells of it.
 
     Raises:
         ValueError: ``defining`` names a stage that is none.
@@ -39,8 +44,9 @@ def behaviour_ranks(stages: Sequence[str], defining: Mapping[str, Collection[str
 
 
 def rank_of(behaviours: Collection[str], ranks: Mapping[str, int]) -> int:
-    """Index of the furthest stage that an event with these behaviours defines; 0 for none."""
-    return max((ranks.get(behaviour, 0) for behaviour in behaviours), default=0)
+    """Index of the furthest stage that an event with these behaviours defines; ``UNKNOWN`` when it tells nothing."""
+    unnamed = UNKNOWN if 0 in ranks.values() else 0
+    return max((ranks.get(behaviour, unnamed) for behaviour in behaviours), default=UNKNOWN)
 
 
 def furthest_stage(
@@ -52,19 +58,19 @@ def furthest_stage(
     window: int,
     stages: int,
 ) -> Ints:
-    """The target of each point, as an index into the stages.
+    """The target of each point, as an index into the stages, or ``UNKNOWN``.
 
     Args:
         point_persons, point_times: the moments asked about, in any order.
-        event_persons, event_times, event_ranks: stage-defining events in any order; rank 0 defines nothing.
+        event_persons, event_times, event_ranks: events in any order; one of rank ``UNKNOWN`` defines nothing.
         window: H in microseconds; an outcome exactly H after the point counts, one at the point itself does not.
         stages: number of stages.
 
     For each stage from the first on: the next defining event of the person after the point, found by one binary
     search over (person, time); if it is within H, the target is at least that stage.
     """
-    target = np.zeros(len(point_times), dtype=np.int64)
-    relevant = event_ranks > 0
+    target = np.full(len(point_times), UNKNOWN, dtype=np.int64)
+    relevant = event_ranks >= 0
     if not len(point_times) or not relevant.any():
         return target
     persons, times, ranks = event_persons[relevant], event_times[relevant], event_ranks[relevant]
@@ -74,7 +80,7 @@ def furthest_stage(
     keys = codes.astype(np.int64) * (len(moments) + 1) + order.astype(np.int64)
     point_keys, event_keys = keys[: len(point_times)], keys[len(point_times) :]
     point_codes, event_codes = codes[: len(point_times)], codes[len(point_times) :]
-    for stage in range(1, stages):
+    for stage in range(stages):
         chosen = ranks == stage
         if not chosen.any():
             continue

@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "pubsub-emulator": ("pipelines.commands.pubsub_emulator", "Run a Pub/Sub server in memory, for trials and tests."),
     "train": ("pipelines.commands.train", "Train, gate, register and promote the stage model."),
     "model": ("pipelines.commands.model", "List, promote and roll back stage models."),
+    "review": ("pipelines.commands.review", "The monthly audit: label a sample of journeys, see how right stages are."),
     "features": ("pipelines.commands.features", "The features and their Feast repository."),
     "test": ("pipelines.commands.journey_tests", "Run journey tests: scenarios told in plain words."),
     "board": ("pipelines.commands.board", "Show the tables of an output folder in a browser."),

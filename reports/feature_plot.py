@@ -1,8 +1,8 @@
 """A feature over event time, as lines of text for a terminal and as a picture.
 
 Input: (instant, value) pairs, oldest first. Output: text. Between two points the value of the earlier is drawn on,
-because that is what a reader of the tables is given. Colours are those of Okabe and Ito; every number that matters is
-written too. Errors: ``ValueError`` when there is no point. State: none.
+because that is what a reader of the tables is given. Every number that matters is written too. Errors: ``ValueError``
+when there is no point. State: none.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from html import escape
 
+from reports.picture import framed
 from reports.rendering import day, number
 
 Point = tuple[datetime, float]
@@ -18,17 +19,6 @@ Point = tuple[datetime, float]
 MARK, HOLD = "\N{BLACK CIRCLE}", "\N{BOX DRAWINGS LIGHT HORIZONTAL}"
 _WIDTH, _HEIGHT = 960, 360
 _LEFT, _RIGHT, _TOP, _BOTTOM = 90.0, 930.0, 92.0, 290.0
-
-_STYLE = """
-  .paper { fill: #ffffff } .ink { fill: #1b1b1b } .soft { fill: #5a5a5a } .rule { stroke: #d8d8d8 }
-  .line { fill: none; stroke: #0072B2; stroke-width: 2 } .point { fill: #0072B2 }
-  text { font-family: system-ui, -apple-system, "Segoe UI", "DejaVu Sans", Arial, sans-serif; font-size: 13px }
-  .title { font-size: 17px; font-weight: 600 }
-  @media (prefers-color-scheme: dark) {
-    .paper { fill: #16181c } .ink { fill: #f1f1f1 } .soft { fill: #b4b4b4 } .rule { stroke: #3a3d44 }
-    .line { stroke: #56B4E9 } .point { fill: #56B4E9 }
-  }
-"""
 
 
 def text_plot(points: Sequence[Point], width: int = 64, height: int = 10) -> list[str]:
@@ -84,16 +74,7 @@ def picture(points: Sequence[Point], title: str, description: str) -> str:
         f"{len(points):,} values from {day(first)} to {day(last)} UTC; least {number(min(values))}, "
         f"greatest {number(max(values))}, last {number(values[-1])}"
     )
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" '
-        f'height="{_HEIGHT}" role="img" aria-labelledby="title desc">',
-        f'<title id="title">{escape(title)}</title>',
-        f'<desc id="desc">{escape(f"{description} {said}.")}</desc>',
-        f"<style>{_STYLE}</style>",
-        f'<rect class="paper" width="{_WIDTH}" height="{_HEIGHT}"/>',
-        f'<text class="ink title" x="24" y="34">{escape(title)}</text>',
-        f'<text class="soft" x="24" y="58">{escape(description)}</text>',
-    ]
+    parts: list[str] = []
     for value in (low, (low + high) / 2, high):
         parts.append(f'<path class="rule" d="M{_LEFT} {y(value):.1f} H{_RIGHT}"/>')
         parts.append(
@@ -106,7 +87,7 @@ def picture(points: Sequence[Point], title: str, description: str) -> str:
     parts.append(f'<text class="soft" x="{_LEFT}" y="{_BOTTOM + 24}">{day(first)}</text>')
     parts.append(f'<text class="soft" x="{_RIGHT}" y="{_BOTTOM + 24}" text-anchor="end">{day(last)}</text>')
     parts.append(f'<text class="soft" x="24" y="{_HEIGHT - 14}">{escape(said)}</text>')
-    return "\n".join([*parts, "</svg>", ""])
+    return framed(title, f"{description} {said}.", parts, size=(_WIDTH, _HEIGHT), line=description)
 
 
 def _range(points: Sequence[Point]) -> tuple[float, float]:

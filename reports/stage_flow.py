@@ -1,8 +1,7 @@
 """Who moves where between two ontologies, as a picture: two columns of stages and bands of persons between them.
 
-Input: ``OntologyDifference``. Output: the text of an SVG file that needs nothing else, readable in light and in dark.
-Colours are those of Okabe and Ito, which people of any colour vision tell apart; every band and stage is named in words
-too, and whoever stays is drawn paler than whoever moves. Errors, state: none.
+Input: ``OntologyDifference``. Output: the text of an SVG file (``reports.picture``). Every band and stage is named in
+words too, and whoever stays is drawn paler than whoever moves. Errors, state: none.
 """
 
 from __future__ import annotations
@@ -13,24 +12,14 @@ from html import escape
 
 from reports.ontology_replay import OntologyDifference
 from reports.page.charts import band
+from reports.picture import COLOURS, framed
 
 _WIDTH, _BAR, _TOP, _BOTTOM = 960, 18, 92, 44
 _LEFT, _RIGHT = 250, 710
 _HEIGHT, _GAP, _LEAST = 420.0, 26.0, 2.0
 _LINE = 15.0
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C8C8C")
-"""One for each place in the order of stages; there are at most seven."""
-
-_STYLE = """
-  .paper { fill: #ffffff } .ink { fill: #1b1b1b } .soft { fill: #5a5a5a }
-  text { font-family: system-ui, -apple-system, "Segoe UI", "DejaVu Sans", Arial, sans-serif; font-size: 13px }
-  .title { font-size: 17px; font-weight: 600 } .name { font-weight: 600 }
-  .stay { opacity: 0.28 } .move { opacity: 0.72 } .band:hover { opacity: 0.95 }
-  @media (prefers-color-scheme: dark) {
-    .paper { fill: #16181c } .ink { fill: #f1f1f1 } .soft { fill: #b4b4b4 }
-    .stay { opacity: 0.38 } .move { opacity: 0.85 }
-  }
-"""
+_LIGHT = "  .stay { opacity: 0.28 } .move { opacity: 0.72 } .band:hover { opacity: 0.95 }\n"
+_DARK = "    .stay { opacity: 0.38 } .move { opacity: 0.85 }\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +49,6 @@ def flow_picture(found: OntologyDifference, title_a: str, title_b: str) -> str:
     share = found.moved / found.persons if found.persons else 0.0
     said = f"{found.moved:,} of {found.persons:,} persons ({share:.1%}) stand elsewhere"
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height:.0f}" width="{_WIDTH}" '
-        f'height="{height:.0f}" role="img" aria-labelledby="title desc">',
-        f'<title id="title">{escape(said)}</title>',
-        f'<desc id="desc">{escape(_words(found))}</desc>',
-        f"<style>{_STYLE}</style>",
-        f'<rect class="paper" width="{_WIDTH}" height="{height:.0f}"/>',
-        f'<text class="ink title" x="24" y="34">{escape(said)}</text>',
         f'<text class="soft" x="{_LEFT + _BAR}" y="70" text-anchor="end">{escape(f"A: {title_a}")}</text>',
         f'<text class="soft" x="{_RIGHT}" y="70">{escape(f"B: {title_b}")}</text>',
         *_bands(found, left, right),
@@ -78,7 +60,7 @@ def flow_picture(found: OntologyDifference, title_a: str, title_b: str) -> str:
         f'<text class="soft" x="24" y="{height - 18:.0f}">Pale: the stage has the same name under both. '
         "Height: persons at the end of the history, by rules alone.</text>"
     )
-    return "\n".join([*parts, "</svg>", ""])
+    return framed(said, _words(found), parts, size=(_WIDTH, height), light=_LIGHT, dark=_DARK)
 
 
 def _colours(a: Sequence[str], b: Sequence[str]) -> dict[str, str]:

@@ -49,6 +49,7 @@ PURE = (
     "features/counters.py",
     "features/state.py",
     "features/turning.py",
+    "models/review.py",
     "models/target.py",
     "pipelines/scenarios/*.py",
     "sources/importer/[!cr]*.py",

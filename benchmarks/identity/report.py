@@ -11,9 +11,9 @@ from rich.table import Table
 
 from benchmarks.identity.causes import CAUSES
 from benchmarks.identity.compare import KNOWABLE, NAIVE, Column, Comparison
+from benchmarks.page_part import marked
 
-BEGIN = "<!-- figures: written by `make accuracy`, do not edit -->"
-END = "<!-- end of figures -->"
+COMMAND = "make accuracy"
 _TITLES = {NAIVE: "naive union", KNOWABLE: "all that can be known"}
 
 
@@ -95,7 +95,7 @@ def terminal(world: WorldFigures) -> list[Table]:
 
 def block(worlds: Sequence[WorldFigures], command: str, versions: Sequence[str]) -> str:
     """The generated part of the page, with its markers."""
-    lines = [BEGIN, "", "```", command, "```", ""]
+    lines = ["```", command, "```", ""]
     rules = f"Rules: {', '.join(f'`{version}`' for version in versions)}."
     lines += [*textwrap.wrap(rules, 120, break_on_hyphens=False), ""]
     for world in worlds:
@@ -114,16 +114,7 @@ def block(worlds: Sequence[WorldFigures], command: str, versions: Sequence[str])
         else:
             lines += ["", "No event is with another person than its own."]
         lines.append("")
-    return "\n".join([*lines, END])
-
-
-def with_block(page: str, new: str) -> str:
-    """A page with its generated part replaced. Raises ValueError for a page without the two markers."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"the page needs the lines {BEGIN!r} and {END!r}, in this order")
-    return before + new + after
+    return marked(COMMAND, lines[:-1])
 
 
 def _wrapped(text: str) -> list[str]:

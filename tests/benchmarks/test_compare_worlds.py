@@ -12,7 +12,8 @@ from benchmarks import accuracy
 from benchmarks.identity.agreement import Score
 from benchmarks.identity.causes import CAUSES
 from benchmarks.identity.compare import KNOWABLE, NAIVE, Comparison, compare, variants
-from benchmarks.identity.report import BEGIN, END, share, with_block
+from benchmarks.identity.report import COMMAND, share
+from benchmarks.page_part import END, begin, renewed
 from contracts import documents
 from contracts.errors import InputError
 from sources.simulator.config import WORLDS, WorldConfig
@@ -122,7 +123,7 @@ def test_the_command_renews_the_page_and_says_the_same_again(tmp_path: Path, mon
     monkeypatch.setattr(accuracy, "FOLDER", tmp_path / "worlds")
     monkeypatch.setattr(accuracy, "SHIPPED", ROOT / "ontology" / "identity.yaml")
     page = tmp_path / "page.md"
-    page.write_text(f"# Page\n\n{BEGIN}\nold\n{END}\n\nkept\n", encoding="utf-8")
+    page.write_text(f"# Page\n\n{begin(COMMAND)}\nold\n{END}\n\nkept\n", encoding="utf-8")
     arguments = ["--customers=60", "--days=8", "--worlds=clean,shared", "--workers=1", f"--write={page}"]
     written = []
     for _ in range(2):
@@ -144,4 +145,4 @@ def test_only_what_is_right_without_exception_is_written_as_one() -> None:
 
 def test_a_page_without_its_markers_is_left_alone() -> None:
     with pytest.raises(ValueError, match="needs the lines"):
-        with_block("# Page\n", "new")
+        renewed("# Page\n", "new")

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.conversion import PUBLISHED_PR, PUBLISHED_ROC, SESSIONS, gate_rules, judge, read_sessions, spoilt
+from benchmarks.conversion import PUBLISHED_PR, PUBLISHED_ROC, gate_rules, judge, read_sessions, spoilt
+from benchmarks.real_data import SHOP_SESSIONS, missing
 from contracts.errors import ModelError
 from models.estimator import EstimatorSettings
 from models.gate import check
@@ -14,9 +15,9 @@ from models.gate import check
 
 @pytest.fixture(scope="module")
 def sessions() -> Any:
-    if not SESSIONS.is_file():
-        pytest.skip("the UCI sessions are not here: they lie beside the repository, in ../shared/data")
-    return read_sessions(SESSIONS)
+    if why := missing(SHOP_SESSIONS):
+        pytest.skip(why)
+    return read_sessions(SHOP_SESSIONS)
 
 
 def test_the_figures_are_no_worse_than_the_published_ones(sessions: Any) -> None:

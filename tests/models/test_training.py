@@ -72,13 +72,15 @@ def test_a_moment_is_when_the_point_could_first_be_scored_and_its_h_has_passed(t
         {"person_id": "a", "at": start, "created": start + HOUR},
         {"person_id": "a", "at": start + 7 * DAY, "created": start},
         {"person_id": "a", "at": start + 8 * DAY + 1, "created": start},
+        {"person_id": "a", "at": start + 4 * DAY, "created": start},
     ]
     world.write(tmp_path, features, points)
     world.write(tmp_path, features, [{"person_id": "gone", "at": start, "created": start}])
     world.write(tmp_path, features, [{"person_id": "gone", "at": start, "created": start}], revision=2, deleted=True)
     known_by_then = {"event_id": "e", "person_id": "a", "event_time": start + MINUTE, "behaviours": '["conversion"]'}
     later = {"event_id": "f", "person_id": "a", "event_time": start + DAY, "behaviours": '["search", "checkout"]'}
-    world.write(tmp_path, EVENTS, [known_by_then, later])
+    browsing = {"event_id": "g", "person_id": "a", "event_time": start + 9 * DAY, "behaviours": '["search"]'}
+    world.write(tmp_path, EVENTS, [known_by_then, later, browsing])
     world.write(tmp_path, world.JOURNEYS, [{"person_id": "a", "horizon": start + 10 * DAY}])
     moments = read_moments(tmp_path, world.DEFINITIONS, 2 * DAY, 100)
     assert list(zip(moments.persons, moments.times - start, moments.target, strict=True)) == [

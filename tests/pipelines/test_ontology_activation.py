@@ -40,8 +40,12 @@ def write(path: Path, *pairs: tuple[str, str]) -> Path:
 
 @pytest.fixture(scope="module")
 def easy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shipped ontology, but one look at a product is enough for consideration."""
-    return write(tmp_path_factory.mktemp("easy") / "easy.yaml", ("entry: {intent: 2.0}", "entry: {intent: 0.6}"))
+    """The shipped ontology, but one look at a product is enough for consideration, and fades in fewer days."""
+    return write(
+        tmp_path_factory.mktemp("easy") / "easy.yaml",
+        ("entry: {intent: 2.0}", "entry: {intent: 0.6}"),
+        ("weight: 0.7, half_life: 6d", "weight: 0.7, half_life: 2d"),
+    )
 
 
 def view(number: int, at: int, who: str = "u") -> dict[str, object]:

@@ -40,7 +40,7 @@ def other(tmp_path: Path) -> Path:
     """The shipped ontology with a decision that is reached later, prices that fade faster, and windows that fall."""
     text = DEFAULT.read_text(encoding="utf-8")
     for old, new in (
-        ("entry: {intent: 2.5}", "entry: {intent: 4.0}"),
+        ("entry: {intent: 2.1}", "entry: {intent: 4.0}"),
         ("entry: {intent: 2.0}", "entry: {intent: 1.5, when: events_7d >= 3.0}"),
         ("  back: 10m", "  back: 0s"),
     ):

@@ -10,15 +10,13 @@ from pathlib import Path
 import pytest
 from run_world import KEY, Runs, assert_same
 
+from benchmarks.real_data import SHOP_LOG, SNOWPLOW, missing
 from pipelines.config import SHIPPED
 from sources.importer.convert import import_files
 from sources.importer.mapping_file import load_mapping
 from transforms.dead_letter import DeadLetterBox
 from transforms.keys import parse_key
 
-DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
-ECOM = DATA / "retentioneering_ecom" / "ecom.csv.gz"
-SNOWPLOW = DATA / "snowplow_two_batches"
 EST = timezone(timedelta(hours=-5))
 
 
@@ -32,8 +30,8 @@ def imported(mapping: str, path: Path, to: Path) -> Path:
 
 
 def needed(path: Path) -> Path:
-    if not path.exists():
-        pytest.skip(f"{path} is not here: the real data lies beside the repository, in ../shared/data")
+    if why := missing(path):
+        pytest.skip(why)
     return path
 
 
@@ -43,7 +41,7 @@ def needed(path: Path) -> Path:
 @pytest.fixture(scope="module")
 def ecom(make_runs: Callable[[str], Runs], tmp_path_factory: pytest.TempPathFactory) -> Runs:
     """The whole log in one run."""
-    events = imported("retentioneering", needed(ECOM), tmp_path_factory.mktemp("ecom"))
+    events = imported("retentioneering", needed(SHOP_LOG), tmp_path_factory.mktemp("ecom"))
     runs = make_runs("ecom-run")
     runs.run_files(events)
     return runs

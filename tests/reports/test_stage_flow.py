@@ -11,7 +11,8 @@ from xml.etree import ElementTree
 import pytest
 
 from reports.ontology_replay import Cell, OntologyDifference, Side
-from reports.stage_flow import COLOURS, flow_picture
+from reports.picture import COLOURS
+from reports.stage_flow import flow_picture
 
 SVG = "{http://www.w3.org/2000/svg}"
 

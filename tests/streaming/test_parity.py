@@ -17,6 +17,7 @@ from benchmarks.golden_journeys import golden
 from benchmarks.parity import Setting, Walk, go, measure, told
 from benchmarks.parity_model import a_third_in, registry_of_a_model
 from benchmarks.parity_worlds import DIRTY, START, ecom, simulated, tangle
+from benchmarks.real_data import SHOP_LOG, missing
 from contracts.event import MINUTE, SECOND, Event, Identifier
 from pipelines.definitions import load_definitions
 from pipelines.flink.job_server import JobServerSettings
@@ -71,7 +72,7 @@ def test_golden_journeys_and_a_slice_of_a_shop_are_the_same_on_the_direct_runner
 ) -> None:
     events = golden(START) if world == "golden" else ecom(150)
     if not events:
-        pytest.skip("the shop's log is not here: it lies beside the repository, in ../shared/data")
+        pytest.skip(missing(SHOP_LOG) or "the shop's log holds nothing")
     verdict = go(measure(Setting(tmp_path, config), events), "direct", events)
     assert verdict.is_equal, told(verdict)
     assert verdict.replays.decisions > 20, "every decision was made again from its record"

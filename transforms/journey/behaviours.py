@@ -46,6 +46,7 @@ class Meaning:
         counters: places of the facts it raises by one.
         signals: numbers of the signals it feeds.
         resets: numbers of the signals it sets back to nothing, before it feeds any.
+        weakens: numbers of the signals it speaks against, each with the share that is kept.
         renews: numbers of the stages whose ``exit.since`` it shows.
         ends: numbers of the stages that it ends, until something of their ``exit.since`` comes.
         view: it is a view of a page or screen.
@@ -62,6 +63,7 @@ class Meaning:
     counters: tuple[int, ...] = ()
     signals: tuple[int, ...] = ()
     resets: tuple[int, ...] = ()
+    weakens: tuple[tuple[int, float], ...] = ()
     renews: tuple[int, ...] = ()
     ends: tuple[int, ...] = ()
     view: bool = False

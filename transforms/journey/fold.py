@@ -26,7 +26,7 @@ from transforms.conditions import ConditionSet
 from transforms.journey.behaviours import Meaning
 from transforms.journey.consent import ConsentFold
 from transforms.journey.facts import EVENT_FACT_NAMES, EVENT_FACTS, FactState, FactValue, place_of
-from transforms.journey.ontology import ENDED, Ontology
+from transforms.journey.ontology import Ontology
 from transforms.journey.open_session import OpenSession
 from transforms.journey.sessions import SessionFold
 from transforms.journey.signals import Fed, SignalFold
@@ -331,19 +331,18 @@ class Fold:
         return host.held(self.facts.values, self.vector(self.features, at) if host.watched else ())
 
     def _feed(self, index: int, at: int, meaning: Meaning) -> None:
+        for number, kept in meaning.weakens:
+            self.signals.weaken(number, kept)
         for number in meaning.resets:
             self.signals.reset(number)
         for number in meaning.signals:
             when = self.host._signal_when[number]
             if when is None or self.held[when]:
                 self.signals.feed(number, at, index)
-        if meaning.signals or meaning.resets:
+        if meaning.signals or meaning.resets or meaning.weakens:
             self.frozen = tuple(self.signals.fed)
         if meaning.renews or meaning.ends:
-            self.renewed = tuple(
-                at if number in meaning.renews else ENDED if number in meaning.ends else before
-                for number, before in enumerate(self.renewed)
-            )
+            self.renewed = self.ontology.renewed(self.renewed, meaning, at)
 
     def point(self, at: int, event: int, on_event: bool, opener: int | None) -> Point:
         facts = self.facts

@@ -68,6 +68,8 @@ class Stage:
         after: microseconds without ``since`` after which it lapses; None when it never does.
         since: behaviours that start it anew: ``after`` counts from them, and what ``by`` ended they open.
         by: behaviours that end it, until one of ``since`` comes.
+        rest: microseconds since the last of ``since`` in which ``by`` does not end it yet.
+        weakened_by: behaviours that speak against it, each with the share of its signals that is kept.
         defining: behaviours that show, afterwards, that a person was here: the classifier's target.
         benchmark: share of persons expected to go on from here, None when not stated.
     """
@@ -87,6 +89,17 @@ class Stage:
     signals: tuple[Signal, ...]
     terminal: bool = False
     by: frozenset[str] = frozenset()
+    rest: int = 0
+    weakened_by: tuple[tuple[str, float], ...] = ()
+
+    def ended(self, renewed: int | None, at: int) -> int | None:
+        """When it was last started anew, after an event of its ``by``: ``ENDED``, unless that was too short ago."""
+        resting = renewed is not None and renewed != ENDED and at - renewed < self.rest
+        return renewed if resting else ENDED
+
+    def kept(self, shown: frozenset[str]) -> float:
+        """The share of its signals that is left after an event showing these behaviours; the least that any says."""
+        return min((share for behaviour, share in self.weakened_by if behaviour in shown), default=1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +200,13 @@ class Ontology:
         """Whether the ontology names this event."""
         return self._meanings.of(name, path).known
 
+    def renewed(self, before: tuple[int | None, ...], meaning: Meaning, at: int) -> tuple[int | None, ...]:
+        """For each stage when it was last started anew, after an event at ``at``; ``ENDED`` where one ended it."""
+        return tuple(
+            at if number in meaning.renews else self.stages[number].ended(last, at) if number in meaning.ends else last
+            for number, last in enumerate(before)
+        )
+
     def _attach(self, meaning: Meaning) -> Meaning:
         shown = frozenset(meaning.behaviours)
         return replace(
@@ -194,6 +214,12 @@ class Ontology:
             counters=counters_of(meaning.behaviours),
             signals=tuple(s.number for s in self.signals if shown & s.behaviours),
             resets=tuple(s.number for s in self.signals if shown & s.reset_by),
+            weakens=tuple(
+                (signal.number, kept)
+                for stage in self.stages
+                if (kept := stage.kept(shown)) < 1
+                for signal in stage.signals
+            ),
             renews=tuple(s.number for s in self.stages if shown & s.since),
             ends=tuple(s.number for s in self.stages if shown & s.by),
         )

@@ -35,9 +35,10 @@ from transforms.journey.session_rule import read_session_rule, with_by
 
 _TOP = ("name", "description", "sessions", "people", "conversion", "model", "hysteresis", "stages", "events")
 _STAGE = (
-    "name", "description", "entry", "exit", "certain", "terminal", "reentry", "defining", "benchmark", "signals",
+    "name", "description", "entry", "exit", "certain", "terminal", "reentry", "defining", "benchmark", "weakened_by",
+    "signals",
 )  # fmt: skip
-_EXIT = ("when", "by", "after", "since")
+_EXIT = ("when", "by", "after", "since", "rest")
 _SIGNAL = ("name", "description", "behaviours", "when", "weight", "half_life", "cap", "reset_by")
 _LEAST_HALF_LIFE = MINUTE
 
@@ -138,7 +139,7 @@ class _Reader:
         enter, entry_when = self._entry(number, name, certain, node, sum(signal.cap for signal in signals))
         terminal = self._terminal(name, certain, node)
         end = node.get("reentry") if terminal else node.get("exit")
-        exit_when, after, since, by = self._exit(number, "reentry" if terminal else "exit", end)
+        exit_when, after, since, by, rest = self._exit(number, "reentry" if terminal else "exit", end)
         description = found.get("description")
         return Stage(
             number,
@@ -156,7 +157,31 @@ class _Reader:
             signals,
             terminal,
             by,
+            rest,
+            self._weakened(name, signals, node.get("weakened_by")),
         )
+
+    def _weakened(self, name: str, signals: tuple[Signal, ...], node: Node | None) -> tuple[tuple[str, float], ...]:
+        """Behaviours that speak against a stage, with the share of its signals that each leaves."""
+        if node is None:
+            return ()
+        feeding = {behaviour: signal.name for signal in signals for behaviour in signal.behaviours}
+        found: list[tuple[str, float]] = []
+        for behaviour, child in node.mapping().items():
+            self._known_behaviour(behaviour, child)
+            if behaviour in feeding:
+                child.fail(
+                    f"{behaviour} feeds signal {feeding[behaviour]!r} of stage {name!r} and weakens the stage as well",
+                    hint="name it in one of the two places: it speaks for the stage or against it",
+                )
+            share = child.number()
+            if not 0 < share < 1:
+                child.fail(
+                    f"{behaviour} leaves {share:g} of the signals of stage {name!r}; it must be between 0 and 1",
+                    hint="0.8 takes a fifth away; what takes all is said by reset_by of the signals",
+                )
+            found.append((behaviour, share))
+        return tuple(sorted(found))
 
     def _terminal(self, name: str, certain: bool, node: Node) -> bool:
         said, reentry, end = node.get("terminal"), node.get("reentry"), node.get("exit")
@@ -211,20 +236,25 @@ class _Reader:
 
     def _exit(
         self, number: int, called: str, node: Node | None
-    ) -> tuple[int | None, int | None, frozenset[str], frozenset[str]]:
-        """(condition, after, since, by) of an exit or a reentry."""
+    ) -> tuple[int | None, int | None, frozenset[str], frozenset[str], int]:
+        """(condition, after, since, by, rest) of an exit or a reentry."""
         if node is None:
-            return None, None, frozenset(), frozenset()
+            return None, None, frozenset(), frozenset(), 0
         if number == 0:
             node.fail("the first stage is never left for an earlier one, so it has no exit")
         node.mapping(_EXIT)
-        when, by, after, since = (node.get(key) for key in _EXIT)
+        when, by, after, since, rest = (node.get(key) for key in _EXIT)
         if when is None and by is None and after is None and since is None:
             node.fail(f"{called} says nothing", hint="give it when, by with since, or after with since")
         if (after is None and by is None) != (since is None):
             node.fail(
                 f"{called}.after or {called}.by, and {called}.since, belong together",
                 hint="since names the behaviours that start the stage anew",
+            )
+        if rest is not None and by is None:
+            rest.fail(
+                f"{called}.rest says how long {called}.by does not count, and there is none",
+                hint=f"name under {called}.by what ends the stage, or take the rest out",
             )
         ending, renewing = (frozenset() if some is None else self._behaviours(some) for some in (by, since))
         if by is not None and ending & renewing:
@@ -237,6 +267,7 @@ class _Reader:
             None if after is None else after.duration(minimum=HOUR),
             renewing,
             ending,
+            0 if rest is None else rest.duration(),
         )
 
     def _signals(self, stage: str, node: Node) -> tuple[Signal, ...]:
@@ -327,15 +358,16 @@ class _Reader:
 
     def _behaviours(self, node: Node) -> frozenset[str]:
         for behaviour in node.strings():
-            if behaviour not in self.behaviours:
-                near = difflib.get_close_matches(behaviour, self.behaviours, n=1)
-                node.fail(
-                    f"unknown behaviour {behaviour!r}",
-                    hint=f"did you mean {near[0]!r}?"
-                    if near
-                    else "name the events that show it under events.behaviours",
-                )
+            self._known_behaviour(behaviour, node)
         return frozenset(node.strings())
+
+    def _known_behaviour(self, behaviour: str, node: Node) -> None:
+        if behaviour not in self.behaviours:
+            near = difflib.get_close_matches(behaviour, self.behaviours, n=1)
+            node.fail(
+                f"unknown behaviour {behaviour!r}",
+                hint=f"did you mean {near[0]!r}?" if near else "name the events that show it under events.behaviours",
+            )
 
     def _positive(self, node: Node, what: str) -> float:
         number = node.number()

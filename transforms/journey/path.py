@@ -25,6 +25,7 @@ from transforms.journey.stages import (
     RULES_SPEAK_CERTAIN,
     Move,
     Opinion,
+    Said,
     StageRules,
     StageWalk,
     Standing,
@@ -143,7 +144,8 @@ class StagePaths:
         """``standing_at``, the latest move being ``move``, into the stage with number ``after``."""
         index = latest(trace.points, at)
         point, opinion = trace.points[index], walk.opinions[index]
-        said = self.rules.say(after, point, at, opinion)
+        spoken = Said(0 if opinion is None else opinion.top, walk.speakers[index])
+        said = self.rules.say(after, point, at, opinion, spoken)
         confidence = self.rules.confidence(after, said.speaker, point, at, opinion)
         by = _BY[said.speaker]
         version = opinion.version if by == MODEL and opinion is not None else None

@@ -1,12 +1,13 @@
 """Signals: what events show about a stage, fading with time, and the intent score they add up to.
 
 A signal that got weight w at times t1..tn is worth, at t, ``min(cap, sum of w * 2^(-(t - ti) / half_life))``; the
-intent score of a stage is the sum over its signals. The uncapped sum is kept with the time it refers to and is touched
-only when an event feeds the signal, so it depends on the events in their order alone, never on when somebody looked.
+intent score of a stage is the sum over its signals. An event that speaks against a stage leaves a share of what its
+signals were fed before it. The uncapped sum is kept with the time it refers to and is touched only by events, so it
+depends on the events in their order alone, never on when somebody looked.
 
-Input: signal numbers fed and reset by events, in order. Output: values and scores at any later instant, and the exact
-instant at which a score falls below a level. Units: weights without unit, microseconds. Time domain: event time.
-Errors: none. State: one ``Fed`` a signal.
+Input: signal numbers weakened, reset and fed by events, in order. Output: values and scores at any later instant, and
+the exact instant at which a score falls below a level. Units: weights without unit, microseconds. Time domain: event
+time. Errors: none. State: one ``Fed`` a signal.
 """
 
 from __future__ import annotations
@@ -54,6 +55,12 @@ class SignalFold:
         if times:
             total = total * 2.0 ** ((since - at) / self._half_lives[number]) if at != since else total
         self.fed[number] = Fed(total + self._weights[number], at, times + 1, event)
+
+    def weaken(self, number: int, kept: float) -> None:
+        """Leave this share of what was fed: a factor, which decay commutes with, so the time it refers to stays."""
+        total, since, times, event = self.fed[number]
+        if times:
+            self.fed[number] = Fed(total * kept, since, times, event)
 
     def reset(self, number: int) -> None:
         """Back to nothing."""

@@ -4,8 +4,9 @@
 
 1. the highest stage marked ``certain`` whose rule holds, if any: rules, confidence 1;
 2. else the model, when one is in force, its opinion is at most one grid step old, and its two most probable stages
-   differ by at least ``model.margin``. What it gives to a certain stage whose rule does not hold counts for the stage
-   before it: who is about to become a customer is in decision;
+   differ by at least ``model.margin``; where the answer before was the model's and the same stage, by at least
+   ``model.margin * (1 - hysteresis.margin)``. What it gives to a certain stage whose rule does not hold counts for the
+   stage before it: who is about to become a customer is in decision;
 3. else the rules: the highest stage in order whose entry holds, where the present stage counts as long as it is kept.
    The first stage is what remains.
 
@@ -70,14 +71,14 @@ class StagePoint(Protocol):
 
 
 class Opinion(NamedTuple):
-    """What the model says at a point, certain stages folded into those before them."""
+    """What the model says at a point, certain stages folded into those before them; ``lead``: of top over second."""
 
     at: int
     version: str
     probabilities: tuple[float, ...]
     top: int
     second: int
-    decisive: bool
+    lead: float
 
 
 class Said(NamedTuple):
@@ -138,6 +139,7 @@ class StageRules:
         self._open = tuple(s.number for s in reversed(self.stages) if not s.certain and s.number)
         self._homes = tuple(self._home(s.number) for s in self.stages)
         self._margin = ontology.model.margin
+        self._lasting = ontology.model.margin * (1.0 - ontology.hysteresis.margin)
         self._grid = ontology.model.grid
         self._forward = ontology.hysteresis.forward
         self._back = ontology.hysteresis.back
@@ -166,7 +168,7 @@ class StageRules:
                 top, first = number, probability
             elif probability > next_best:
                 second, next_best = number, probability
-        return Opinion(at, version, tuple(folded), top, second, first - next_best >= self._margin)
+        return Opinion(at, version, tuple(folded), top, second, first - next_best)
 
     def ended(self, number: int, point: StagePoint, at: int) -> bool:
         """Whether a stage's exit, or re-entry, has ended it: it is neither entered nor kept."""
@@ -191,15 +193,26 @@ class StageRules:
         level = stage.keep if keeping else stage.enter
         return level is None or intent(self.scores[number], point.signals, at) >= level
 
-    def say(self, present: int, point: StagePoint, at: int, opinion: Opinion | None) -> Said:
-        """The answer at ``at``; ``present`` is -1 before the journey began."""
+    def say(self, present: int, point: StagePoint, at: int, opinion: Opinion | None, before: Said) -> Said:
+        """The answer at ``at``.
+
+        Args:
+            present: the stage, -1 before the journey began.
+            point: the latest at or before ``at``.
+            at: the instant.
+            opinion: the model's, of that point.
+            before: the last answer.
+        """
         if present >= 0 and self.stages[present].terminal and not self.ended(present, point, at):
             return Said(present, RULES_SPEAK_CERTAIN)
         for number in self._certain:
             if self.holds(number, point, at, number == present):
                 return Said(number, RULES_SPEAK_CERTAIN)
-        if opinion is not None and opinion.decisive and at < opinion.at + self._grid:
-            return Said(opinion.top, MODEL_SPEAKS)
+        if opinion is not None and at < opinion.at + self._grid:
+            spoken = Said(opinion.top, MODEL_SPEAKS)
+            # Who was listened to is listened to somewhat longer, or a lead that wavers would move the person each time.
+            if opinion.lead >= (self._lasting if before == spoken else self._margin):
+                return spoken
         for number in self._open:
             if self.holds(number, point, at, number == present):
                 return Said(number, RULES_SPEAK)
@@ -247,7 +260,7 @@ class StageWalk:
     """A walk under way: up to an instant and then on; in one call of ``go_on`` or in several, it is the same.
 
     Attributes:
-        moves: so far. stages, speakers: see ``Walk``; whoever has done with them may remove them.
+        moves: so far. stages, speakers: see ``Walk``; whoever has done with points may remove theirs, the first ones.
         said: the last answer. present: the stage. since: when it was entered.
         at: the instant at which the rules were last asked; what comes next must come later.
     """
@@ -352,7 +365,7 @@ class StageWalk:
     def _ask(self, point: StagePoint, index: int, at: int, *, timed: bool) -> None:
         rules = self.rules
         self.at = at
-        said = self.said = rules.say(self.present, point, at, self.opinion)
+        said = self.said = rules.say(self.present, point, at, self.opinion, self.said)
         target = said.stage
         if target == self.present:
             return

@@ -37,7 +37,7 @@ def test_the_order_in_which_events_arrive_makes_no_difference(scenario: Scenario
 
 CHANGES = [
     ("journey.yaml", "reset_by: [cart_removal, conversion]", "reset_by: [conversion]", "back from decision to disc"),
-    ("journey.yaml", "weight: 1.0, half_life: 2d, cap: 2}\n      - {name: answ", "weight: 1.0, half_life: 365d, cap: 2}\n      - {name: answ", "six-week-old look at prices weighs"),  # noqa: E501
+    ("journey.yaml", "weight: 1.0, half_life: 6d, cap: 2}\n      - {name: answ", "weight: 1.0, half_life: 365d, cap: 2}\n      - {name: answ", "six-week-old look at prices weighs"),  # noqa: E501
     ("journey.yaml", "after: 180d", "after: 150d", "gone for half a year"),
     ("journey.yaml", "margin: 0.30", "margin: 0.0", "still a decision in the morning"),
     ("journey.yaml", "back: 10m", "back: 0s", "waits for the least time"),

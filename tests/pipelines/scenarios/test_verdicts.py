@@ -76,9 +76,9 @@ def test_whatever_differs_fails_at_its_line(tmp_path: Path, old: str, new: str, 
 
 def test_a_stage_that_a_window_of_a_feature_keeps_ends_with_it_as_in_a_run(tmp_path: Path) -> None:
     shipped = ProjectConfig().ontology.read_text(encoding="utf-8")
-    assert shipped.count("entry: {intent: 2.5}") == 1
+    assert shipped.count("entry: {intent: 2.1}") == 1
     ontology = tmp_path / "journey.yaml"
-    ontology.write_text(shipped.replace("entry: {intent: 2.5}", "entry: {when: pricing_views_30d >= 1.0}"))
+    ontology.write_text(shipped.replace("entry: {intent: 2.1}", "entry: {when: pricing_views_30d >= 1.0}"))
     scenario = """
 - scenario: prices
   events: [day 1 10:00 pricing_view on phone]
@@ -107,7 +107,7 @@ def test_a_failure_shows_signals_with_what_they_are_worth_and_the_rule_that_spok
         f"FAILED {tmp_path / 'cart.yaml'}:2: a cart",
         "expected: discovery, decision at day 1 10:02",
         "came:     discovery at day 1 10:00, decision at day 1 10:01",
-        "> decision, said by rules: decision: intent 3.00 reaches 2.5",
+        "> decision, said by rules: decision: intent 3.00 reaches 2.1",
         "decision.filling_cart 3.000, fed 2 times, last at day 1 10:01",
         "= team: sales_call_within_minutes by sales",
         "not checkout_help, not_eligible: does not hold: checkouts > conversions",
@@ -192,7 +192,7 @@ def test_the_watch_sees_a_change_of_the_ontology(tmp_path: Path) -> None:
     said: list[str] = []
 
     def steps() -> Iterator[bool]:
-        ontology.write_text(text.replace("entry: {intent: 2.5}", "entry: {intent: 3.5}"), encoding="utf-8")
+        ontology.write_text(text.replace("entry: {intent: 2.1}", "entry: {intent: 3.5}"), encoding="utf-8")
         os.utime(ontology, (1_000, 1_000))
         yield True
         yield False

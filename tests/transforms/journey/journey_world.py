@@ -32,10 +32,12 @@ POLICIES = load_policies(
 FEATURES, SCORES = feature_tables(feature_columns(), ONTOLOGY.stage_names)
 SETTINGS = JourneySettings(ONTOLOGY, POLICIES, 48 * HOUR, 1, "live", DAY, FEATURES, SCORES)
 _STRICT = (
-    ("entry: {intent: 2.5}", "entry: {intent: 2.5, when: 'events_7d < 9.0 && known == 0.0'}"),
-    ("when: pricing_views >= 2", "when: pricing_views_30d >= 2.0 && events_1d >= 2.0"),
+    ("entry: {intent: 2.1}", "entry: {intent: 2.1, when: 'events_7d < 9.0 && known == 0.0'}"),
+    ("weakened_by: {content_view: 0.8, category_view: 0.8, search: 0.8}\n", "weakened_by: {content_view: 0.3}\n"),
+    ("        weight: 1.2\n", "        when: pricing_views_30d >= 2.0 && events_1d >= 2.0\n        weight: 1.2\n"),
     (
-        "exit: {after: 180d, since: [conversion, usage, renewal, support, account]}",
+        "exit: {after: 180d, since: [conversion, usage, renewal, support, account], "
+        "by: [checkout, sales_contact], rest: 2h}",
         "terminal: true\n    reentry: {by: [support], since: [conversion, renewal], after: 20d}",
     ),
 )

@@ -12,19 +12,16 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from journey_world import ONTOLOGY
 
-from contracts.event import DAY, HOUR, Event
+from contracts.event import DAY, HOUR, MINUTE, Event
 from contracts.exchange import MIN_TIME, Transition
-from features.journey_features import FEATURE_NAMES, vector
-from features.state import FeatureState
-from features.turning import next_turn
 from transforms.journey.dated import DatedFold, DatedOntologies, machinery, one_meaning
-from transforms.journey.fold import FeatureFunctions, Fold
+from transforms.journey.fold import Fold
+from transforms.journey.functions import FUNCTIONS
 from transforms.journey.ontology import Ontology
 from transforms.journey.ontology_file import parse_ontology
 from transforms.journey.path import StagePath
 
 Make = Callable[..., Event]
-FEATURES = FeatureFunctions(FEATURE_NAMES, FeatureState, vector, next_turn)
 TEXT = ONTOLOGY.source
 START = 1_704_067_200_000_000
 WHEN = START + 10 * DAY
@@ -41,12 +38,17 @@ def changed(*pairs: tuple[str, str]) -> Ontology:
 DEFAULT = changed()
 EASY = changed(("entry: {intent: 2.0}", "entry: {intent: 0.6}"))
 """One look at a product is enough for consideration."""
+DECIDING = "{content_view: 0.8, category_view: 0.8, search: 0.8, product_view: 0.85, comparison: 0.8, review_read: 0.8}"
+STERN = changed((DECIDING, "{search: 0.1}"))
+"""One search and hardly anything is left of a decision."""
+ANEW = changed(("by: [checkout, sales_contact], rest: 2h", "by: [checkout, sales_contact], rest: 30h"))
+"""Thirty hours after a purchase still belong to it."""
 BEGIN, END = TEXT.index("  - name: consideration"), TEXT.index("  - name: decision")
 THREE = parse_ontology(TEXT[:BEGIN] + TEXT[END:], "three.yaml")
 
 
 def path(spans: list[tuple[int, Ontology]], events: list[Event], horizon: int) -> StagePath:
-    fold, paths = machinery(DatedOntologies(tuple(spans)), FEATURES)
+    fold, paths = machinery(DatedOntologies(tuple(spans)), FUNCTIONS)
     return paths.stage_path(fold.trace("p1", [(event, "strand") for event in events], horizon))
 
 
@@ -125,11 +127,43 @@ def test_going_back_to_an_older_version_is_one_more_span(event: Make) -> None:
     assert found.transitions[-1].at == WHEN + HOUR
 
 
+def test_what_speaks_against_a_stage_does_so_by_the_version_of_its_time(event: Make) -> None:
+    """A search before the date takes a fifth away, one after it nearly all, and each version has its own sums."""
+    ready = [event("add_to_cart", WHEN - HOUR), event("checkout_start", WHEN - HOUR + MINUTE)]
+    early, late = event("search", WHEN - HOUR + 2 * MINUTE), event("search", WHEN + HOUR)
+    stern = [(MIN_TIME, DEFAULT), (WHEN, STERN)]
+    for_ever = path([(MIN_TIME, DEFAULT)], [*ready, late], WHEN + HOUR)
+    assert [move.to_stage for move in for_ever.transitions] == ["discovery", "decision"]
+    found = path(stern, [*ready, late], WHEN + HOUR)
+    assert seen(found)[2:] == [("decision", "discovery", WHEN + HOUR, STERN.version)]
+    assert found.intents == path([(MIN_TIME, STERN)], [*ready, late], WHEN + HOUR).intents
+    # the new version knows the early search as if it had always been there: who had stayed leaves at its date
+    found = path(stern, [*ready, early], WHEN + HOUR)
+    assert seen(found)[2:] == [("decision", "discovery", WHEN, STERN.version)]
+
+
+def test_the_rest_of_an_exit_is_that_of_the_version_of_its_time(event: Make) -> None:
+    """A talk to sales a day after the purchase ends customer by the one version and not by the other, in any order."""
+    bought, again = event("purchase", WHEN - DAY), event("demo_request", WHEN + HOUR)
+    assert path([(MIN_TIME, DEFAULT)], [bought, again], WHEN + DAY).transitions[-1].to_stage == "decision"
+    assert len(path([(MIN_TIME, DEFAULT), (WHEN, ANEW)], [bought, again], WHEN + DAY).transitions) == 1
+    found = path([(MIN_TIME, ANEW), (WHEN, DEFAULT)], [bought, again], WHEN + DAY)
+    assert seen(found)[1:2] == [("customer", "decision", WHEN + HOUR, DEFAULT.version)]
+    # ended by the old version before the date, and never by the new one, which takes its customer back
+    early = event("demo_request", WHEN - HOUR)
+    found = path([(MIN_TIME, DEFAULT), (WHEN, ANEW)], [bought, early], WHEN + DAY)
+    assert [(to, at) for _, to, at, _ in seen(found)] == [
+        ("customer", WHEN - DAY),
+        ("decision", WHEN - HOUR),
+        ("customer", WHEN),
+    ]
+
+
 def test_with_one_version_in_force_the_plain_classes_fold() -> None:
-    fold, paths = machinery(DatedOntologies.of(DEFAULT), FEATURES)
+    fold, paths = machinery(DatedOntologies.of(DEFAULT), FUNCTIONS)
     assert type(fold.start("p1")) is Fold
     assert type(paths).__name__ == "StagePaths"
-    dated, _ = machinery(DatedOntologies(((MIN_TIME, DEFAULT), (WHEN, EASY))), FEATURES)
+    dated, _ = machinery(DatedOntologies(((MIN_TIME, DEFAULT), (WHEN, EASY))), FUNCTIONS)
     assert type(dated.start("p1")) is DatedFold
 
 

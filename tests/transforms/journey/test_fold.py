@@ -16,6 +16,7 @@ from features.journey_features import FEATURE_NAMES, FeatureState, vector
 from transforms.journey.facts import FACTS, NEVER_DAYS
 from transforms.journey.fold import FeatureFunctions, JourneyFold, named_facts
 from transforms.journey.path import StagePaths
+from transforms.journey.stages import Said
 
 Make = Callable[..., Event]
 NAMES = [
@@ -321,7 +322,9 @@ def test_at_any_instant_a_person_stands_where_the_rules_say_unless_a_wait_holds_
         for _ in range(3):
             at = rng.randrange(point.at, end)
             standing = bench.paths.standing_at(trace, path.walk, at)
-            said = bench.paths.rules.say(standing.stage, point, at, path.walk.opinions[index])
+            opinion = path.walk.opinions[index]
+            spoken = Said(0 if opinion is None else opinion.top, path.walk.speakers[index])
+            said = bench.paths.rules.say(standing.stage, point, at, opinion, spoken)
             waiting = said.stage < standing.stage and at < standing.since + bench.ontology.hysteresis.back
             assert said.stage == standing.stage or waiting
 

@@ -73,7 +73,7 @@ class InParts:
 
     def go_on(self, events: list[tuple[Event, str]], horizon: int) -> None:
         fold, stages = self.fold, self.stages
-        del fold.points[:-1], self.opinions[:-1]
+        del fold.points[:-1], self.opinions[:-1], stages.stages[:-1], stages.speakers[:-1]
         if fold.points and events and fold.points[0].at == events[0][0].event_time:
             assert not any(trigger.at == fold.points[0].at for trigger in self.triggers)
             stages.undo()

@@ -85,7 +85,7 @@ def test_a_receipt_is_no_activity(ontology: Ontology) -> None:
 def test_version_depends_on_content_not_on_comments(ontology_text: str) -> None:
     plain = parse_ontology(ontology_text, "a.yaml")
     assert parse_ontology("# a remark\n" + ontology_text, "b.yaml").version == plain.version
-    changed = parse_ontology(ontology_text.replace("{intent: 2.5}", "{intent: 3.5}"), "a.yaml")
+    changed = parse_ontology(ontology_text.replace("{intent: 2.1}", "{intent: 3.5}"), "a.yaml")
     assert changed.version != plain.version
     assert re.fullmatch(r"default@[0-9a-f]{12}", plain.version)
 
@@ -124,9 +124,9 @@ CASES = [
         "unknown behaviour",
         "review_read",
     ),
-    ("weight: 1.5, half_life: 2d, cap: 4.5}", "weight: 0, half_life: 2d, cap: 4.5}", "above 0", ""),
-    ("weight: 1.5, half_life: 2d, cap: 4.5}", "weight: 1.5, half_life: 7 weeks, cap: 4.5}", "no duration", ""),
-    ("weight: 1.5, half_life: 2d, cap: 4.5}", "weight: 1.5, half_life: 2d, cap: 1.0}", "below its weight", ""),
+    ("weight: 1.8, half_life: 6d, cap: 4.5}", "weight: 0, half_life: 6d, cap: 4.5}", "above 0", ""),
+    ("weight: 1.8, half_life: 6d, cap: 4.5}", "weight: 1.8, half_life: 7 weeks, cap: 4.5}", "no duration", ""),
+    ("weight: 1.8, half_life: 6d, cap: 4.5}", "weight: 1.8, half_life: 6d, cap: 1.0}", "below its weight", ""),
     ("name: comparing", "name: browsing", "defined twice", ""),
     ("{intent: 2.0}", "{intent: 99}", "never reached", ""),
     ("{intent: 2.0}", "{intend: 2.0}", "unknown key", "intent"),
@@ -139,7 +139,16 @@ CASES = [
         "changes by time alone",
         "exit.after",
     ),
-    ("{after: 180d, since: [conversion", "{since: [conversion", "belong together", ""),
+    (
+        ", since: [conversion, usage, renewal, support, account], by: [checkout, sales_contact], rest: 2h}",
+        "}",
+        "belong together",
+        "",
+    ),
+    (", by: [checkout, sales_contact], rest: 2h}", ", rest: 2h}", "there is none", "what ends the stage"),
+    ("search: 0.8, product_view: 0.85", "search: 0.8, cart: 0.85", "feeds signal 'filling_cart'", "one of the two"),
+    ("search: 0.8, product_view: 0.85", "search: 0.8, product_view: 1.2", "must be between 0 and 1", "reset_by"),
+    ("search: 0.8, product_view: 0.85", "search: 0.8, produkt_view: 0.85", "unknown behaviour", "product_view"),
     ("- name: discovery", "- name: Discovery stage", "a stage's name", "lower-case"),
     ("  by: gap", "  by: device", "none of gap, tracker", ""),
     ("delivered: [email_delivered]", "deliverd: [email_delivered]", "unknown key", "delivered"),

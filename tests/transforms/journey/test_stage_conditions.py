@@ -18,9 +18,12 @@ from transforms.journey.path import StagePath, StagePaths
 
 Make = Callable[..., Event]
 FUNCTIONS = FeatureFunctions(FEATURE_NAMES, FeatureState, vector, next_turn)
-DECISION_ENTRY = "entry: {intent: 2.5}"
+DECISION_ENTRY = "entry: {intent: 2.1}"
 CUSTOMER_ENTRY = "entry: {when: conversions >= 1 || renewals >= 1}"
-CUSTOMER_EXIT = "    exit: {after: 180d, since: [conversion, usage, renewal, support, account]}\n"
+CUSTOMER_EXIT = (
+    "    exit: {after: 180d, since: [conversion, usage, renewal, support, account], "
+    "by: [checkout, sales_contact], rest: 2h}\n"
+)
 
 
 class Journeys:

@@ -15,6 +15,7 @@ from contracts.event import DAY, HOUR, MINUTE, SECOND, Event
 from transforms.journey.facts import COUNTED, EVENT_FACT_NAMES
 from transforms.journey.fold import named_facts
 from transforms.journey.signals import intent, value
+from transforms.journey.stages import MODEL_SPEAKS
 
 Make = Callable[..., Event]
 DECISION = 2
@@ -24,10 +25,13 @@ NAMES = (
     "email_clicked", "support_ticket", "page_ping",
 )  # fmt: skip
 NO_RESET = ("home_view", "search", "product_view", "comparison_view", "add_to_cart", "demo_request", "feature_used")
+ONLY_FED = ("add_to_cart", "demo_request", "feature_used", "pricing_view", "email_clicked", "page_ping")
+"""What neither sets a signal back nor speaks against a stage."""
 GAPS = (0, SECOND, MINUTE, 11 * MINUTE, 40 * MINUTE, 7 * HOUR, 2 * DAY, 9 * DAY)
 
 happenings = st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(GAPS)), min_size=1, max_size=30)
 plain = st.lists(st.tuples(st.sampled_from(NO_RESET), st.sampled_from(GAPS)), min_size=1, max_size=15)
+additive = st.lists(st.tuples(st.sampled_from(ONLY_FED), st.sampled_from(GAPS)), min_size=1, max_size=15)
 
 
 def told(make: Make, start: int, happened: list[tuple[str, int]], mark: str = "e") -> list[Event]:
@@ -56,7 +60,7 @@ def test_decay_is_exact_under_permutation(
 
 @settings(deadline=None, max_examples=40)
 @given(happened=plain, later=st.integers(0, 60 * DAY))
-def test_a_signal_is_worth_the_sum_of_what_each_event_is_worth_alone(
+def test_a_signal_is_worth_the_sum_of_what_each_event_left_of_it(
     bench: Any, event: Make, start: int, happened: list[tuple[str, int]], later: int
 ) -> None:
     events = told(event, start, happened)
@@ -64,8 +68,13 @@ def test_a_signal_is_worth_the_sum_of_what_each_event_is_worth_alone(
     last = bench.trace(events, horizon).points[-1]
     for signal in bench.ontology.signals:
         if signal.when is None:
-            fed = [e for e in events if signal.number in bench.ontology.meaning(e.name, None).signals]
-            whole = math.fsum(signal.weight * 2.0 ** ((e.event_time - horizon) / signal.half_life) for e in fed)
+            meanings = [bench.ontology.meaning(e.name, None) for e in events]
+            left = [dict(meaning.weakens).get(signal.number, 1.0) for meaning in meanings]
+            fed = [n for n, meaning in enumerate(meanings) if signal.number in meaning.signals]
+            whole = math.fsum(
+                signal.weight * 2.0 ** ((events[n].event_time - horizon) / signal.half_life) * math.prod(left[n + 1 :])
+                for n in fed
+            )
             kept = last.signals[signal.number]
             assert kept.times == len(fed)
             if fed:
@@ -74,11 +83,14 @@ def test_a_signal_is_worth_the_sum_of_what_each_event_is_worth_alone(
 
 
 @settings(deadline=None, max_examples=40)
-@given(one=plain, other=plain, apart=st.integers(0, 3 * DAY))
+@given(one=additive, other=additive, apart=st.integers(0, 3 * DAY))
 def test_what_two_strands_add_to_their_person_adds_up(
     bench: Any, event: Make, start: int, one: list[tuple[str, int]], other: list[tuple[str, int]], apart: int
 ) -> None:
-    """fold(a + b) = merge(fold(a), fold(b)) for uncapped sums and counters; stages are folded anew from all events."""
+    """fold(a + b) = merge(fold(a), fold(b)) for uncapped sums and counters; stages are folded anew from all events.
+
+    As long as nothing sets back or weakens what another strand fed: that depends on the order of both.
+    """
     first, second = told(event, start, one, "a"), told(event, start + apart, other, "b")
     horizon = max(first[-1].event_time, second[-1].event_time)
     both = [(e, "sa") for e in first] + [(e, "sb") for e in second]
@@ -162,3 +174,63 @@ def test_scores_that_jitter_around_an_entry_inside_the_margin_move_once_at_most(
     assert len(walk.moves) <= 2, "the beginning, and one move"
     crossed = any(intent(rules.scores[DECISION], point.signals, point.at) >= stage.enter for point in points)
     assert walk.moves[-1].after == (DECISION if crossed else 0)
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    jitter=st.lists(st.tuples(*[st.floats(0.0, 1.0)] * 3), min_size=2, max_size=30),
+    top=st.sampled_from([0, 1, 2]),
+    lead=st.floats(0.0, 1.0),
+    height=st.floats(0.0, 1.5),
+    gap=st.sampled_from([SECOND, MINUTE, HOUR]),
+)
+def test_nobody_moves_to_and_fro_while_scores_and_the_models_lead_jitter_inside_their_margins(
+    bench: Any,
+    event: Make,
+    start: int,
+    jitter: list[tuple[float, float, float]],
+    top: int,
+    lead: float,
+    height: float,
+    gap: int,
+) -> None:
+    """Two scores and the lead, each around any level by less than its hysteresis; no least time in a stage helps.
+
+    Without a model every stage is entered once at most, and none is gone back to; from when the model is first listened
+    to, nobody moves any more.
+    """
+    rules = bench.paths.rules
+    base = bench.trace([event("home", start)]).points[0]
+    margin = bench.ontology.model.margin
+    wide = margin * bench.ontology.hysteresis.margin
+    points, opinions = [], []
+    for place, (one, other, third) in enumerate(jitter):
+        at = start + place * gap
+        signals = list(base.signals)
+        for number, share in ((1, one), (2, other)):
+            stage = bench.ontology.stages[number]
+            signal = stage.signals[2]
+            faded = 2.0 ** (-gap / signal.half_life)
+            low = stage.enter * height
+            total = low + (stage.enter * faded * (1 - 1e-9) - stage.keep) * share
+            signals[signal.number] = signals[signal.number]._replace(total=total / faded, since=at, times=1, event=0)
+        points.append(base._replace(at=at, signals=tuple(signals)))
+        leads = min(1.0, margin * lead * 2 + wide * (1 - 1e-9) * third)
+        row = [0.0] * 4
+        row[top] = 0.5 + leads / 2
+        row[top - 1 if top else 1] = 0.5 - leads / 2
+        opinions.append(rules.opinion(at, "m1", row))
+    held = rules._back
+    try:
+        rules._back = 0
+        alone = rules.walk(points, [None] * len(points), points[-1].at)
+        both = rules.walk(points, opinions, points[-1].at)
+    finally:
+        rules._back = held
+    entered = [move.after for move in alone.moves]
+    assert entered == sorted(set(entered))
+    spoke = next((place for place, speaker in enumerate(both.speakers) if speaker == MODEL_SPEAKS), None)
+    if spoke is None:
+        assert [move.after for move in both.moves] == entered
+    else:
+        assert set(both.stages[spoke:]) == {top}

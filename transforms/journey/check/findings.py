@@ -34,12 +34,14 @@ RULES: Final[dict[str, str]] = {
     "overlap": "two conditions that can hold at once, of which one wins",
     "cannot-tell": "a pair of conditions that this check does not understand",
     "unfed-signal": "a signal that nothing the sources emit feeds",
+    "unseen-opposite": "a stage of which nothing the sources emit shows what speaks against it, or what ends it",
     "unseen-outcome": "a stage of which the model can learn nothing from what the sources emit",
     "unknown-event": "an event that sources emit and the ontology does not name",
     "double-count": "two signals of one stage that one event feeds",
     "dwell-outlasts-evidence": "a least time in a stage that is longer than what was shown lasts",
     "evidence-fades-waiting": "a signal that halves before a move on may be made",
     "no-margin": "a stage that is left a microsecond after it was reached",
+    "without-effect": "a key of a stage that changes nothing, whatever happens",
 }
 """Every rule, with what it finds."""
 
@@ -80,6 +82,7 @@ class _Check:
             yield from self._signals(stage)
             yield from self._shadows(stage)
             yield from self._times(stage)
+            yield from self._opposites(stage)
         yield from self._overlaps()
         if self.sources is not None:
             yield from self._outcomes(self.sources)
@@ -277,6 +280,39 @@ class _Check:
                     f"signal {signal.name!r} halves in {duration(signal.half_life)}, while a move on waits up to "
                     f"{duration(hysteresis.forward)}: what it showed may be gone by then",
                     "shorten hysteresis.forward or lengthen the half-life",
+                )
+
+    def _opposites(self, stage: Stage) -> Iterator[Finding]:
+        """What speaks against a stage and what ends it: whether either can ever matter."""
+        called = "reentry" if stage.terminal else "exit"
+        if stage.weakened_by and stage.enter is None:
+            yield self._say(
+                "without-effect",
+                WARNING,
+                self._at(stage, "weakened_by"),
+                f"no intent leads into {stage.name!r}, so weakening its signals moves nobody out of it",
+                f"give the stage an entry.intent, or name under {called}.by what ends it",
+            )
+        if stage.after is not None and stage.rest >= stage.after:
+            yield self._say(
+                "without-effect",
+                WARNING,
+                self._at(stage, called, "rest"),
+                f"{stage.name!r} lapses after {duration(stage.after)}, and for {duration(stage.rest)} its {called}.by "
+                "does not count: it never ends the stage",
+                "shorten the rest",
+            )
+        if self.sources is None:
+            return
+        for key, shown in ((("weakened_by",), {b for b, _ in stage.weakened_by}), ((called, "by"), stage.by)):
+            if shown and shown.isdisjoint(self.sources.behaviours):
+                yield self._say(
+                    "unseen-opposite",
+                    WARNING,
+                    self._at(stage, *key),
+                    f"nothing that {self.sources.where} emits shows {', '.join(sorted(shown))}, so {'.'.join(key)} of "
+                    f"{stage.name!r} never counts",
+                    "name the events that show it under events.behaviours, or send them",
                 )
 
     # --- stages together ----------------------------------------------------------------------------------------

@@ -132,14 +132,14 @@ class Machine:
     def fold_on(self, ordered: Sequence[tuple[Event, str]], horizon: int) -> Sequence[Point]:
         """Take events that come next, in order, up to a horizon not before them; return the new points to score."""
         fold = self.fold
-        del fold.points[:-1], self._opinions[:-1]
+        # what is kept of the last point stands at one place in all of them
+        del fold.points[:-1], self._opinions[:-1], self.stages.stages[:-1], self.stages.speakers[:-1]
         if fold.points and ordered and ordered[0][0].event_time == fold.points[0].at:
             self.stages.undo()
             self._opinions.clear()
             self._kept = 0
         else:
             self._kept = len(fold.points)
-        del self.stages.stages[:], self.stages.speakers[:]
         steps, outcomes, logged = len(fold.steps), len(fold.outcomes), len(fold.logged)
         self._moved = len(self.stages.moves)
         self.horizon = max(horizon, self.horizon)

@@ -13,9 +13,12 @@ from transforms.journey.ontology_file import parse_ontology
 
 ROOT = Path(__file__).parents[4] / "ontology"
 TEXT = (ROOT / "journey.yaml").read_text(encoding="utf-8")
-CONSIDERATION, DECISION = "entry: {intent: 2.0}", "entry: {intent: 2.5}"
+CONSIDERATION, DECISION = "entry: {intent: 2.0}", "entry: {intent: 2.1}"
 CUSTOMER = "entry: {when: conversions >= 1 || renewals >= 1}"
-CUSTOMER_EXIT = "    exit: {after: 180d, since: [conversion, usage, renewal, support, account]}\n"
+CUSTOMER_EXIT = (
+    "    exit: {after: 180d, since: [conversion, usage, renewal, support, account], "
+    "by: [checkout, sales_contact], rest: 2h}\n"
+)
 ALL_SEEN: Sequence[Seen] = tuple(
     (name, None, 1)
     for name in (
@@ -69,7 +72,7 @@ def test_contradiction_of_an_entry() -> None:
 
 
 def test_contradiction_of_a_signal_makes_its_caps_unreachable() -> None:
-    changed = ("when: pricing_views >= 2", "when: pricing_views < 0")
+    changed = ("        weight: 1.2\n", "        when: pricing_views < 0\n        weight: 1.2\n")
     finding = one("contradiction", changed)
     assert (finding.severity, finding.line) == (ERROR, line_of(changed[0]))
     assert one("unreachable-intent", changed, (DECISION, "entry: {intent: 15}")).severity == ERROR
@@ -101,13 +104,13 @@ def test_unreachable_intent_with_what_sources_emit() -> None:
 
 
 def test_barely_reachable_where_every_cap_is_needed_at_once() -> None:
-    finding = one("barely-reachable", (CONSIDERATION, "entry: {intent: 12.5}"))
+    finding = one("barely-reachable", (CONSIDERATION, "entry: {intent: 13.0}"))
     assert (finding.severity, finding.line) == (WARNING, line_of(CONSIDERATION))
 
 
 def test_shadowed_stage_by_a_certain_one_is_an_error() -> None:
     wide = (CUSTOMER, "entry: {when: activities >= 1}")
-    condition = (DECISION, "entry: {intent: 2.5, when: sessions >= 1 && activities > 2}")
+    condition = (DECISION, "entry: {intent: 2.1, when: sessions >= 1 && activities > 2}")
     finding = one("shadowed-stage", wide, condition, (CUSTOMER_EXIT, ""))
     assert (finding.severity, finding.line) == (ERROR, line_of(DECISION))
     assert "'decision'" in finding.message
@@ -183,19 +186,46 @@ def test_double_count_of_one_event() -> None:
 
 
 def test_dwell_outlasts_evidence() -> None:
-    stages = [f for f in found(("  back: 10m", "  back: 40h")) if f.rule == "dwell-outlasts-evidence"]
+    stages = [f for f in found(("  back: 10m", "  back: 80h")) if f.rule == "dwell-outlasts-evidence"]
     assert [f.severity for f in stages] == [WARNING, WARNING]
     assert not [f for f in found(("  back: 10m", "  back: 36h")) if f.rule == "dwell-outlasts-evidence"]
 
 
 def test_evidence_fades_waiting() -> None:
-    finding = [f for f in found(("  forward: 0s", "  forward: 37h")) if f.rule == "evidence-fades-waiting"]
-    assert [f.message.split("'")[1] for f in finding] == ["filling_cart", "checking_out", "returning_to_price"]
+    finding = [f for f in found(("  forward: 0s", "  forward: 73h")) if f.rule == "evidence-fades-waiting"]
+    assert [f.message.split("'")[1] for f in finding] == [
+        "filling_cart",
+        "checking_out",
+        "talking_to_sales",
+        "looking_at_prices",
+    ]
 
 
 def test_no_margin() -> None:
     lacking = [f for f in found(("  margin: 0.30", "  margin: 0.0")) if f.rule == "no-margin"]
     assert [f.severity for f in lacking] == [WARNING, WARNING]
+
+
+def test_weakening_a_stage_that_no_intent_leads_into_has_no_effect() -> None:
+    finding = one("without-effect", (CUSTOMER, CUSTOMER + "\n    weakened_by: {search: 0.5}"))
+    assert (finding.severity, finding.line) == (WARNING, line_of(CUSTOMER) + 1)
+    assert "no intent leads into 'customer'" in finding.message
+
+
+def test_a_rest_that_outlasts_the_stage_has_no_effect() -> None:
+    finding = one("without-effect", ("rest: 2h", "rest: 180d"))
+    assert (finding.severity, finding.line) == (WARNING, line_of("rest: 2h"))
+    assert not [f for f in found(("rest: 2h", "rest: 179d")) if f.rule == "without-effect"]
+
+
+def test_unseen_opposite_of_a_stage_names_the_key() -> None:
+    browsing = ("home_view", "category_view", "search")
+    seen = [item for item in ALL_SEEN if item[0] not in browsing]
+    unseen = [f for f in found(seen=seen) if f.rule == "unseen-opposite"]
+    assert ["'consideration'" in f.message for f in unseen] == [True], "choosing still speaks against decision"
+    assert "so weakened_by of 'consideration' never counts" in unseen[0].message
+    seen = [item for item in ALL_SEEN if item[0] not in ("checkout_start", "demo_request")]
+    assert "so exit.by of 'customer' never counts" in one("unseen-opposite", seen=seen).message
 
 
 def test_pages_are_seen_by_their_path() -> None:

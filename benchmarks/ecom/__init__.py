@@ -1,0 +1,1 @@
+"""The story that the tables tell of a real shop's half year."""

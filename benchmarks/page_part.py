@@ -1,0 +1,34 @@
+"""The part of a page that a command writes, between two markers; what people wrote around it stays.
+
+Pure. Input: lines, pages. Output: text. Errors: ``ValueError`` for a page without the markers. State: none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+END = "<!-- end of figures -->"
+
+
+def begin(command: str) -> str:
+    """The marker before what ``command`` writes."""
+    return f"<!-- figures: written by `{command}`, do not edit -->"
+
+
+def marked(command: str, lines: Sequence[str]) -> str:
+    """The lines between their markers."""
+    return "\n".join([begin(command), "", *lines, "", END])
+
+
+def renewed(page: str, new: str) -> str:
+    """A page whose part is replaced by ``new``, which is from ``marked``.
+
+    Raises:
+        ValueError: the page does not have the two markers in their order.
+    """
+    marker = new.partition("\n")[0]
+    before, found, rest = page.partition(marker)
+    _, end, after = rest.partition(END)
+    if not found or not end:
+        raise ValueError(f"the page needs the lines {marker!r} and {END!r}, in this order")
+    return before + new + after
