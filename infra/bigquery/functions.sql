@@ -271,3 +271,39 @@ LEFT JOIN (
 WHERE
   `d`.`at` <= CAST(`ts` AS TIMESTAMP)
 );
+
+CREATE OR REPLACE TABLE FUNCTION `wayline.identity_as_of`(`person` STRING, `ts` TIMESTAMP, `received_by` TIMESTAMP)
+OPTIONS (description = "One row a pair of identifiers, one of them the person's, whose first evidence was known: what is held of it now.")
+AS (
+SELECT DISTINCT
+  `g`.`left_namespace`,
+  `g`.`left_value`,
+  `g`.`right_namespace`,
+  `g`.`right_value`,
+  `g`.`kind`,
+  `g`.`first_time`,
+  `g`.`received_time`,
+  `g`.`status` AS `status_now`,
+  `g`.`rule` AS `rule_now`
+FROM `wayline`.`edges` AS `g`
+JOIN `wayline`.`identifiers` AS `i`
+  ON `i`.`person_id` = COALESCE(
+    (
+      SELECT
+        MAX(`a`.`merged_into`)
+      FROM `wayline`.`persons` AS `a`
+      WHERE
+        `a`.`person_id` = `person`
+    ),
+    `person`
+  )
+  AND (
+    `i`.`namespace` = `g`.`left_namespace`
+    AND `i`.`value` = `g`.`left_value`
+    OR `i`.`namespace` = `g`.`right_namespace`
+    AND `i`.`value` = `g`.`right_value`
+  )
+WHERE
+  `g`.`first_time` <= CAST(`ts` AS TIMESTAMP)
+  AND `g`.`received_time` <= CAST(`received_by` AS TIMESTAMP)
+);

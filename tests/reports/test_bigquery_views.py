@@ -235,7 +235,12 @@ def _calls(engine: Any, macro: Macro, most: int) -> list[list[object]]:
     persons = _rows(engine, "SELECT person_id FROM main.persons ORDER BY merged_into IS NULL, last_seen DESC")
     if macro.parameters[0][0] != "person":
         return [[moment] * len(macro.parameters) for moment in moments]
-    return [[person, moment] for (person,) in persons[:: 5 if most > 1 else len(persons) - 1] for moment in moments]
+    times = len(macro.parameters) - 1
+    return [
+        [person, *[moment] * times]
+        for (person,) in persons[:: 5 if most > 1 else len(persons) - 1]
+        for moment in moments
+    ]
 
 
 def _called(engine: Any, schema: str, macro: Macro, values: list[object], columns: str = "*") -> list[Row]:

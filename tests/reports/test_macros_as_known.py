@@ -133,3 +133,23 @@ def test_a_late_event_takes_no_part_before_it_was_received(base: Any) -> None:
         moments = f"make_timestamptz({happened}), make_timestamptz({received - 1})"
         (newest,) = base.execute(f"SELECT max(epoch_us(created)) FROM features_as_of({moments})").fetchone()
         assert newest is None or newest < received
+
+
+def test_the_evidence_of_identity_is_what_was_known(base: Any, times: list[int], known_then: Known) -> None:
+    """All persons together: whose a shared device is may have changed since, not who was seen with it."""
+    pair = "left_namespace, left_value, right_namespace, right_value, kind"
+    compared = 0
+    for time in times:
+        moment = f"make_timestamptz({time})"
+        expected = {
+            (*edge.left, *edge.right, edge.kind)
+            for journeys in known_then[time].values()
+            for then in journeys
+            for edge in then.edges
+        }
+        told = set()
+        for (person,) in base.execute("SELECT person_id FROM persons WHERE is_current").fetchall():
+            told.update(base.execute(f"SELECT {pair} FROM identity_as_of(?, {moment}, {moment})", [person]).fetchall())
+        assert told == expected
+        compared += len(told)
+    assert compared > 20

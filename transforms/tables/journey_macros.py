@@ -122,7 +122,20 @@ FROM decisions AS d LEFT JOIN persons AS a ON a.person_id = d.person_id
     ON m.person_id = coalesce(a.merged_into, d.person_id) AND m."at" = d."at"
 WHERE d."at" <= {_AS_OF}""",
 )
-_MACROS = (_STAGE, _JOURNEY, _KNOWN, _FEATURES, _DECISIONS)
+_IDENTITY = Macro(
+    "identity_as_of",
+    (("person", TEXT), *_BOTH_TIMES),
+    "One row a pair of identifiers, one of them the person's, whose first evidence was known: what is held of it now.",
+    ("edges", "identifiers", "persons"),
+    f"""
+SELECT DISTINCT g.left_namespace, g.left_value, g.right_namespace, g.right_value, g.kind, g.first_time, g.received_time,
+  g.status AS status_now, g.rule AS rule_now
+FROM edges AS g JOIN identifiers AS i ON i.person_id = {_PERSON}
+  AND (i.namespace = g.left_namespace AND i.value = g.left_value
+    OR i.namespace = g.right_namespace AND i.value = g.right_value)
+WHERE g.first_time <= {_AS_OF} AND g.received_time <= {_RECEIVED_BY}""",
+)
+_MACROS = (_STAGE, _JOURNEY, _KNOWN, _FEATURES, _DECISIONS, _IDENTITY)
 
 
 def journey_macros(known: Collection[str]) -> tuple[Macro, ...]:
