@@ -23,7 +23,7 @@ from contracts.tables import HIDDEN, META
 from reports.bigquery_ddl import DATASET, HORIZON, TYPES, files
 from reports.googlesql import undocumented
 from reports.table_docs import documented_tables
-from transforms.tables.journey_macros import journey_macros
+from transforms.tables.journey_macros import Macro, journey_macros
 from transforms.tables.journey_views import journey_views
 from transforms.tables.log import LOG_TABLE
 
@@ -127,33 +127,6 @@ def test_a_view_gives_the_same_columns_and_rows(engine: Any, view: Any) -> None:
     _same(rows, _rows(engine, theirs))
 
 
-def test_the_stage_as_of_a_time_is_the_same(engine: Any) -> None:
-    moments = [moment for (moment,) in _rows(engine, 'SELECT DISTINCT "at" FROM main.transitions ORDER BY 1')]
-    assert len(moments) > 5
-    for moment in moments[:: len(moments) // 5]:
-        ours, theirs = (
-            _rows(engine, f"SELECT * FROM {schema}.stage_as_of(?) ORDER BY person_id", moment)
-            for schema in ("main", DATASET)
-        )
-        assert ours
-        assert ours == theirs
-
-
-def test_the_journey_as_of_a_time_is_the_same_for_persons_and_aliases(engine: Any) -> None:
-    asked = [person for (person,) in _rows(engine, "SELECT person_id FROM main.persons ORDER BY 1")]
-    aliases = _rows(engine, "SELECT 1 FROM main.persons WHERE merged_into IS NOT NULL")
-    assert aliases
-    told = 0
-    (middle,) = _rows(engine, 'SELECT CAST(quantile_disc("at", 0.5) AS VARCHAR) FROM main.decisions')[0]
-    for person in asked:
-        ours, theirs = (
-            _rows(engine, f"SELECT * FROM {schema}.journey_as_of(?, ?)", person, middle) for schema in ("main", DATASET)
-        )
-        assert ours == theirs
-        told += len(ours)
-    assert told
-
-
 _TYPE = {
     "VARCHAR": "STRING",
     "BOOLEAN": "BOOL",
@@ -193,15 +166,12 @@ def test_googlesql_takes_every_statement_of_every_file(engine: Any, google_sql: 
     shown = [one for one in meta if one[0] not in HIDDEN]
     for table in TABLES:
         known[table.name] = ([*((c.name, TYPES[c.kind]) for c in table.columns), *shown], [])
-    taken = 0
-    for text in files().values():
-        for statement in re.split(r"(?m)^(?=CREATE )", text)[1:]:
-            # BigQuery takes a path that is quoted whole, the analyser its parts
-            said = re.sub(rf"`{DATASET}\.(\w+)`", rf"`{DATASET}`.`\1`", statement.strip().rstrip(";"))
-            read = {name: relation for name, relation in known.items() if f"`{name}`" in said}
-            assert google_sql.analyse(said, read, DATASET).startswith("resolved_create"), statement
-            taken += 1
-    assert taken == 2 * len(TABLES) + 2 + len(VIEWS) + len(MACROS)
+    statements = [one for text in files().values() for one in re.split(r"(?m)^(?=CREATE )", text)[1:]]
+    # BigQuery takes a path that is quoted whole, the analyser its parts
+    parted = [re.sub(rf"`{DATASET}\.(\w+)`", rf"`{DATASET}`.`\1`", one.strip().rstrip(";")) for one in statements]
+    taken = google_sql.analyse(parted, known, DATASET)
+    assert len(taken) == 2 * len(TABLES) + 2 + len(VIEWS) + len(MACROS)
+    assert all(kind.startswith("resolved_create") for kind in taken)
 
 
 @pytest.mark.parametrize(
@@ -215,7 +185,7 @@ def test_googlesql_takes_every_statement_of_every_file(engine: Any, google_sql: 
 )
 def test_googlesql_refuses_what_is_no_googlesql(engine: Any, google_sql: GoogleSql, query: str, why: str) -> None:
     with pytest.raises(GoogleSqlError, match=why):
-        google_sql.analyse(query, {"outcomes": _relation(engine, "outcomes", rows=False)}, DATASET)
+        google_sql.analyse([query], {"outcomes": _relation(engine, "outcomes", rows=False)}, DATASET)
 
 
 @pytest.mark.parametrize("view", VIEWS, ids=[view.name for view in VIEWS])
@@ -234,24 +204,45 @@ def _sorted(rows: Any, places: list[int]) -> list[Row]:
     return [tuple(row) for row in sorted(rows, key=lambda row: [row[place] for place in places])]
 
 
-def test_googlesql_gives_the_rows_of_the_table_functions(engine: Any, google_sql: GoogleSql) -> None:
-    moments = _rows(engine, """SELECT quantile_disc("at", [0.3, 1.0]) FROM main.decisions""")[0][0]
-    persons = _rows(engine, "SELECT person_id FROM main.persons ORDER BY merged_into IS NULL, last_seen DESC LIMIT 1")
+@pytest.mark.parametrize("macro", MACROS, ids=[macro.name for macro in MACROS])
+def test_a_table_function_gives_the_rows_of_its_macro(engine: Any, macro: Macro) -> None:
     told = 0
-    for macro in MACROS:
-        query = FUNCTIONS[macro.name]
-        read = _read(engine, query)
-        asked = query.replace(f"`{DATASET}`.", "")
-        for name, _ in macro.parameters:
-            asked = asked.replace(f"`{name}`", f"@{name}")
-        everyone = [name for (name,) in persons] if macro.parameters[0][0] == "person" else [None]
-        for moment in moments:
-            for person in everyone:
-                given = {name: (TYPES[kind], person if name == "person" else moment) for name, kind in macro.parameters}
-                _, found = google_sql.rows(asked, read, given)
-                marks = ", ".join("?" for _ in macro.parameters)
-                values = [value for _, value in given.values()]
-                ours = _rows(engine, f"SELECT * FROM main.{macro.name}({marks})", *values)
-                assert sorted(map(tuple, found), key=repr) == sorted(ours, key=repr)
-                told += len(ours)
+    for values in _calls(engine, macro, 4):
+        ours, theirs = (_called(engine, schema, macro, values) for schema in ("main", DATASET))
+        _same(ours, theirs)
+        told += len(ours)
     assert told
+
+
+@pytest.mark.parametrize("macro", MACROS, ids=[macro.name for macro in MACROS])
+def test_googlesql_gives_the_rows_of_a_table_function(engine: Any, google_sql: GoogleSql, macro: Macro) -> None:
+    query = FUNCTIONS[macro.name]
+    read = _read(engine, query)
+    asked = query.replace(f"`{DATASET}`.", "")
+    for name, _ in macro.parameters:
+        asked = asked.replace(f"`{name}`", f"@{name}")
+    for values in _calls(engine, macro, 1):
+        given = {name: (TYPES[kind], value) for (name, kind), value in zip(macro.parameters, values, strict=True)}
+        columns, found = google_sql.rows(asked, read, given)
+        names = ", ".join(f'"{name}"' for name, _ in columns)
+        _same(_called(engine, "main", macro, values, names), sorted(map(tuple, found), key=repr))
+
+
+def _calls(engine: Any, macro: Macro, most: int) -> list[list[object]]:
+    """Arguments: moments through the run, the last one its end, of persons and of aliases."""
+    parts = [place / most for place in range(1, most + 1)]
+    moments = _rows(engine, f'SELECT quantile_disc("at", {parts}) FROM main.decisions')[0][0]
+    persons = _rows(engine, "SELECT person_id FROM main.persons ORDER BY merged_into IS NULL, last_seen DESC")
+    if macro.parameters[0][0] != "person":
+        return [[moment] * len(macro.parameters) for moment in moments]
+    times = len(macro.parameters) - 1
+    return [
+        [person, *[moment] * times]
+        for (person,) in persons[:: 5 if most > 1 else len(persons) - 1]
+        for moment in moments
+    ]
+
+
+def _called(engine: Any, schema: str, macro: Macro, values: list[object], columns: str = "*") -> list[Row]:
+    marks = ", ".join("?" for _ in values)
+    return sorted(_rows(engine, f"SELECT {columns} FROM {schema}.{macro.name}({marks})", *values), key=repr)

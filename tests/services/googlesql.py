@@ -53,20 +53,26 @@ class GoogleSql:
         # none named: all kinds of statements
         self._language.ClearField("supported_statement_kinds")
 
-    def analyse(self, statement: str, relations: Mapping[str, Relation], dataset: str) -> str:
-        """The kind of a statement that is well formed over the tables of a dataset.
+    def analyse(self, statements: Sequence[str], relations: Mapping[str, Relation], dataset: str) -> list[str]:
+        """The kinds of statements that are each well formed over the tables of a dataset.
 
         Raises:
-            GoogleSqlError: it is not.
+            GoogleSqlError: one is not.
         """
-        request = self._local.AnalyzeRequest(sql_statement=statement)
-        request.options.language_options.CopyFrom(self._language)
-        request.simple_catalog.builtin_function_options.language_options.CopyFrom(self._language)
-        held = request.simple_catalog.catalog.add(name=dataset)
+        held = self._local.RegisterCatalogRequest()
+        held.simple_catalog.builtin_function_options.language_options.CopyFrom(self._language)
+        inner = held.simple_catalog.catalog.add(name=dataset)
         for name, (columns, _) in relations.items():
-            _declare(held.table.add(name=name), columns)
-        answer = self._call("Analyze", request, self._local.AnalyzeResponse)
-        return str(answer.resolved_statement.WhichOneof("node"))
+            _declare(inner.table.add(name=name), columns)
+        # once for all: to set up the functions costs more than to analyse a statement
+        number = self._call("RegisterCatalog", held, self._local.RegisterResponse).registered_id
+        kinds = []
+        for statement in statements:
+            request = self._local.AnalyzeRequest(sql_statement=statement, registered_catalog_id=number)
+            request.options.language_options.CopyFrom(self._language)
+            answer = self._call("Analyze", request, self._local.AnalyzeResponse)
+            kinds.append(str(answer.resolved_statement.WhichOneof("node")))
+        return kinds
 
     def rows(
         self, query: str, relations: Mapping[str, Relation], parameters: Mapping[str, tuple[str, object]] | None = None
