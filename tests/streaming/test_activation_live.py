@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from benchmarks.parity import Setting, Walk, measure, told, verdict_of
+from benchmarks.parity import Setting, Walk, halves, measure, told, verdict_of
 from benchmarks.parity_worlds import CLEAN, simulated
 from contracts.event import Event
 from models.ontology_registry import OntologyRegistry
 from pipelines.config import SHIPPED
 from pipelines.definitions import load_definitions
 from pipelines.table_sink import DIRECT
-from transforms.journey.ontology import load_ontology
+from transforms.journey.ontology import Ontology, load_ontology
 from transforms.journey.ontology_file import parse_ontology
 from transforms.tables.output import OutputFolder
 from transforms.tables.views import fetch, open_views
@@ -55,36 +56,79 @@ class Streaming(threading.Thread):
             time.sleep(0.2)
 
 
-@pytest.mark.timeout(180)
-def test_what_is_activated_while_a_stream_runs_gives_the_tables_of_a_bounded_run(tmp_path: Path) -> None:
-    config = tmp_path / "wayline.yaml"
+@dataclass(frozen=True)
+class Trial:
+    """Events, what is activated when, and the bounded run that every way is compared with."""
+
+    events: list[Event]
+    early: int
+    late: int
+    easy: Ontology
+    slow: Ontology
+    given: Ontology
+    config: Path
+    measured: Walk
+
+    def activate(self, root: Path) -> None:
+        """One for what was folded already, and one ahead."""
+        registry = OntologyRegistry(root)
+        registry.activate(self.easy, self.given, active_from=self.early, reason="for the past", now=self.early)
+        registry.activate(self.slow, self.given, active_from=self.late, reason="ahead", now=self.early)
+
+
+@pytest.fixture(scope="module")
+def trial(tmp_path_factory: pytest.TempPathFactory) -> Trial:
+    root = tmp_path_factory.mktemp("activated")
+    config = root / "wayline.yaml"
     config.write_text(FEW_SHARDS, encoding="utf-8")
     events = simulated(10, 8, 34, CLEAN)
     times = sorted(event.event_time for event in events)
     given = load_ontology(SHIPPED / "journey.yaml")
     easy = parse_ontology(given.source.replace("entry: {intent: 2.0}", "entry: {intent: 0.6}"), "easy.yaml")
     slow = parse_ontology(given.source.replace("back: 10m", "back: 30m"), "slow.yaml")
-    registry = OntologyRegistry(tmp_path / "registry")
-    setting = Setting(tmp_path, config, registry.root)
-
-    walk = Walk(setting, "live", [])
-    walk.prepare()
-    streaming = Streaming(walk, events)
-    streaming.start()
     early, late = times[len(times) // 8], times[len(times) * 5 // 6]
-    streaming.await_true(f'SELECT count(*) > 0 FROM transitions WHERE epoch_us("at") > {early}')
-    registry.activate(easy, given, active_from=early, reason="while it runs", now=early)
-    registry.activate(slow, given, active_from=late, reason="ahead", now=early)
-    streaming.join()
-    assert streaming.failed is None
+    walk = Walk(Setting(root, config, root / "registry"), "bounded", [])
+    made = Trial(events, early, late, easy, slow, given, config, walk)
+    made.activate(root / "registry")
+    return replace(made, measured=measure(walk.setting, events))
 
-    verdict = verdict_of(measure(setting, events), walk)
+
+def compared(trial: Trial, walk: Walk) -> None:
+    verdict = verdict_of(trial.measured, walk)
     assert verdict.is_equal, told(verdict)
-    views = open_views(walk.out, load_definitions(config, None).tables)
+    views = open_views(walk.out, load_definitions(trial.config, None).tables)
     try:
-        query = f"""SELECT DISTINCT "at" >= make_timestamptz({early}), "at" >= make_timestamptz({late}),
+        query = f"""SELECT DISTINCT "at" >= make_timestamptz({trial.early}), "at" >= make_timestamptz({trial.late}),
             evidence ->> 'ontology_version' FROM transitions"""
         found = {(beyond, far): version for beyond, far, version in fetch(views, query)[1]}
     finally:
         views.close()
-    assert found == {(False, False): given.version, (True, False): easy.version, (True, True): slow.version}
+    assert found == {
+        (False, False): trial.given.version,
+        (True, False): trial.easy.version,
+        (True, True): trial.slow.version,
+    }
+
+
+@pytest.mark.timeout(180)
+def test_what_is_activated_while_a_stream_runs_gives_the_tables_of_a_bounded_run(trial: Trial, tmp_path: Path) -> None:
+    walk = Walk(Setting(tmp_path, trial.config, tmp_path / "registry"), "live", [])
+    walk.prepare()
+    streaming = Streaming(walk, trial.events)
+    streaming.start()
+    streaming.await_true(f'SELECT count(*) > 0 FROM transitions WHERE epoch_us("at") > {trial.early}')
+    trial.activate(tmp_path / "registry")
+    streaming.join()
+    assert streaming.failed is None
+    compared(trial, walk)
+
+
+@pytest.mark.timeout(180)
+def test_a_stream_folds_again_what_a_run_before_it_had_folded_by_less(trial: Trial, tmp_path: Path) -> None:
+    walk = Walk(Setting(tmp_path, trial.config, tmp_path / "registry"), "after", [])
+    walk.prepare()
+    first, second = halves(trial.events)
+    walk.bounded(first)
+    trial.activate(tmp_path / "registry")
+    walk.streamed(second, runner=DIRECT, pane=1)
+    compared(trial, walk)
