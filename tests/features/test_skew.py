@@ -85,7 +85,7 @@ def _life(seed: int, live: LiveJourneys) -> list[Push]:
         took(work.online)
         del messages[:size]
         watermark = strands.now - rng.randrange(20) * 86_400_000_000
-        while (due := live.next_due()) is not None and due <= watermark and rng.random() < 0.5:
+        while (due := live.dues.first()) is not None and due <= watermark and rng.random() < 0.5:
             work = live.advance(watermark, now, most=2)
             live.commit(work)
             took(work.online)
