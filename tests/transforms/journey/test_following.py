@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -104,6 +104,8 @@ class Registry:
 
 @settings(deadline=None, max_examples=25)
 @given(seed=st.integers(0, 10**6), alone=st.booleans())
+@example(seed=9964, alone=False)
+@example(seed=185, alone=False)
 def test_activations_on_the_way_give_the_tables_of_a_bounded_run_whatever_happens_besides(
     seed: int, alone: bool
 ) -> None:

@@ -204,7 +204,7 @@ class JourneyCore:
         if watermark >= MAX_TIME or self._is_ending():
             return self._step(Pending(now=now), Counter())
         due = self.journeys.dues.up_to(watermark, PAGE)
-        return self._woken(due, lambda _: self.journeys.advance(watermark, now, PAGE), now)
+        return self._woken(due, lambda doubtful: self.journeys.advance(watermark, now, PAGE, doubtful), now)
 
     def poll(self, now: int) -> Step:
         """Let expire what expires, and keep the bounds."""

@@ -15,7 +15,7 @@ and the horizon before. When others are activated (``follow``), who was folded b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -139,9 +139,7 @@ class LiveJourneys:
 
     # --- what comes in ------------------------------------------------------------------------------------------
 
-    def apply(
-        self, messages: Sequence[StrandMessage], now: int, unknown: frozenset[str] | set[str] = frozenset()
-    ) -> Work:
+    def apply(self, messages: Sequence[StrandMessage], now: int, unknown: Set[str] = frozenset()) -> Work:
         """Take messages.
 
         ``unknown``: persons of whom it is not known whether what their record holds was stated; all of it is stated
@@ -188,17 +186,17 @@ class LiveJourneys:
         self._work_on(jobs, work, sheet)
         return self._finished(work, sheet, now, jobs, retired)
 
-    def advance(self, watermark: int, now: int, most: int = _AT_ONCE) -> Work:
+    def advance(self, watermark: int, now: int, most: int = _AT_ONCE, unknown: Set[str] = frozenset()) -> Work:
         """Do what is due by time alone up to the watermark, for the ``most`` persons that are due first.
 
         A watermark at the end of time does nothing: what it means is said by ``drain``. Call again while
-        ``dues.first`` is not after the watermark. Persons must have their records here.
+        ``dues.first`` is not after the watermark. Persons must have their records here; ``unknown`` as of ``apply``.
         """
         work, sheet = Work(), Sheet()
         if watermark >= MAX_TIME:
             return self._finished(work, sheet, now, [], [])
         self.watermark = max(self.watermark, watermark)
-        jobs = self._by_time(self.dues.up_to(self.watermark, most), self.watermark, work)
+        jobs = self._by_time(self.dues.up_to(self.watermark, most), self.watermark, work, unknown)
         self._work_on(jobs, work, sheet)
         work.counts["by_time"] += len(jobs)
         return self._finished(work, sheet, now, jobs, [])
@@ -350,13 +348,15 @@ class LiveJourneys:
         for job, known in further:
             job.live.doubt(known)
 
-    def _by_time(self, persons: Sequence[str], horizon: int, work: Work) -> list[Job]:
+    def _by_time(self, persons: Sequence[str], horizon: int, work: Work, unknown: Set[str] = frozenset()) -> list[Job]:
         self._bring_back(persons, work)
         jobs = []
         for person in persons:
-            owed = self._is_owed(person)
+            owed = self._is_owed(person) or person in unknown
             live = self._take_out(person, work)
             if live is not None:
+                if person in unknown:
+                    live.doubt()
                 until = max(horizon, live.machine.horizon)
                 jobs.append(self._renewal(person, live, until) if owed else Job(live, self._record(person), [], until))
         return jobs
