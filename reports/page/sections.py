@@ -145,9 +145,9 @@ def _metrics(tables: tuple[Table, ...], connection: Any) -> str:
         if metric.source == "retention":
             continue
         _, rows = fetch(connection, metric_sql(metric))
-        for *values, found in rows:
+        for place, (*values, found) in enumerate(rows):
             name = metric.name.replace("_", " ") + "".join(f", {value}" for value in values)
-            told.append((name, _measure(metric.format, found), metric.doc))
+            told.append((name, _measure(metric.format, found), "" if place else metric.doc))
     return table("All of the tables, as of the latest event", ("metric", "value", "what it says"), told)
 
 

@@ -78,7 +78,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 def _board(page: Browser, port: int) -> None:
     page.open(f"http://127.0.0.1:{port}/")
-    page.until("document.querySelectorAll('main > section[data-version]').length === 7")
+    page.until(f"document.querySelectorAll('main > section[data-version]').length === {len(sections(()))}")
     page.until("!document.querySelector('[aria-busy]')")
 
 
