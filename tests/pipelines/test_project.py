@@ -320,7 +320,8 @@ def completed(words: str) -> list[str]:
 
 
 def test_commands_and_choices_complete() -> None:
-    assert completed("wayline re") == ["reconcile", "replay-dead-letters"]
+    assert completed("wayline rec") == ["reconcile"]
+    assert set(completed("wayline ")) == set(COMMANDS)
     assert completed("wayline run --actions ") == ["live", "dry-run"]
     assert "--project" in completed("wayline check --p")
 
