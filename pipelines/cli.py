@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "graph": ("pipelines.commands.graph", "Print the picture of the bounded or the streaming graph."),
     "import": ("pipelines.commands.importer", "Turn CSV, JSON, Parquet or Avro into event Avro by a mapping file."),
     "mapping": ("pipelines.commands.mapping", "List and show the shipped mappings; propose one by looking at data."),
+    "audit": ("pipelines.commands.audit", "Which systems send events, what they cover, what is missing."),
     "simulate": ("pipelines.commands.simulate", "Make a world of customers with its truth, as event Avro."),
     "publish": ("pipelines.commands.publish", "Feed a Pub/Sub topic from event files or the simulator."),
     "pubsub-emulator": ("pipelines.commands.pubsub_emulator", "Run a Pub/Sub server in memory, for trials and tests."),

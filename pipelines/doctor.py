@@ -44,8 +44,10 @@ class Check:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is to be checked: an output folder, and whether streams are wanted, with what they read and feed."""
+    """What is to be checked: the project's configuration, an output folder, and whether streams are wanted, with what
+    they read and feed."""
 
+    project: Path | None = None
     out: Path | None = None
     stream: bool = False
     subscriptions: tuple[str, ...] = ()
@@ -54,6 +56,7 @@ class Wanted:
 
 def examine(config: ProjectConfig, wanted: Wanted, clock: Callable[[], int]) -> Iterator[Check]:
     """All checks; ``clock`` gives UTC microseconds."""
+    yield Check("project", OK, str(wanted.project or "none: the shipped defaults serve"))
     yield _python()
     yield from _packages(LOCK)
     yield from _engine(wanted)

@@ -35,7 +35,7 @@ def command(
     from pipelines.config import load_config
     from pipelines.doctor import MISSING, Wanted, examine
 
-    wanted = Wanted(out, stream or bool(subscriptions), subscriptions, topics)
+    wanted = Wanted(config, out, stream or bool(subscriptions), subscriptions, topics)
     found = []
     for one in examine(load_config(config), wanted, now):
         found.append(one)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipelines.clock import now
+from pipelines.commands.project import project_config
 
 if TYPE_CHECKING:
     from models.review import Audit, Estimate, Label, Sample
@@ -34,7 +35,7 @@ _QUIT, _SKIP, _UNSURE, _BACK, _HELP = "q", "s", "u", "b", "?"
 @click.option(
     "--import", "sheet", type=click.Path(dir_okay=False, path_type=Path), help="Take the labels of a filled-in CSV."
 )
-@click.option("--config", type=click.Path(path_type=Path), help="Project configuration; the shipped one by default.")
+@project_config
 def command(
     out: Path,
     who: str | None,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from pipelines.commands.project import project_config
 from pipelines.commands.times import instant
 
 if TYPE_CHECKING:
@@ -76,13 +77,15 @@ def _share(name: str, text: str) -> Callable[[F], F]:
     help="Play the world in --out on: people answer the actions that the run in RUN sent.",
 )
 @click.option("--pseudonym-key", type=click.Path(path_type=Path), help="With --respond-to. Default: RUN/keys.")
-@click.option("--identity", type=click.Path(path_type=Path), help="With --respond-to: the run's identity.yaml.")
+@click.option("--identity", type=click.Path(path_type=Path), help="With --respond-to: not the project's.")
+@project_config
 def command(
     out: Path,
     overwrite: bool,
     run_folder: Path | None,
     pseudonym_key: Path | None,
     identity: Path | None,
+    config: Path | None,
     **settings: Any,
 ) -> None:
     """Make a world of customers with its truth, or play one on in answer to the actions of a run.
@@ -96,7 +99,9 @@ def command(
         if unfit or overwrite:
             named = f"--{unfit[0].replace('_', '-')}" if unfit else "--overwrite"
             raise click.UsageError(f"{named} does not go with --respond-to: the world in --out is what it is.")
-        _respond(out, run_folder, given.get("days", 14), pseudonym_key, identity)
+        from pipelines.config import load_config
+
+        _respond(out, run_folder, given.get("days", 14), pseudonym_key, identity or load_config(config).identity)
         return
     if pseudonym_key is not None or identity is not None:
         raise click.UsageError("--pseudonym-key and --identity go with --respond-to only.")
@@ -104,13 +109,13 @@ def command(
     from sources.simulator.config import WORLDS, WorldConfig
     from sources.simulator.world import simulate
 
-    config = WorldConfig(**{**WORLDS[given.pop("world", "default")], **given})
+    world = WorldConfig(**{**WORLDS[given.pop("world", "default")], **given})
     with _progress("simulating") as show:
-        summary = simulate(config, out, show, overwrite=overwrite)
+        summary = simulate(world, out, show, overwrite=overwrite)
     _report(out, summary)
 
 
-def _respond(out: Path, run_folder: Path, days: int, key_file: Path | None, identity: Path | None) -> None:
+def _respond(out: Path, run_folder: Path, days: int, key_file: Path | None, identity: Path) -> None:
     from sources.simulator.respond import read_run, respond
 
     run = read_run(run_folder)

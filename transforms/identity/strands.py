@@ -95,8 +95,12 @@ class Fates:
 
 def payload_hash(event: bytes) -> bytes:
     """Hash of what an event says, whenever it was received and in whatever order its maps and identifiers stand."""
-    decoded = wire.unpack(Event, event)
-    said = replace(decoded, received_time=0, identifiers=tuple(sorted(decoded.identifiers)))
+    return content_hash(wire.unpack(Event, event))
+
+
+def content_hash(event: Event) -> bytes:
+    """``payload_hash`` of an event that is not packed."""
+    said = replace(event, received_time=0, identifiers=tuple(sorted(event.identifiers)))
     return hashlib.blake2b(_payload_encoder.encode(said), digest_size=16).digest()
 
 

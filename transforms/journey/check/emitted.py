@@ -16,6 +16,11 @@ Seen = tuple[str, str | None, int]
 """An event's name, the path of its page or None, and how often it was seen."""
 
 
+_MOST_UNKNOWN = 10_000
+OTHERS = "(other names)"
+"""Under which unknown names beyond ten thousand are counted together: names that hold ids do not fill the memory."""
+
+
 @dataclass(frozen=True, slots=True)
 class Emitted:
     """What sources emit.
@@ -33,15 +38,31 @@ class Emitted:
     unknown: Mapping[str, int]
 
 
+class Emitting:
+    """Collects what sources emit, in bounded memory, however many events, pages and names there are."""
+
+    def __init__(self, ontology: Ontology) -> None:
+        self._ontology = ontology
+        self._events = 0
+        self._behaviours, self._unknown = Counter[str](), Counter[str]()
+
+    def add(self, name: str, path: str | None, times: int = 1) -> None:
+        """Something that was seen, and how often."""
+        self._events += times
+        meaning = self._ontology.meaning(name, path)
+        for behaviour in meaning.behaviours:
+            self._behaviours[behaviour] += times
+        if not meaning.known:
+            self._unknown[name if name in self._unknown or len(self._unknown) < _MOST_UNKNOWN else OTHERS] += times
+
+    def result(self, where: str) -> Emitted:
+        """What was seen so far; ``where``: what was looked at."""
+        return Emitted(where, self._events, dict(self._behaviours), dict(self._unknown))
+
+
 def emitted(ontology: Ontology, where: str, seen: Iterable[Seen]) -> Emitted:
     """What was seen, as the ontology reads it."""
-    events = 0
-    behaviours, unknown = Counter[str](), Counter[str]()
+    collected = Emitting(ontology)
     for name, path, times in seen:
-        events += times
-        meaning = ontology.meaning(name, path)
-        for behaviour in meaning.behaviours:
-            behaviours[behaviour] += times
-        if not meaning.known:
-            unknown[name] += times
-    return Emitted(where, events, dict(behaviours), dict(unknown))
+        collected.add(name, path, times)
+    return collected.result(where)
