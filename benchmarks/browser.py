@@ -13,6 +13,15 @@ from pathlib import Path
 from typing import Any
 
 _PATIENCE = 20.0
+_COLOURS = """[...document.querySelectorAll('body *')].filter(one => one.getClientRects().length
+  && [...one.childNodes].some(node => node.nodeType === 3 && node.textContent.trim())).map(one => {
+    const style = getComputedStyle(one), hex = (colour) => '#' + colour.match(/\\d+/g).slice(0, 3)
+      .map(part => Number(part).toString(16).padStart(2, '0')).join('');
+    let under = one;
+    while (under && getComputedStyle(under).backgroundColor === 'rgba(0, 0, 0, 0)') under = under.parentElement;
+    return hex(one instanceof SVGElement ? style.fill : style.color) + ' '
+      + hex(getComputedStyle(under ?? document.body).backgroundColor);
+  })"""
 
 
 class Browser:
@@ -75,6 +84,10 @@ class Browser:
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
         )
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+
+    def text_colours(self) -> set[str]:
+        """Of every text that shows its colour and that beneath it, as ``#rrggbb #rrggbb``."""
+        return set(self.value(_COLOURS))
 
     def picture(self, target: Path, *, whole: bool = False) -> None:
         """The window, or the whole page, as PNG."""

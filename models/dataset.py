@@ -115,19 +115,7 @@ def read_moments(out: Path, definitions: StageDefinitions, window: int, max_rows
             "SELECT person_id, moment FROM moments "
             f"ORDER BY md5(person_id || moment::VARCHAR), person_id, moment LIMIT {max_rows}"
         ).fetchnumpy()
-        # Few distinct sets of behaviours occur, so their JSON is read once each.
-        events_sql = view_sql(folder, EVENTS)
-        sets = connection.execute(f"SELECT DISTINCT behaviours FROM ({events_sql})").fetchall()
-        ranks = behaviour_ranks(definitions.stages, definitions.defining)
-        known = [(text, rank_of(json.loads(text), ranks)) for (text,) in sets if text]
-        known = [(text, rank) for text, rank in known if rank != UNKNOWN]
-        connection.execute("CREATE TEMP TABLE ranks (behaviours VARCHAR, rank BIGINT)")
-        if known:
-            connection.executemany("INSERT INTO ranks VALUES (?, ?)", known)
-        events = connection.execute(
-            f"SELECT e.person_id, epoch_us(e.event_time) AS time, r.rank FROM ({events_sql}) e "
-            "JOIN ranks r ON e.behaviours = r.behaviours WHERE e.person_id IS NOT NULL"
-        ).fetchnumpy()
+        found = defining_events(connection, f"({view_sql(folder, EVENTS)})", definitions)
         labelled = _labelled(connection, view_sql(folder, features), out, definitions.stages)
     finally:
         connection.close()
@@ -138,15 +126,7 @@ def read_moments(out: Path, definitions: StageDefinitions, window: int, max_rows
         )
     order = np.lexsort((points["moment"], points["person_id"]))
     persons, times = points["person_id"][order], points["moment"][order].astype(np.int64)
-    target = furthest_stage(
-        persons,
-        times,
-        events["person_id"],
-        events["time"].astype(np.int64),
-        events["rank"].astype(np.int64),
-        window,
-        len(definitions.stages),
-    )
+    target = furthest_stage(persons, times, *found, window, len(definitions.stages))
     for (person, moment), stage in labelled.items():
         low, high = np.searchsorted(persons, [person, f"{person}\0"])
         same = low + np.flatnonzero(times[low:high] == moment)
@@ -182,6 +162,29 @@ def _labelled(connection: Any, features_sql: str, out: Path, stages: Sequence[st
         f'JOIN ({features_sql}) f ON f.person_id = r.person_id AND epoch_us(f."at") = r.point'
     ).fetchall()
     return {(str(person), int(moment)): int(stage) for person, moment, stage in rows}
+
+
+def defining_events(connection: Any, source: str, definitions: StageDefinitions) -> tuple[npt.NDArray[Any], Ints, Ints]:
+    """Every event that tells of a stage: its person, its time and the index of the stage.
+
+    Args:
+        connection: to DuckDB; it gets a temporary table.
+        source: what the events are read from, in SQL.
+        definitions: stages and what defines them.
+    """
+    # few distinct sets of behaviours occur, so their JSON is read once each
+    sets = connection.execute(f"SELECT DISTINCT behaviours FROM {source}").fetchall()
+    ranks = behaviour_ranks(definitions.stages, definitions.defining)
+    known = [(text, rank_of(json.loads(text), ranks)) for (text,) in sets if text]
+    known = [(text, rank) for text, rank in known if rank != UNKNOWN]
+    connection.execute("CREATE OR REPLACE TEMP TABLE ranks (behaviours VARCHAR, rank BIGINT)")
+    if known:
+        connection.executemany("INSERT INTO ranks VALUES (?, ?)", known)
+    found = connection.execute(
+        f"SELECT e.person_id, epoch_us(e.event_time) AS time, r.rank FROM {source} AS e "
+        "JOIN ranks AS r ON e.behaviours = r.behaviours WHERE e.person_id IS NOT NULL"
+    ).fetchnumpy()
+    return found["person_id"], found["time"].astype(np.int64), found["rank"].astype(np.int64)
 
 
 def join_features(out: Path, moments: Moments, stages: Sequence[str], historical: Historical | None = None) -> Any:

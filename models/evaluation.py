@@ -19,6 +19,18 @@ _BINS = 10
 
 
 @dataclass(frozen=True)
+class Bin:
+    """Rows with about the same probability of the likeliest stage.
+
+    ``said`` is that probability on average, ``happened`` the share of the rows in which it was right.
+    """
+
+    said: float
+    happened: float
+    rows: int
+
+
+@dataclass(frozen=True)
 class Metrics:
     """Quality on held-out rows.
 
@@ -38,6 +50,7 @@ class Metrics:
     prior_log_loss: float
     recall: dict[str, float] = field(default_factory=dict)
     support: dict[str, int] = field(default_factory=dict)
+    curve: tuple[Bin, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -140,6 +153,7 @@ def evaluate(probabilities: Floats, target: Ints, training_target: Ints, stages:
         prior_log_loss=log_loss(prior, target),
         recall=recall,
         support=support,
+        curve=calibration_curve(probabilities, target),
     )
 
 
@@ -154,17 +168,23 @@ def log_loss(probabilities: Floats, target: Ints) -> float:
     return float(-np.log(np.clip(said, _FLOOR, 1.0)).mean())
 
 
-def calibration_error(probabilities: Floats, target: Ints) -> float:
-    """Expected calibration error: distance of confidence and accuracy in ten bins, weighted by their rows."""
+def calibration_curve(probabilities: Floats, target: Ints) -> tuple[Bin, ...]:
+    """Confidence and accuracy in ten equal bins of the top probability, those without rows left out."""
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == target
     bins = _bins(confidence)
-    error = 0.0
+    found = []
     for index in range(_BINS):
         inside = bins == index
         if inside.any():
-            error += abs(float(confidence[inside].mean()) - float(right[inside].mean())) * float(inside.mean())
-    return error
+            found.append(Bin(float(confidence[inside].mean()), float(right[inside].mean()), int(inside.sum())))
+    return tuple(found)
+
+
+def calibration_error(probabilities: Floats, target: Ints) -> float:
+    """Expected calibration error: distance of confidence and accuracy in ten bins, weighted by their rows."""
+    curve = calibration_curve(probabilities, target)
+    return sum(abs(one.said - one.happened) * one.rows for one in curve) / len(target)
 
 
 def calibration_noise(probabilities: Floats) -> float:

@@ -44,6 +44,8 @@ def record(registry: Path, manifest: Manifest, bundle: Path) -> str:
         }.items():
             client.log_param(run_id, key, value)
         for key, value in asdict(manifest.metrics).items():
+            if isinstance(value, tuple):
+                continue  # the curve is in the bundle
             if isinstance(value, dict):
                 for stage, number in value.items():
                     client.log_metric(run_id, f"{key}_{stage}", float(number))

@@ -37,6 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "features": ("pipelines.commands.features", "The features and their Feast repository."),
     "test": ("pipelines.commands.journey_tests", "Run journey tests: scenarios told in plain words."),
     "board": ("pipelines.commands.board", "Show the tables of an output folder in a browser."),
+    "report": ("pipelines.commands.report", "Write the tables of an output folder as one page that works offline."),
     "explain": ("pipelines.commands.explain", "Tell the story of a person, an event or a decision."),
     "journey": ("pipelines.commands.journey", "A person's journey, also as it was known at a time."),
     "tables": ("pipelines.commands.tables", "List the tables of an output folder; compact their parts."),

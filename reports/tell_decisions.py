@@ -37,7 +37,7 @@ from reports.replaying import DIFFERENT, SAME
 from transforms.decide.rules import NOTHING
 from transforms.journey.facts import NEVER_DAYS
 
-_UNASKED = ("not considered at ", "stage ", "did not come from ")
+UNASKED = ("not considered at ", "stage ", "did not come from ")
 """How the reasons of candidates begin that are not meant for such a moment at all."""
 _HOLDS = "does not hold: "
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -47,7 +47,7 @@ _REPLAY = {SAME: ("the same answer", "green"), DIFFERENT: ("another answer", "bo
 
 def is_unasked(candidate: Row) -> bool:
     """Whether a candidate fell only because it is meant for other moments or stages."""
-    return bool(candidate["dropped_by"] == "not_eligible" and candidate["reason"].startswith(_UNASKED))
+    return bool(candidate["dropped_by"] == "not_eligible" and candidate["reason"].startswith(UNASKED))
 
 
 def fate(candidate: Row) -> Text:

@@ -70,7 +70,12 @@ def command(out: Path, customers: int, seed: int) -> None:
     console.print(f"     {third.total.accepted:,} new events, {third.total.duplicate:,} known already")
 
     _show(console, results)
+    from pipelines.commands.report import report
+
+    with _step(console, "7  tell all of it on one page"):
+        page = report(results, None, None)
     console.print(f"\nDone in {time.monotonic() - started:.0f} s. Everything is in [bold]{results}[/bold]:")
+    console.print(f"  report         {page}", soft_wrap=True)
     console.print(f"  views          duckdb {results / 'wayline.duckdb'}  (SELECT * FROM journeys)")
     console.print(f"  sent actions   {results / 'actions'}")
     console.print(f"  one story      wayline explain --out {results} --person {someone(results)}", soft_wrap=True)

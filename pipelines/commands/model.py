@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -42,6 +43,20 @@ def stage_definitions(config: Path | None, registry: Path | None = None, at: int
             _check_stages(dated, at)
     certain = frozenset(stage.name for stage in ontology.stages if stage.certain)
     return StageDefinitions(ontology.stage_names, ontology.defining, ontology.version, certain)
+
+
+def model_section(config: Path | None, out: Path) -> Callable[[Any], str]:
+    """What makes the section on the model of OUT, of a connection to its views. It raises as ``stage_definitions``."""
+    from reports.model_quality import model_quality
+    from reports.page.model_section import model_html
+
+    registry = out / "registry"
+    definitions = stage_definitions(config, registry)
+
+    def make(connection: Any) -> str:
+        return model_html(model_quality(connection, registry, definitions), definitions.certain)
+
+    return make
 
 
 def _check_stages(dated: DatedOntologies, at: int) -> None:

@@ -1,4 +1,4 @@
-"""The page around what the board shows: its frame, its look, and the script that renews its sections.
+"""The page around what the board and the report show: its frame, its look, and the script that renews its sections.
 
 Input: HTML of sections. Output: HTML, CSS, JavaScript. Pure. Errors, state: none.
 """
@@ -27,22 +27,31 @@ def part(section: Section, content: str, version: str) -> str:
     )
 
 
-def contents(sections: Sequence[Section]) -> str:
-    """Links to the sections."""
-    links = "".join(f'<li><a href="/#{one.name}">{escape(one.title.partition(":")[0])}</a></li>' for one in sections)
+def contents(sections: Sequence[Section], page: str = "/") -> str:
+    """Links to the sections of a page; empty for the page on which they stand."""
+    links = "".join(
+        f'<li><a href="{page}#{one.name}">{escape(one.title.partition(":")[0])}</a></li>' for one in sections
+    )
     return f'<nav aria-label="Sections"><ul>{links}</ul></nav>'
 
 
 def page(title: str, content: str, *, live: bool, asked: str = "", navigation: str = "") -> str:
     """A whole page around content that is HTML already. ``live``: the page renews its sections."""
     script = '<script src="/board.js" defer></script>' if live else ""
-    return f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>
-<meta name="viewport" content="width=device-width,initial-scale=1"><link rel="icon" href="data:,">
-<link rel="stylesheet" href="/board.css">{script}</head><body><a class="skip" href="#content">Skip to content</a>
-<header><h1><a href="/">Wayline</a></h1><form action="/find" role="search">
+    header = f"""<header><h1><a href="/">Wayline</a></h1><form action="/find" role="search">
 <label for="id">Person, identifier or decision</label>
 <input id="id" name="id" value="{escape(asked)}" required autocomplete="off"><button>Find</button></form></header>
-{navigation}<p id="said" role="status"></p><main id="content" class="{"board" if live else "story"}" tabindex="-1">
+{navigation}<p id="said" role="status"></p>"""
+    head = f'<link rel="stylesheet" href="/board.css">{script}'
+    return document(title, head, header, content, "board" if live else "story")
+
+
+def document(title: str, head: str, header: str, content: str, kind: str) -> str:
+    """A document: what the head says besides, what stands before the content, the content and its class; all HTML."""
+    return f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>
+<meta name="viewport" content="width=device-width,initial-scale=1"><link rel="icon" href="data:,">
+{head}</head><body><a class="skip" href="#content">Skip to content</a>
+{header}<main id="content" class="{kind}" tabindex="-1">
 {content}</main></body></html>"""
 
 
@@ -96,18 +105,19 @@ nav ul{display:flex;flex-wrap:wrap;gap:.2rem 1rem;padding:0;margin:.4rem 0;list-
 section{min-width:0;border:1px solid var(--line);border-radius:6px;padding:.7rem .8rem}.story section{margin:.8rem 0}
 svg{max-width:100%;min-width:36rem;height:auto;display:block}
 svg text{fill:var(--ink);font-size:14px}.bar{fill:var(--bar)}.rule{stroke:var(--line);stroke-width:.5}
+.middle{fill:var(--ink)}.diagonal{stroke-width:1.5;stroke-dasharray:4 4}
 .line{fill:none;stroke-width:2}.band{opacity:.45}.band:hover{opacity:.9}.back{opacity:.75}
 svg .mark{font-size:11px;font-weight:700;paint-order:stroke;stroke:var(--paper);stroke-width:4px}
 .dash1,.dash4{stroke-dasharray:7 3}.dash2,.dash5{stroke-dasharray:2 3}.dash3,.dash6{stroke-dasharray:9 3 2 3}
 .wait:not(:last-child){display:none}.wide{overflow-x:auto}summary{cursor:pointer}
-table{border-collapse:collapse;font-size:.92rem}caption{text-align:left}th,td{border-bottom:1px solid var(--line);
+table{border-collapse:collapse;font-size:.92rem;min-width:min(100%,26rem)}
+caption{text-align:left}th,td{border-bottom:1px solid var(--line);
 padding:.2rem .7rem .2rem 0;text-align:left;vertical-align:top}
 .number{text-align:right;font-variant-numeric:tabular-nums}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.1rem 1rem;margin:0}dt{color:var(--soft)}
 dd{margin:0;overflow-wrap:anywhere}td:first-child{white-space:nowrap}
 ol,ul{padding-left:1.2rem;margin:.3rem 0}li{margin:.25rem 0;overflow-wrap:anywhere}
 svg.own{min-width:0;max-width:none}
-@media(min-width:80rem){.board{grid-template-rows:repeat(3,auto) 1fr}#decisions{grid-row:span 2}}
 @media(max-width:40rem){dl{grid-template-columns:1fr}dd{margin-bottom:.3rem}}
 """
     + "".join(f".hue{n}{{stroke:var(--hue{n})}}.fill{n}{{fill:var(--hue{n})}}" for n in range(HUES))

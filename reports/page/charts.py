@@ -6,6 +6,7 @@ once more. They are classes, not attributes, so that light and dark are chosen b
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from html import escape
 from typing import Any
@@ -17,6 +18,10 @@ _LETTER = 7.6
 _BAR = 120
 _CHART = 300.0
 _GAP = 34.0
+_UNITS = (
+    *((1.0, "1 s"), (10.0, "10 s"), (60.0, "1 min"), (600.0, "10 min"), (3600.0, "1 h"), (6 * 3600.0, "6 h")),
+    *((86_400.0, "1 d"), (7 * 86_400.0, "1 wk"), (30 * 86_400.0, "30 d"), (365 * 86_400.0, "1 y")),
+)
 HUES = 7
 """Classes ``hue0`` to ``hue6``."""
 
@@ -94,6 +99,104 @@ def lines(title: str, drawn: Sequence[tuple[str, Sequence[tuple[float, float]]]]
             f'<text x="{right + 62}" y="{y + 5}">{place + 1}: {escape(name)}</text>'
         )
     return _drawn(title, top + height + 48, parts)
+
+
+def spans(title: str, drawn: Sequence[tuple[str, float, float, float, str]]) -> str:
+    """Lengths of time on a scale on which each step is a larger unit: from low to high, with a mark between.
+
+    Args:
+        title: what they show.
+        drawn: name, low, middle and high in seconds, and the words that say the same.
+    """
+    left = 16 + _LETTER * max((len(name) for name, *_ in drawn), default=0)
+    width, right = left + 250.0, left + 270.0
+    # the units about the lengths that there are
+    low_end, high_end = min((one[1] for one in drawn), default=0.0), max((one[3] for one in drawn), default=0.0)
+    shown = [(seconds, unit) for seconds, unit in _UNITS if low_end / 12 <= seconds <= high_end * 2]
+    units = shown or [_UNITS[0]]
+    least = math.log(min(units[0][0], *(max(one[1], 0.001) for one in drawn))) if drawn else 0.0
+    most = max(math.log(units[-1][0]), *(math.log(max(one[3], 0.001)) for one in drawn)) if drawn else 1.0
+    bottom = len(drawn) * _ROW + 6.0
+
+    def at(seconds: float) -> float:
+        return left + (width - left) * (math.log(max(seconds, 0.001)) - least) / ((most - least) or 1.0)
+
+    parts, free = [], 0.0
+    for seconds, unit in units:
+        parts.append(f'<path class="rule" d="M{at(seconds):.1f} 0V{bottom}"/>')
+        if at(seconds) >= free:
+            parts.append(f'<text x="{at(seconds):.1f}" y="{bottom + 16}" text-anchor="middle">{unit}</text>')
+            free = at(seconds) + _LETTER * 5
+    for place, (name, low, middle, high, words) in enumerate(drawn):
+        y = place * _ROW
+        parts.append(
+            f'<text x="{left - 8:.0f}" y="{y + 19}" text-anchor="end">{escape(name)}</text>'
+            f'<rect class="bar" x="{at(low):.1f}" y="{y + 9}" width="{max(at(high) - at(low), 2):.1f}" height="12"/>'
+            f'<rect class="middle" x="{at(middle) - 2:.1f}" y="{y + 3}" width="4" height="24"/>'
+            f'<text x="{right:.0f}" y="{y + 19}">{escape(words)}</text>'
+        )
+    whole = right + 8 + _LETTER * max((len(words) for *_, words in drawn), default=0)
+    return _drawn(title, bottom + 22, parts, whole)
+
+
+def calibration(title: str, drawn: Sequence[tuple[str, Sequence[tuple[float, float, int]]]]) -> str:
+    """How often what was foreseen came true: on the diagonal a probability says what it means.
+
+    Args:
+        title: what was foreseen.
+        drawn: name and points of each curve, at most two: the probability said, the share that came true, of how many.
+            A bar at a point is where the true share lies with 95%, as far as so many can tell (Wilson's interval).
+    """
+    left, size, top = 48.0, 250.0, 10.0
+    parts = [f'<path class="rule diagonal" d="M{left} {top + size}L{left + size} {top}"/>']
+    for fifth in range(6):
+        share, y = fifth * 20, top + size * (1 - fifth / 5)
+        x = left + size * fifth / 5
+        parts.append(
+            f'<path class="rule" d="M{left} {y:.1f}H{left + size}"/>'
+            f'<text x="{left - 6}" y="{y + 5:.1f}" text-anchor="end">{share}%</text>'
+            f'<text x="{x:.1f}" y="{top + size + 20}" text-anchor="middle">{share}%</text>'
+        )
+    parts.append(f'<text x="{left + size / 2}" y="{top + size + 40}" text-anchor="middle">said by the model</text>')
+    for place, (name, points) in enumerate(drawn[:2]):
+        hue = place + 1
+        spots = []
+        for said, happened, rows in points:
+            # two curves at one place stand beside each other
+            x, y = left + size * said + place * 3, top + size * (1 - happened)
+            low, high = wilson(happened, rows)
+            spots.append(f"{x:.1f} {y:.1f}")
+            mark = (
+                f'<circle class="fill{hue}" cx="{x:.1f}" cy="{y:.1f}" r="4.5"/>'
+                if not place
+                else f'<rect class="fill{hue}" x="{x - 4:.1f}" y="{y - 4:.1f}" width="8" height="8"/>'
+            )
+            parts.append(
+                f"<g><title>{escape(f'{name}: said {said:.0%}, came true {happened:.0%} of {rows:,}')}</title>"
+                f'<path class="line hue{hue}" d="M{x:.1f} {top + size * (1 - high):.1f}V{top + size * (1 - low):.1f}"/>'
+                f"{mark}</g>"
+            )
+        y = top + size + 64 + place * 24
+        parts.append(
+            f'<path class="line hue{hue} dash{place}" d="M{"L".join(spots)}"/>'
+            f'<path class="line hue{hue} dash{place}" d="M8 {y}H40"/>'
+            + (
+                f'<circle class="fill{hue}" cx="24" cy="{y}" r="4.5"/>'
+                if not place
+                else f'<rect class="fill{hue}" x="20" y="{y - 4}" width="8" height="8"/>'
+            )
+            + f'<text x="46" y="{y + 5}">{escape(name)}</text>'
+        )
+    words = 46 + _LETTER * max((len(name) for name, _ in drawn), default=0)
+    return _drawn(title, top + size + 54 + 24 * len(drawn[:2]), parts, max(left + size + 24, words))
+
+
+def wilson(share: float, rows: int) -> tuple[float, float]:
+    """Where the true share lies with 95%, when ``share`` of so many rows was seen."""
+    z = 1.96
+    middle = (share + z * z / (2 * rows)) / (1 + z * z / rows)
+    half = z / (1 + z * z / rows) * math.sqrt(share * (1 - share) / rows + z * z / (4 * rows * rows))
+    return max(middle - half, 0.0), min(middle + half, 1.0)
 
 
 def flow(title: str, order: Sequence[str], moves: Sequence[tuple[str, str, int]]) -> str:

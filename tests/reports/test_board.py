@@ -19,7 +19,7 @@ from pipelines.definitions import Definitions
 from reports.asked import decision_asked, person_asked
 from reports.lookup import JourneyTables, Row
 from reports.page.board import DARK, LIGHT
-from reports.page.charts import bars, flow, lines, table
+from reports.page.charts import bars, calibration, flow, lines, spans, table
 from reports.page.renewal import Renewal, state_of
 from reports.page.sections import Section, sections
 from reports.page.server import board_server
@@ -65,8 +65,8 @@ def whole(tiny_out: Path, definitions: Definitions, served: Served) -> str:
 
 
 def test_the_board_shows_every_section_of_a_run(whole: str, definitions: Definitions) -> None:
-    for name in ("funnel", "flow", "cohorts", "identity", "decisions", "metrics", "quality", "checks"):
-        assert f'<section id="{name}"' in whole
+    for one in sections(definitions.tables):
+        assert f'<section id="{one.name}"' in whole
     assert all(stage.name in whole for stage in definitions.ontology.stages)
     assert "cannot be read" not in whole
     assert "aria-busy" not in whole
@@ -106,6 +106,8 @@ def test_hostile_names_are_escaped_in_charts_tables_and_stories(served: Served) 
         table(_HOSTILE, [_HOSTILE], [[_HOSTILE]]),
         lines(_HOSTILE, [(_HOSTILE, [(0.0, 1.0), (1.0, 0.5)])], _HOSTILE),
         flow(_HOSTILE, [_HOSTILE], [(_HOSTILE, _HOSTILE, 1)]),
+        spans(_HOSTILE, [(_HOSTILE, 1.0, 2.0, 3.0, _HOSTILE)]),
+        calibration(_HOSTILE, [(_HOSTILE, [(0.5, 0.4, 10)])]),
     ]
     assert not any("<script" in one for one in drawn)
 

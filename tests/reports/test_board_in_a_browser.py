@@ -31,15 +31,6 @@ Contrast = Callable[[str, str], float]
 _PATIENCE = 90.0
 """Seconds: sections rest between two looks, the longer the slower the machine is."""
 _TAB, _ENTER = ("Tab", 9), ("Enter", 13, "\r")
-_COLOURS = """[...document.querySelectorAll('body *')].filter(one => one.getClientRects().length
-  && [...one.childNodes].some(node => node.nodeType === 3 && node.textContent.trim())).map(one => {
-    const style = getComputedStyle(one), hex = (colour) => '#' + colour.match(/\\d+/g).slice(0, 3)
-      .map(part => Number(part).toString(16).padStart(2, '0')).join('');
-    let under = one;
-    while (under && getComputedStyle(under).backgroundColor === 'rgba(0, 0, 0, 0)') under = under.parentElement;
-    return hex(one instanceof SVGElement ? style.fill : style.color) + ' '
-      + hex(getComputedStyle(under ?? document.body).backgroundColor);
-  })"""
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +118,7 @@ def test_every_text_stands_out_and_the_page_is_no_wider_than_the_window(
 ) -> None:
     page.look(width, 768, scheme)
     _board(page, port)
-    pairs = set(page.value(_COLOURS))
+    pairs = page.text_colours()
     assert len(pairs) >= 2
     for pair in pairs:
         assert contrast(*pair.split()) >= 4.5, pair
@@ -146,7 +137,7 @@ def test_a_new_run_shows_by_itself_but_not_under_the_reader(
     simulate(WorldConfig(customers=4, days=3, seed=9), tmp_path / "world")
     parts = sorted(str(path) for path in (tmp_path / "world" / "events").glob("*.avro"))
     run(RunOptions((*parts,), growing), definitions=definitions)
-    page.until("document.getElementById('quality').textContent.includes('run-000003')", _PATIENCE)
+    page.until("document.getElementById('ledger').textContent.includes('run-000003')", _PATIENCE)
     page.until("document.getElementById('said').textContent.includes('when you leave it')", _PATIENCE)
     assert page.value("document.querySelector('#identity details').open")
     assert page.value("document.getElementById('funnel').dataset.version") == before
@@ -174,7 +165,7 @@ def test_rows_of_a_running_stream_show_without_a_reload(
         assert not running.done(), "the page changed while the stream ran"
         report = running.result(timeout=120)
     ended = f"'{report.run_id}', '{report.total.received}'"
-    shown = "document.getElementById('quality').textContent"
+    shown = "document.getElementById('ledger').textContent"
     page.until(f"[{ended}].every(one => {shown}.includes(one))", _PATIENCE)
     assert page.value("window.loadedOnce")
 

@@ -68,6 +68,11 @@ class OutputFolder:
         return self.root / "actions"
 
     @property
+    def report(self) -> Path:
+        """The page of ``wayline report``, unless it was told another place."""
+        return self.root / "report.html"
+
+    @property
     def database(self) -> Path:
         return self.root / "wayline.duckdb"
 
@@ -130,8 +135,8 @@ def writing(root: Path) -> Iterator[OutputFolder]:
     try:
         root.mkdir(parents=True, exist_ok=True)
         if not folder.format_file.exists() and any(p.name != ".lock" for p in root.iterdir()):
-            # keys/ may be put there by the user before the first run
-            strangers = sorted(p.name for p in root.iterdir() if p.name not in {".lock", "keys"})
+            # keys/ may be put there by the user before the first run, and a report may have said that there is nothing
+            strangers = sorted(p.name for p in root.iterdir() if p.name not in {".lock", "keys", folder.report.name})
             if strangers:
                 raise OutputError(
                     f"{root} is not empty and no Wayline output folder (it holds {', '.join(strangers[:3])})",
