@@ -6,11 +6,13 @@ from pathlib import Path
 
 import click
 
+from pipelines.commands.project import project_config
+
 
 @click.command("report")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Output folder of the runs.")
 @click.option("--to", type=click.Path(path_type=Path), help="File to write. Default: OUT/report.html.")
-@click.option("--config", type=click.Path(path_type=Path), help="Project configuration; the shipped one by default.")
+@project_config
 def command(out: Path, to: Path | None, config: Path | None) -> None:
     """Write what the tables of an output folder say as one HTML page that works offline and names no person."""
     target = report(out, to, config)
