@@ -125,7 +125,7 @@ unit: $(VENV)/.dev ## Tests only
 bench: bench-pipeline bench-identity ## All benchmarks: some minutes
 
 bench-pipeline: $(VENV)/.runtime ## Events a second, memory, cost per event and per stage, at BENCH_EVENTS sizes
-	$(BIN)/python -m benchmarks.pipeline --events $(BENCH_EVENTS)
+	$(BIN)/python -m benchmarks.pipeline --events $(BENCH_EVENTS) --json bench-out/pipeline.json --write docs/performance.md
 
 bench-identity: $(VENV)/.runtime ## Links a second of resolution and of the identity store, by the size of the graph
 	$(BIN)/python -m benchmarks.resolution

@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from rich.table import Table
 
 from benchmarks.features import feature_share
 from benchmarks.measure import Usage, measured
+from benchmarks.page_part import marked, renewed
 
 FOLDER = Path("bench-out")
 _EVENTS_A_CUSTOMER = 78
@@ -42,6 +44,9 @@ STAGES = (
     "data_tests",
 )
 STEPS = ("fold", "features", "score", "stage", "decide", "write")
+MAKE = "make bench-pipeline"
+_WHOLE = 5
+"""How many rows of the table are about a whole run."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,9 @@ class Result:
 @click.option("--events", default="100000,1000000", show_default=True, help="Sizes, separated by commas.")
 @click.option("--workers", type=click.IntRange(1, 64), help="Processes of the runner. Default: as `wayline run`.")
 @click.option("--model/--no-model", default=True, show_default=True, help="Score, or use rules alone.")
-def main(events: str, workers: int | None, model: bool) -> None:
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures there as well.")
+@click.option("--write", "page", type=click.Path(path_type=Path), help="Renew the figures of this page.")
+def main(events: str, workers: int | None, model: bool, json_file: Path | None, page: Path | None) -> None:
     """Measure the whole pipeline, as a user runs it."""
     console = Console()
     sizes = sorted(int(size) for size in events.split(","))
@@ -74,7 +81,14 @@ def main(events: str, workers: int | None, model: bool) -> None:
         _world(console, size)
     registry = _registry(console, sizes[0]) if model else FOLDER / "no-registry"
     results = [_run(console, size, registry, workers) for size in sizes]
-    _report(console, results)
+    _show(console, results)
+    options = f"{f' --workers {workers}' if workers else ''}{'' if model else ' --no-model'}"
+    command = f"python -m benchmarks.pipeline --events {events}{options}"
+    if json_file is not None:
+        json_file.write_text(as_json(results, command, os.cpu_count()), encoding="utf-8")
+    if page is not None:
+        new = marked(MAKE, page_lines(results, command, os.cpu_count()))
+        page.write_text(renewed(page.read_text(encoding="utf-8"), new), encoding="utf-8")
 
 
 def _world(console: Console, size: int) -> None:
@@ -129,28 +143,61 @@ def _run(console: Console, size: int, registry: Path, workers: int | None) -> Re
     return result
 
 
-def _report(console: Console, results: list[Result]) -> None:
+def rows_of(results: Sequence[Result]) -> list[tuple[str, list[str]]]:
+    """What is told of the runs: a name and a value a run. The names of steps within a stage begin with two spaces."""
+    known = [sum(r.of(stage) for stage in STAGES) for r in results]
+    rows = [
+        ("events/s", [f"{r.received / r.usage.seconds:,.0f}" for r in results]),
+        ("seconds", [f"{r.usage.seconds:,.1f}" for r in results]),
+        ("CPU us/event", [f"{r.cost:,.0f}" for r in results]),
+        ("cost relative to the first", [f"{r.cost / results[0].cost:.2f}" for r in results]),
+        ("peak MB, all processes together", [f"{r.usage.peak / 1e6:,.0f}" for r in results]),
+    ]
+    for stage in STAGES:
+        rows.append((f"{stage}, us/event", [f"{r.of(stage):.1f}" for r in results]))
+        if stage == "journey":
+            rows += [(f"  {step}", [f"{r.of(f'journey.{step}'):.1f}" for r in results]) for step in STEPS]
+    rest = [f"{r.cost - k:.1f}" for r, k in zip(results, known, strict=True)]
+    return [*rows, ("start of processes, runner, transport", rest)]
+
+
+def as_json(results: Sequence[Result], command: str, cores: int | None) -> str:
+    """The runs for machines: seconds, bytes, CPU microseconds an event by stage, in all and relative to the first."""
+    runs = [
+        {
+            "events": r.received,
+            "seconds": r.usage.seconds,
+            "events_a_second": r.received / r.usage.seconds,
+            "cpu_us_an_event": r.cost,
+            "cost_relative_to_the_first": r.cost / results[0].cost,
+            "peak_bytes": r.usage.peak,
+            "stages_us_an_event": {name: r.of(name) for name in r.profile},
+        }
+        for r in results
+    ]
+    return json.dumps({"command": command, "cores": cores, "runs": runs}, indent=2) + "\n"
+
+
+def page_lines(results: Sequence[Result], command: str, cores: int | None) -> list[str]:
+    """The same for people, as the lines of a page."""
+    heads = [f"{r.received:,} events" for r in results]
+    lines = ["```", command, "```", "", f"{cores} cores.", ""]
+    lines += [f"| | {' | '.join(heads)} |", f"|---|{'---:|' * len(heads)}"]
+    for name, values in rows_of(results):
+        told = f"&nbsp;&nbsp;{name.strip()}" if name.startswith("  ") else name
+        lines.append(f"| {told} | {' | '.join(values)} |")
+    return lines
+
+
+def _show(console: Console, results: Sequence[Result]) -> None:
     table = Table(title=f"the whole pipeline on {os.cpu_count()} cores", title_justify="left")
     table.add_column("")
     for result in results:
         table.add_column(f"{result.received:,} events", justify="right")
-
-    def row(name: str, values: list[str]) -> None:
+    for number, (name, values) in enumerate(rows_of(results)):
         table.add_row(name, *values)
-
-    row("events/s", [f"{r.received / r.usage.seconds:,.0f}" for r in results])
-    row("seconds", [f"{r.usage.seconds:,.1f}" for r in results])
-    row("CPU us/event", [f"{r.cost:,.0f}" for r in results])
-    row("cost relative to the first", [f"{r.cost / results[0].cost:.2f}" for r in results])
-    row("peak MB, all processes together", [f"{r.usage.peak / 1e6:,.0f}" for r in results])
-    table.add_section()
-    for stage in STAGES:
-        row(f"{stage}, us/event", [f"{r.of(stage):.1f}" for r in results])
-        if stage == "journey":
-            for step in STEPS:
-                row(f"  {step}", [f"{r.of(f'journey.{step}'):.1f}" for r in results])
-    known = [sum(r.of(stage) for stage in STAGES) for r in results]
-    row("start of processes, runner, transport", [f"{r.cost - k:.1f}" for r, k in zip(results, known, strict=True)])
+        if number == _WHOLE - 1:
+            table.add_section()
     console.print(table)
 
 
