@@ -21,7 +21,7 @@ JAVA_COMPILER := org.eclipse.jdt:ecj:3.37.0
 GOOGLESQL := build/googlesql
 PUBSUB_SERVER := $(BIN)/wayline-pubsub-server
 
-.PHONY: help demo stream-demo services flink pubsub-server googlesql test lint types unit schemas parity chaos \
+.PHONY: help demo stream-demo services flink pubsub-server googlesql test lint types unit schemas parity chaos interrupted \
   accuracy stage-accuracy ecom-story lock clean bench bench-pipeline bench-identity bench-stream bench-actor bench-stages
 
 help: ## Show this list
@@ -144,6 +144,9 @@ bench-stages: $(VENV)/.runtime ## What an event costs the stages that remember: 
 
 chaos: $(VENV)/.runtime $(FLINK)/.ready ## A stream killed in every way, compared with the undisturbed run: ten minutes
 	$(BIN)/python -m benchmarks.chaos --cluster --postgres
+
+interrupted: $(VENV)/.runtime ## A bounded run interrupted 20 times at random moments, then let end: five minutes
+	$(BIN)/python -m benchmarks.interrupted
 
 parity: $(VENV)/.runtime $(FLINK)/.ready ## Whether every way to the tables gives the same ones, on many worlds: half an hour
 	$(BIN)/python -m benchmarks.parity

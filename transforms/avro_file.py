@@ -290,6 +290,32 @@ def _of_cut_block(window: _Window, header: Header, decoder: EventDecoder) -> Ite
         return  # the damage that follows holds the block
 
 
+def read_blocks(stream: IO[bytes]) -> Iterator[tuple[Header, int, bytes]]:
+    """The blocks of any container, inflated: its header, the number of records, their bytes. Bounded as events are.
+
+    Raises:
+        DecodeError: the header is none, the codec unknown, or a block damaged, too large or too large once inflated.
+    """
+    window = _Window(stream)
+    window.fill(MAX_HEADER)
+    header, end = parse_header(window.data[:MAX_HEADER])
+    if header.codec not in CODECS:
+        raise DecodeError("unsupported_codec", f"codec {header.codec[:40]!r} is none of {', '.join(CODECS)}")
+    window.take(end)
+    while window.fill(1):
+        framed = _frame(window, header.sync)
+        if framed is None:
+            raise DecodeError("corrupt_block", "a block is damaged, cut off or too large")
+        count, packed, _ = framed
+        try:
+            inflated = CODECS[header.codec](packed)
+        except _CODEC_FAULTS as fault:
+            raise DecodeError("corrupt_block", f"a block cannot be inflated: {type(fault).__name__}") from fault
+        if count > len(inflated):
+            raise DecodeError("corrupt_block", f"a block claims {count} records in {len(inflated)} bytes")
+        yield header, count, inflated
+
+
 def read_events(stream: IO[bytes]) -> Iterator[Event | Damage]:
     """The events of one file in their order, and a ``Damage`` in the place of each part that cannot be read.
 

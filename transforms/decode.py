@@ -89,6 +89,11 @@ def _size_is_zero(schema: Any, sizes: dict[str, bool]) -> bool:
     return _size_is_zero(kind, sizes)
 
 
+def refuse_unsafe(schema: Any) -> None:
+    """Refuse a parsed schema by which few bytes can ask for much memory. Raises DecodeError ``unsafe_schema``."""
+    _refuse_unsafe(schema, frozenset(), {}, 0)
+
+
 def _refuse_unsafe(schema: Any, open_names: frozenset[str], sizes: dict[str, bool], depth: int) -> None:
     """Refuse what lets a few bytes exhaust memory, time or the stack of a reader: recursion, items without a size.
 
@@ -163,7 +168,7 @@ class EventDecoder:
             self.schema_id = str(fingerprint(to_parsing_canonical_form(plain), "CRC-64-AVRO"))
             if not isinstance(plain, dict) or plain["type"] != "record":
                 raise DecodeError("incompatible_schema", "the writer's schema is no record")
-            _refuse_unsafe(plain, frozenset(), {}, 0)
+            refuse_unsafe(plain)
             self._scales = _scales(schema)
             canonical = to_parsing_canonical_form(plain)
         except DecodeError:

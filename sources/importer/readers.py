@@ -1,8 +1,9 @@
 """Rows out of files: CSV, TSV, JSON lines, JSON, Parquet and Avro, texts plain or gzip, one row at a time.
 
 Output: (row number, row or RowError), numbers from 1 as an editor shows them (the header of a CSV is line 1). Memory is
-bounded by one row, except for JSON documents, which are read whole up to ``MAX_JSON_BYTES``. A row that cannot be read
-carries its text; of a line that is longer than ``MAX_LINE`` the first ``MAX_LINE`` characters.
+bounded: by ``MAX_LINE`` of a line, ``MAX_ROW`` of a row, an inflated block of Avro, ``MAX_COLUMN`` of Parquet, and
+for JSON documents, which are read whole, by ``MAX_JSON_BYTES``. A row that cannot be read carries its text;
+of a line that is longer than ``MAX_LINE`` the first ``MAX_LINE`` characters.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ import fastavro
 
 from contracts.errors import InputError
 from sources.importer.rows import MAX_DEPTH, Row, RowError, is_deeper
+from transforms.avro_file import read_blocks
+from transforms.decode import DecodeError, refuse_unsafe
 
 SUFFIXES = {
     ".csv": "csv",
@@ -34,6 +37,8 @@ SUFFIXES = {
     ".avro": "avro",
 }
 MAX_LINE = 16 * 1024 * 1024
+MAX_ROW = 64 * 1024 * 1024
+MAX_COLUMN = 512 * 1024 * 1024
 MAX_JSON_BYTES = 512 * 1024 * 1024
 _BATCH = 4_096
 _SPACE = re.compile(r"[ \t\n\r]*")
@@ -205,11 +210,16 @@ def _csv(stream: IO[str], path: Path, delimiter: str) -> Iterator[Numbered]:
 
 
 def _noted(stream: IO[str], path: Path, lines: list[str]) -> Iterator[str]:
-    """The lines of a file, each added to ``lines`` as it is read."""
+    """The lines of a file, each added to ``lines`` as it is read, which is emptied before each row."""
+    size = 0
     while line := stream.readline(MAX_LINE):
         if len(line) == MAX_LINE and not line.endswith("\n"):
             raise InputError(f"{path} has a line of more than {MAX_LINE} characters", hint="is it really CSV?")
         lines.append(line)
+        # a quote that is never closed makes one row of all that follows
+        size = len(line) if len(lines) == 1 else size + len(line)
+        if size > MAX_ROW:
+            raise InputError(f"{path} has a row of more than {MAX_ROW} characters", hint="is a quote never closed?")
         yield line
 
 
@@ -280,25 +290,90 @@ def _after_space(text: str, at: int) -> int:
 
 
 def _parquet(path: Path) -> Iterator[Numbered]:
+    """Texts are read as dictionaries, since a few bytes may say one long text a million times over."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
+        texts = []
+        meta = pq.ParquetFile(path).metadata
+        for group in range(meta.num_row_groups):
+            for place in range(meta.num_columns):
+                column = meta.row_group(group).column(place)
+                if column.total_uncompressed_size > MAX_COLUMN:
+                    raise InputError(
+                        f"{path}: column {column.path_in_schema} takes {column.total_uncompressed_size:,} bytes in one "
+                        f"row group, more than {MAX_COLUMN:,}",
+                        hint="write it in smaller row groups",
+                    )
+                if group == 0 and column.physical_type == "BYTE_ARRAY" and _is_text(meta.schema.column(place)):
+                    texts.append(column.path_in_schema)
         number = 0
-        for batch in pq.ParquetFile(path).iter_batches(batch_size=_BATCH):
-            for row in batch.to_pylist():
-                number += 1
-                yield number, row
+        file = pq.ParquetFile(path, read_dictionary=texts)
+        for group in range(meta.num_row_groups):
+            # each by itself: a batch across two would mix their dictionaries, which Arrow refuses where they are nested
+            for batch in file.iter_batches(batch_size=_BATCH, row_groups=[group]):
+                for row in _unpacked(batch):
+                    number += 1
+                    yield number, row
     except (pa.ArrowException, *_UNREADABLE) as error:
         raise InputError(f"{path} cannot be read as Parquet: {error}") from error
+
+
+def _is_text(column: Any) -> bool:
+    return column.logical_type.type in ("STRING", "NONE", "JSON", "ENUM")
+
+
+def _unpacked(batch: Any) -> Iterator[Row | RowError]:
+    """The rows of a batch, so many at a time as fit ``MAX_ROW``; one that does not fit alone is none."""
+    size = sum(_bytes(column) for column in batch.columns)
+    if size <= MAX_ROW:
+        # now that they fit, plain texts, of which Arrow makes Python's at half the cost
+        plain = [column.dictionary_decode() if hasattr(column, "indices") else column for column in batch.columns]
+        yield from type(batch).from_arrays(plain, names=batch.schema.names).to_pylist()
+    elif batch.num_rows == 1:
+        yield RowError("bad_row", f"the row is larger than {MAX_ROW} bytes", f"(a row of {size} bytes)")
+    else:
+        half = batch.num_rows // 2
+        yield from _unpacked(batch.slice(0, half))
+        yield from _unpacked(batch.slice(half))
+
+
+def _bytes(array: Any) -> int:
+    """About how many bytes the values of an Arrow array take once each stands by itself."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind = array.type
+    if pa.types.is_dictionary(kind):
+        said = pc.take(pc.binary_length(array.dictionary), array.indices)
+        return 8 * len(array) + int(pc.sum(said).as_py() or 0)
+    if pa.types.is_map(kind):
+        # of a slice, keys and items are still those of the whole
+        begin, end = array.offsets[0].as_py(), array.offsets[-1].as_py()
+        return 8 * len(array) + sum(_bytes(part.slice(begin, end - begin)) for part in (array.keys, array.items))
+    if pa.types.is_struct(kind):
+        return 8 * len(array) + sum(_bytes(part) for part in array.flatten())
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return 8 * len(array) + _bytes(array.flatten())
+    return int(array.nbytes)
 
 
 def _avro(path: Path) -> Iterator[Numbered]:
     number = 0
     try:
         with path.open("rb") as file:
-            for row in fastavro.reader(file):
-                number += 1
-                yield number, row if isinstance(row, dict) else RowError("bad_row", "not a record", repr(row))
+            schema: Any = None
+            for header, count, data in read_blocks(file):
+                if schema is None:
+                    schema = fastavro.parse_schema(json.loads(header.schema))
+                    refuse_unsafe(schema)
+                stream = io.BytesIO(data)
+                for _ in range(count):
+                    row: Any = fastavro.schemaless_reader(stream, schema, None)
+                    number += 1
+                    yield number, row if isinstance(row, dict) else RowError("bad_row", "not a record", repr(row))
+    except DecodeError as error:
+        raise InputError(f"{path} cannot be read as Avro after row {number}: {error.detail}") from error
     except _UNREADABLE as error:
         raise InputError(f"{path} cannot be read as Avro after row {number}: {type(error).__name__}") from error
