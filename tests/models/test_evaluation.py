@@ -26,6 +26,8 @@ def test_metrics_agree_with_scikit_learn() -> None:
     assert found.log_loss == pytest.approx(metrics.log_loss(target, probabilities))
     assert list(found.recall.values()) == pytest.approx(list(metrics.recall_score(target, answer, average=None)))
     assert found.majority_accuracy == pytest.approx((target == 0).mean())
+    assert sum(one.rows for one in found.curve) == found.rows
+    assert sum(one.happened * one.rows for one in found.curve) / found.rows == pytest.approx(found.accuracy)
 
 
 def test_a_perfectly_calibrated_answer_has_no_calibration_error() -> None:
