@@ -84,6 +84,11 @@ def propose(found: Survey, name: str, kind: str, delimiter: str = ",") -> Propos
     return Proposal("\n".join(lines) + "\n", tuple(maker.questions))
 
 
+def _as_times(found: Field) -> int:
+    """How many values of a field are times in the format that fits most of them; numbers could be anything."""
+    return max((n for written, n in found.times.items() if not written.startswith("epoch")), default=0)
+
+
 def _happened(found: Field) -> bool:
     """A time, and not that of its receipt."""
     return found.time_format is not None and not re.search(_RECEIVED, found.name)
@@ -157,6 +162,12 @@ class _Maker:
         times = [f for f in self.left.values() if f.time_format is not None and f.filled == self.rows]
         named = [f for f in times if f.time_format not in ("epoch_s", "epoch_ms", "epoch_us", "%Y%m%d")]
         if not named:
+            almost = max(self.left.values(), key=_as_times, default=None)
+            if almost is not None and 2 * _as_times(almost) > almost.filled == self.rows:
+                raise ProposalError(
+                    f"{_shown(almost.path)}: only {_as_times(almost)} of {almost.filled} are times in one format",
+                    hint="propose from a file without the others' rows; an import makes dead letters of them",
+                )
             raise ProposalError(
                 "no field of these rows is a time in a format that is known",
                 hint="write the mapping by hand: docs/mappings.md, or add the time to the export",
@@ -192,7 +203,9 @@ class _Maker:
     def _name_lines(self, named: Field | None, name: str) -> Iterator[str]:
         if named is not None:
             yield f"  name: {_path(named)}{self._said(named)}"
-            self.questions.append("name: does the ontology know these names? wayline import --check says so")
+            self.questions.append(
+                "name: does the ontology know them? once imported, wayline ontology check --input says"
+            )
         else:
             yield "  # no field says what happened: every row is one event; or give a list of rules"
             yield f"  name: {{constant: {_safe(name)}}}"

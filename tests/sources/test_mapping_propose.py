@@ -98,6 +98,10 @@ def test_texts_for_nothing_are_no_values() -> None:
     ("rows", "message"),
     [
         ([{"user_id": "u1", "note": "hello"}], "no field of these rows is a time"),
+        (
+            [{"user_id": "u1", "at": at} for at in ("2024-03-01", "2024-03-02", "soon")],
+            "at: only 2 of 3 are times in one format",
+        ),
         ([{"at": "2024-03-01", "note": "hello"}], "looks like an identifier"),
     ],
 )
