@@ -331,7 +331,8 @@ def _manifest(version: str) -> dict[str, object]:
     texts = ("algorithm", "feature_declaration", "feature_service", "ontology_version")
     numbers = ("window", "trained_until", "horizon")
     maps = ("rows", "libraries", "labels")
-    metrics = {field.name: {"int": 0, "float": 0.0}.get(str(field.type), {}) for field in dataclasses.fields(Metrics)}
+    empty = {"int": 0, "float": 0.0, "tuple[Bin, ...]": []}
+    metrics = {field.name: empty.get(str(field.type), {}) for field in dataclasses.fields(Metrics)}
     return {
         **dict.fromkeys(texts, "x"),
         **dict.fromkeys(numbers, 0),
