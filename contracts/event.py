@@ -6,7 +6,7 @@ stage on its identifiers are pseudonyms.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import NamedTuple
 
 from contracts.construction import fast_init
@@ -42,7 +42,19 @@ class Context:
     campaign_content: str | None = None
 
 
+CONTEXT_FIELDS = tuple(one.name for one in fields(Context))
 EMPTY_CONTEXT = Context()
+SOURCE_TEXTS = (
+    "tracker_session_id",
+    "action_id",
+    "device_class",
+    "locale",
+    "time_zone",
+    "country",
+    "correlation_id",
+    "traceparent",
+)
+"""The texts that a source may give of an event, besides those it has to give and those of the context."""
 
 
 @fast_init

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import NamedTuple
 
-from contracts.event import EMPTY_CONTEXT, HOUR, MINUTE, Context, Event
+from contracts.event import CONTEXT_FIELDS, EMPTY_CONTEXT, HOUR, MINUTE, SOURCE_TEXTS, Event
 
 YEAR_2000 = 946_684_800_000_000
 YEAR_2100 = 4_102_444_800_000_000
@@ -34,19 +34,8 @@ _MAX_ID, _MAX_NAME, _MAX_IDENTIFIERS, _MAX_PROPERTIES = 512, 200, 64, 1_000
 _FIXED_SIZE = 160
 """What an event takes besides its texts, roughly."""
 
-_context_texts = attrgetter(*(field.name for field in dataclasses.fields(Context)))
-_OPTIONAL = (
-    "tracker_session_id",
-    "action_id",
-    "device_class",
-    "locale",
-    "time_zone",
-    "country",
-    "correlation_id",
-    "traceparent",
-    "mapping_version",
-)
-_optional_texts = attrgetter(*_OPTIONAL)
+_context_texts = attrgetter(*CONTEXT_FIELDS)
+_optional_texts = attrgetter(*SOURCE_TEXTS, "mapping_version")
 
 
 class Verdict(NamedTuple):

@@ -9,11 +9,11 @@ none. No identifier is kept, only hashes, and none leaves this module; texts tha
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import combinations, pairwise
 
-from contracts.event import DAY, EMPTY_CONTEXT, HOUR, Context, Event
+from contracts.event import CONTEXT_FIELDS, DAY, EMPTY_CONTEXT, HOUR, SOURCE_TEXTS, Event
 from reports.audit.result import (
     DELAYS,
     Audit,
@@ -48,11 +48,8 @@ _MOST_HOURS = 20_000
 _LONGEST_NAME = 100
 _SOURCES_CAN_MEND = {"unfed-signal", "unreachable-stage", "unseen-outcome"}
 
-_OPTIONAL = (
-    "tracker_session_id", "action_id", "device_class", "locale", "time_zone", "country", "consent", "correlation_id",
-    "traceparent", "properties", "mapping_version",
-)  # fmt: skip
-_CONTEXT = {one.name: f"context.{one.name}" for one in fields(Context)}
+_OPTIONAL = (*SOURCE_TEXTS, "consent", "properties", "mapping_version")
+_CONTEXT = {one: f"context.{one}" for one in CONTEXT_FIELDS}
 
 
 @lru_cache(maxsize=4_096)

@@ -12,6 +12,7 @@ from pathlib import Path as FilePath
 from contracts import documents
 from contracts.documents import Node
 from contracts.errors import ConfigurationError
+from contracts.event import CONTEXT_FIELDS, SOURCE_TEXTS
 from sources.importer.conditions import ALWAYS
 from sources.importer.lookups import parse_tables
 from sources.importer.mapping import EventRule, IdentifierRule, Mapping, Named, NameRule, Unnest
@@ -33,27 +34,6 @@ ROOT_KEYS = (
     "event",
     "events",
 )
-CONTEXT_KEYS = (
-    "url",
-    "path",
-    "title",
-    "referrer",
-    "campaign_source",
-    "campaign_medium",
-    "campaign_name",
-    "campaign_term",
-    "campaign_content",
-)
-TEXT_KEYS = (
-    "tracker_session_id",
-    "action_id",
-    "device_class",
-    "locale",
-    "time_zone",
-    "country",
-    "correlation_id",
-    "traceparent",
-)
 EVENT_KEYS = (
     "event_id",
     "name",
@@ -66,7 +46,7 @@ EVENT_KEYS = (
     "consent",
     "properties",
     "spread",
-    *TEXT_KEYS,
+    *SOURCE_TEXTS,
 )
 RULE_KEYS = ("label", "when", "unnest")
 _ADDED = ("context", "consent", "properties")
@@ -187,8 +167,8 @@ def _rule(event: Node, scope: Scope, *, shares_id: bool) -> EventRule:
         source=parse_value(event.need("source"), scope),
         channel=parse_value(event.need("channel"), scope),
         identifiers=_identifiers(event.need("identifiers"), scope),
-        texts=tuple((key, parse_value(node, scope)) for key in TEXT_KEYS if (node := event.get(key))),
-        context=_named(event.get("context"), scope, CONTEXT_KEYS),
+        texts=tuple((key, parse_value(node, scope)) for key in SOURCE_TEXTS if (node := event.get(key))),
+        context=_named(event.get("context"), scope, CONTEXT_FIELDS),
         consent=_named(event.get("consent"), scope, None, kind="boolean"),
         properties=_named(event.get("properties"), scope, None),
         spread=parse_spread(spread, scope) if spread else None,

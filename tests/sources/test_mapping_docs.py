@@ -14,6 +14,7 @@ import fastavro
 import pytest
 
 from contracts.documents import parse
+from contracts.event import CONTEXT_FIELDS
 from pipelines.config import SHIPPED
 from sources.importer import mapping_file as language
 from sources.importer.conditions import TESTS
@@ -114,7 +115,7 @@ def test_the_page_names_every_key_of_the_language() -> None:
         *language.ROOT_KEYS,
         *language.EVENT_KEYS,
         *language.RULE_KEYS,
-        *language.CONTEXT_KEYS,
+        *CONTEXT_FIELDS,
         *language.FORMATS,
         *TESTS,
         *CONDITION_KEYS,
