@@ -1,4 +1,4 @@
-"""The part of a page that a command writes, between two markers; what people wrote around it stays.
+"""The figures of a page that a benchmark writes, between two markers (``reports.page_part``).
 
 Pure. Input: lines, pages. Output: text. Errors: ``ValueError`` for a page without the markers. State: none.
 """
@@ -6,6 +6,8 @@ Pure. Input: lines, pages. Output: text. Errors: ``ValueError`` for a page witho
 from __future__ import annotations
 
 from collections.abc import Sequence
+
+from reports import page_part
 
 END = "<!-- end of figures -->"
 
@@ -27,8 +29,4 @@ def renewed(page: str, new: str) -> str:
         ValueError: the page does not have the two markers in their order.
     """
     marker = new.partition("\n")[0]
-    before, found, rest = page.partition(marker)
-    _, end, after = rest.partition(END)
-    if not found or not end:
-        raise ValueError(f"the page needs the lines {marker!r} and {END!r}, in this order")
-    return before + new + after
+    return page_part.renewed(page, marker, END, new.removeprefix(marker).removesuffix(END))

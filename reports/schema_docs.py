@@ -13,6 +13,7 @@ from textwrap import fill
 from typing import Any
 
 from contracts.codec import SCHEMA_DIR, raw_schema, schema_id, versions
+from reports.page_part import renewed
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "schemas.md"
 BEGIN, END = "<!-- schemas -->\n", "<!-- /schemas -->\n"
@@ -27,11 +28,7 @@ def written(page: str) -> str:
     Raises:
         ValueError: the page lacks the markers.
     """
-    head, begin, rest = page.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"the page needs the lines {BEGIN.strip()} and {END.strip()}")
-    return head + begin + schemas_markdown() + end + tail
+    return renewed(page, BEGIN, END, schemas_markdown())
 
 
 def schemas_markdown() -> str:

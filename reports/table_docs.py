@@ -25,6 +25,7 @@ from contracts.tables import (
     feature_tables,
 )
 from features.journey_features import feature_columns
+from reports.page_part import renewed
 from transforms.journey.ontology import load_ontology
 from transforms.tables.batches import arrow_schema
 from transforms.tables.journey_views import journey_views
@@ -70,11 +71,7 @@ def written(page: str) -> str:
     Raises:
         ValueError: the page lacks the markers.
     """
-    head, begin, rest = page.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"the page needs the lines {BEGIN.strip()} and {END.strip()}")
-    return head + begin + columns_markdown() + end + tail
+    return renewed(page, BEGIN, END, columns_markdown())
 
 
 def _roles() -> str:
