@@ -12,7 +12,6 @@ A Redis server may serve several output folders: every key begins with a prefix 
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from features import names
 from features.online_table import ONLINE_FILE, OnlineRow, OnlineTable
 from transforms.secret import SecretReference
 from transforms.stores.database import DEFAULT_TIMEOUT
+from transforms.tables.output import write_durably
 
 NOTE = "online.json"
 """The note, below ``OUT/feast``."""
@@ -160,11 +160,9 @@ def note_place(folder: Path, place: OnlinePlace) -> None:
     if place == OnlinePlace(_file(folder)) and not target.is_file():
         return
     written = {**_as_json(place.address), "left": [_as_json(one) for one in place.left]}
-    temporary = folder / f"{NOTE}.{os.getpid()}.tmp"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(written), encoding="utf-8")
-        temporary.replace(target)
+        write_durably(target, json.dumps(written))
     except OSError as error:
         raise OutputError(f"{target} cannot be written: {error.strerror}") from error
 
