@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 sys.path.insert(0, str(Path(__file__).parent))
 
 from journey_world import ONTOLOGY, SETTINGS, Strands, bounded, model, strict
-from test_journey_core import TIGHT, Host, packed, visit
-from test_live_journeys import delivered, differences
+from test_journey_core import TIGHT, Host, misfortunes, packed, visit
+from test_live_journeys import differences
 
 from contracts.errors import StateVersionError
 from contracts.event import DAY, HOUR
@@ -124,11 +124,10 @@ def test_activations_on_the_way_give_the_tables_of_a_bounded_run_whatever_happen
             return JourneyCore(journeys, lambda: horizon, 3, kept, TIGHT, in_force=registry)
 
         host = Host(make)
-        batches = delivered(rng, strands, 0)
-        now, number, left = 1_000_000, 0, 4
-        saved, saved_at, back = deepcopy((host.log, host.tables, number)), now, 0
-        while number < len(batches):
-            now += rng.randrange(1, 400)
+        left = 4
+
+        def activate() -> None:
+            nonlocal left
             if left and rng.random() < 0.25:
                 left -= 1
                 at = rng.randrange(T0 - DAY, horizon + 2 * DAY)
@@ -136,28 +135,8 @@ def test_activations_on_the_way_give_the_tables_of_a_bounded_run_whatever_happen
                     registry.activate(at, rng.choice(OTHERS))
                 else:
                     registry.models.append((at, rng.choice(["m1", "m2", None])))
-            if rng.random() < 0.15:
-                host.core.handle(packed(batches[number]), now)  # the bundle fails: the step is forgotten
-                if rng.random() < 0.5:
-                    host.restart()
-            host.done(host.core.handle(packed(batches[number]), now))
-            number += 1
-            if rng.random() < 0.4:
-                host.done(host.core.poll(now))
-            if rng.random() < 0.5:
-                watermark = rng.randrange(strands.now - 20 * DAY, strands.now + 1)
-                while host.next_event_time is not None and host.next_event_time <= watermark:
-                    host.done(host.core.advance(watermark, now))
-            if rng.random() < 0.15:
-                host.restart()
-            if rng.random() < 0.2 and host.log.entries:
-                host.log.compact(host.core, rng.choice(host.log.entries).key)
-            if rng.random() < 0.2:
-                saved, saved_at = deepcopy((host.log, host.tables, number)), now
-            if rng.random() < 0.1 and back < 3 and saved_at > now - TIGHT.settled:
-                back += 1
-                host.log, host.tables, number = deepcopy(saved)  # the engine goes back, stores and registry do not
-                host.restart()
+
+        now = misfortunes(rng, host, strands, activate)
         drain(host, now)
         other = open_effects(StoreAddress(Path(folder) / "other" / STORE_FILE))
         expected = bounded(strands.records(), horizon, other, registry.score(), registry.settings())

@@ -102,6 +102,42 @@ def packed(messages: list[StrandMessage]) -> list[bytes]:
     return [wire.pack(StrandMessages((message,))) for message in messages]
 
 
+def misfortunes(rng: random.Random, host: Host, strands: Strands, meanwhile: Callable[[], None] = lambda: None) -> int:
+    """Deliver all messages while bundles fail, the worker dies, the log is compacted and the engine goes back.
+
+    ``meanwhile`` is called before each batch. Returns what the clock then says, microseconds.
+    """
+    batches = delivered(rng, strands, 0)
+    now, number, back = 1_000_000, 0, 0
+    saved, saved_at = deepcopy((host.log, host.tables, number)), now
+    while number < len(batches):
+        now += rng.randrange(1, 400)
+        meanwhile()
+        if rng.random() < 0.15:
+            host.core.handle(packed(batches[number]), now)  # the bundle fails: the step is forgotten
+            if rng.random() < 0.5:
+                host.restart()
+        host.done(host.core.handle(packed(batches[number]), now))
+        number += 1
+        if rng.random() < 0.4:
+            host.done(host.core.poll(now))
+        if rng.random() < 0.5:
+            watermark = rng.randrange(strands.now - 20 * DAY, strands.now + 1)
+            while host.next_event_time is not None and host.next_event_time <= watermark:
+                host.done(host.core.advance(watermark, now))
+        if rng.random() < 0.15:
+            host.restart()
+        if rng.random() < 0.2 and host.log.entries:
+            host.log.compact(host.core, rng.choice(host.log.entries).key)
+        if rng.random() < 0.2:
+            saved, saved_at = deepcopy((host.log, host.tables, number)), now
+        if rng.random() < 0.1 and back < 3 and saved_at > now - TIGHT.settled:
+            back += 1
+            host.log, host.tables, number = deepcopy(saved)  # the engine goes back, what is outside does not
+            host.restart()
+    return now
+
+
 @settings(deadline=None, max_examples=12)
 @given(seed=st.integers(0, 10**6), alone=st.booleans())
 def test_kills_rollbacks_and_evictions_change_no_table(seed: int, alone: bool) -> None:
@@ -118,34 +154,7 @@ def test_kills_rollbacks_and_evictions_change_no_table(seed: int, alone: bool) -
             return JourneyCore(journeys, lambda: horizon, 3, None if alone else records, TIGHT)
 
         host = Host(make)
-        batches = delivered(rng, strands, 0)
-        now, number = 1_000_000, 0
-        saved, saved_at = deepcopy((host.log, host.tables, number)), now
-        back = 0
-        while number < len(batches):
-            now += rng.randrange(1, 400)
-            if rng.random() < 0.15:
-                host.core.handle(packed(batches[number]), now)  # the bundle fails: the step is forgotten
-                if rng.random() < 0.5:
-                    host.restart()
-            host.done(host.core.handle(packed(batches[number]), now))
-            number += 1
-            if rng.random() < 0.5:
-                host.done(host.core.poll(now))
-            if rng.random() < 0.5:
-                watermark = rng.randrange(strands.now - 20 * DAY, strands.now + 1)
-                while host.next_event_time is not None and host.next_event_time <= watermark:
-                    host.done(host.core.advance(watermark, now))
-            if rng.random() < 0.1:
-                host.restart()
-            if rng.random() < 0.2 and host.log.entries:
-                host.log.compact(host.core, rng.choice(host.log.entries).key)
-            if rng.random() < 0.2:
-                saved, saved_at = deepcopy((host.log, host.tables, number)), now
-            if rng.random() < 0.1 and back < 3 and saved_at > now - TIGHT.settled:
-                back += 1
-                host.log, host.tables, number = deepcopy(saved)  # the engine goes back, the stores do not
-                host.restart()
+        now = misfortunes(rng, host, strands)
         host.done(host.core.drain(now + 1))
         other = open_effects(StoreAddress(Path(folder) / "other" / STORE_FILE))
         assert differences(host.tables, bounded(strands.records(), horizon, other, model)) == []
