@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from test_mapping_language import EVENT, HEAD, ROW, events, mapping
+from mapping_world import EVENT, HEAD, ROW, events, mapping
 
 from contracts import codec
 from contracts.documents import parse
