@@ -12,6 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "services"))
 
+import beam_signatures
 import property_tests
 from googlesql import GoogleSql, find_googlesql
 from pubsub_server import PubSubServer
@@ -22,20 +23,26 @@ from benchmarks.redis_server import program as redis_program
 from sources.pubsub.emulator import find_server
 
 property_tests.load_profile()
-# a Java that lives for seconds is better off without the compiler that pays after minutes: half the CPU of a test on Flink
+# half the CPU of a test on Flink went into the compiler of Java that pays after minutes
 os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """As many examples as asked for."""
     property_tests.multiply(items, property_tests.TIMES)
-    # those that last longest first and together: workers take from the end of each other's tests, so one of them begins
-    # with these, and has the servers that they share, while what fills the last minute is short
-    items.sort(key=lambda item: "streaming" not in item.path.parts)
+    # first what is long: workers take from the end of each other's tests, so one of them begins with these, and has the
+    # servers that they share, while what fills the last minute is short
+    items.sort(key=_is_short)
+
+
+def _is_short(item: pytest.Item) -> bool:
+    return not item.nodeid.startswith("tests/streaming/") and item.get_closest_marker("long") is None
 
 
 def pytest_collection_finish() -> None:
     """What is loaded by now stays: no search for garbage has to look through all of it again."""
+    if "apache_beam" in sys.modules:
+        beam_signatures.remember()
     gc.collect()
     gc.freeze()
 
