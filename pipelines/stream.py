@@ -17,6 +17,7 @@ from pipelines.clock import now
 from pipelines.definitions import Definitions, load_definitions
 from pipelines.engine import cause
 from pipelines.housekeeping import Housekeeper
+from pipelines.memory import share_memory
 from pipelines.stream_engine import Job, open_engine
 from pipelines.stream_plan import StreamOptions, StreamPlan, drain_file, make_stream_plan, settled_shards
 from pipelines.taking_over import take_over
@@ -56,6 +57,7 @@ def stream(
         KeyboardInterrupt: asked a second time to end, without waiting for what is held.
     """
     started = time.monotonic()
+    share_memory()
     tell = observe or (lambda _what: None)
     tell("checking")
     definitions = definitions or load_definitions(options.config, options.session_by)
