@@ -25,7 +25,7 @@ def command(strict: bool, as_json: bool, config: Path | None) -> None:
     """
     from contracts.errors import CheckFailedError
     from pipelines.project_check import check_project
-    from transforms.journey.check.findings import ERROR, WARNING
+    from transforms.journey.check.rules import ERROR, WARNING
 
     found = check_project(config)
     if as_json:
