@@ -19,7 +19,7 @@ from reports.lookup import JourneyTables
 from transforms.tables.output import check_readable
 from transforms.tables.part_names import parts_in
 from transforms.tables.sql import quote
-from transforms.tables.views import fetch, open_views
+from transforms.tables.views import fetch, open_views, unanswered
 
 _READING = ("SELECT", "EXPLAIN")
 
@@ -74,9 +74,21 @@ def query(out: Path, tables: Sequence[Table], sql: str) -> tuple[list[str], list
         connection.execute(f"SET allowed_directories = [{quote(str(out.resolve()) + '/')}]")
         connection.execute("SET enable_external_access = false")
         return fetch(connection, sql)
-    except duckdb.IOException as error:
-        raise OutputError(f"the tables of {out} cannot be read: {error}", hint="ask again") from error
     except duckdb.Error as error:
+        if fault := _fault_of_tables(connection, out, tables, error):
+            raise fault from error
         raise UsageError(f"the query is wrong: {error}", hint="wayline tables --out lists the tables") from error
     finally:
         connection.close()
+
+
+def _fault_of_tables(connection: Any, out: Path, tables: Sequence[Table], error: duckdb.Error) -> OutputError | None:
+    """What is wrong with the tables where a query failed; None when they answer, so that the query itself is wrong."""
+    if isinstance(error, duckdb.IOException):
+        return unanswered(out, error)
+    try:
+        for table in tables:
+            fetch(connection, f"SELECT * FROM {table.name} LIMIT 1")
+    except duckdb.Error as found:
+        return unanswered(out, found)
+    return None

@@ -38,21 +38,24 @@ def command(strict: bool, as_json: bool, config: Path | None) -> None:
 
 
 def _print(found: ProjectCheck, config: Path | None) -> None:
+    from reports.rendering import clean
+
     for one in found.findings:
-        click.echo(f"{one.path}:{one.line}: {one.severity} {one.rule}: {one.message}")
+        click.echo(clean(f"{one.path}:{one.line}: {one.severity} {one.rule}: {one.message}"))
         if one.mending:
-            click.echo(f"  fix: {one.mending}")
+            click.echo(clean(f"  fix: {one.mending}"))
     read = ", ".join(f"{count} {kind}" for kind, count in found.read.items())
     click.echo(f"{config or 'the shipped defaults'}: read without fault: {read or 'nothing'}")
 
 
 def _print_json(found: ProjectCheck, config: Path | None) -> None:
-    import json
     from dataclasses import asdict
+
+    from reports.rendering import json_text
 
     told = {
         "configuration": None if config is None else str(config),
         "read": found.read,
         "findings": [asdict(one) for one in found.findings],
     }
-    click.echo(json.dumps(told, indent=2, ensure_ascii=False))
+    click.echo(json_text(told, indent=2))

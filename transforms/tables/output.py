@@ -189,26 +189,36 @@ def recover(folder: OutputFolder) -> bool:
     """Finish the commit whose journal is there. Returns whether there was one. Safe to repeat."""
     if not folder.journal.exists():
         return False
-    try:
-        plan = json.loads(folder.journal.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise OutputError(
-            f"{folder.journal}, the list of an interrupted commit, is damaged: {error}",
-            hint="restore it from a backup, or choose a new --out and run the input again",
-        ) from error
-    for path in plan["remove"]:
+    plan = _planned(folder)
+    for path in plan.remove:
         (folder.root / path).unlink(missing_ok=True)
-    for source, target in plan["rename"]:
+    for source, target in plan.rename:
         origin, place = folder.root / source, folder.root / target
         place.parent.mkdir(parents=True, exist_ok=True)
         if origin.exists():
             origin.replace(place)
         elif not place.exists():
             raise OutputError(f"an interrupted commit cannot be finished: {source} is missing from {folder.root}")
-    for place in {(folder.root / target).parent for _, target in plan["rename"]}:
+    for place in {(folder.root / target).parent for _, target in plan.rename}:
         to_disk(place)
     folder.journal.unlink()
     return True
+
+
+def _planned(folder: OutputFolder) -> Moves:
+    """The moves of the journal, all within the folder. Raises OutputError when it says anything else."""
+    try:
+        plan = json.loads(folder.journal.read_text(encoding="utf-8"))
+        moves = Moves(tuple((source, target) for source, target in plan["rename"]), tuple(plan["remove"]))
+        for path in (*moves.remove, *(name for pair in moves.rename for name in pair)):
+            if not isinstance(path, str) or Path(path).is_absolute() or ".." in Path(path).parts:
+                raise ValueError(f"{path!r} is no place in the folder")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise OutputError(
+            f"{folder.journal}, the list of an interrupted commit, is damaged: {error}",
+            hint="restore it from a backup, or choose a new --out and run the input again",
+        ) from error
+    return moves
 
 
 def next_revision(folder: OutputFolder, now: int = 0) -> int:
