@@ -19,7 +19,7 @@ from contracts.errors import OutputError
 from contracts.tables import HIDDEN, JSON, Table
 from transforms.tables.finality import final_sql
 from transforms.tables.output import check_readable
-from transforms.tables.sql import name_sql, newest_rows, quote
+from transforms.tables.sql import folder_sql, name_sql, newest_rows
 from transforms.tables.views import fetch, unanswered
 
 Row = dict[str, Any]
@@ -82,7 +82,7 @@ class JourneyTables:
         parts = self._folder.tables.resolve() / name
         if not any(parts.glob("*.parquet")):
             return []
-        source = f"read_parquet({quote(str(parts / '*.parquet'))}, union_by_name = true)"
+        source = folder_sql(parts)
         keys = ", ".join(map(name_sql, table.key))
         # A key counts when any revision of it fits; its newest one then decides.
         touched = f"(SELECT DISTINCT {keys} FROM {source} WHERE {where})"
@@ -118,7 +118,7 @@ class JourneyTables:
         parts = self._folder.tables.resolve() / name
         if not any(parts.glob("*.parquet")):
             return {}
-        source = f"read_parquet({quote(str(parts / '*.parquet'))}, union_by_name = true)"
+        source = folder_sql(parts)
         keys, asked = ", ".join(map(name_sql, table.key)), name_sql(column)
         touched = f"(SELECT DISTINCT {keys} FROM {source} WHERE {asked} = ANY(?))"
         newest = newest_rows(table, f"(FROM {source} SEMI JOIN {touched} USING ({keys}))")
@@ -139,7 +139,7 @@ class JourneyTables:
         parts = self._folder.tables.resolve() / name
         if not any(parts.glob("*.parquet")):
             return 0
-        source = f"read_parquet({quote(str(parts / '*.parquet'))}, union_by_name = true)"
+        source = folder_sql(parts)
         newest = newest_rows(table, f"(FROM {source})")
         try:
             _, [row] = fetch(self._connection, f"SELECT count(*) FROM ({newest}) WHERE NOT is_deleted")

@@ -18,7 +18,7 @@ from contracts.tables import Table
 from reports.lookup import JourneyTables
 from transforms.tables.output import check_readable
 from transforms.tables.part_names import parts_in
-from transforms.tables.sql import quote
+from transforms.tables.sql import path_sql, quote
 from transforms.tables.views import fetch, open_views, unanswered
 
 _READING = ("SELECT", "EXPLAIN")
@@ -63,6 +63,8 @@ def query(out: Path, tables: Sequence[Table], sql: str) -> tuple[list[str], list
         UsageError: the query is wrong, or is none.
     """
     check_readable(out)
+    if not sql.isascii() and any("\ud800" <= c <= "\udfff" for c in sql):
+        raise UsageError("the query is no Unicode text", hint="write it in UTF-8")
     try:
         statements = duckdb.extract_statements(sql)
     except duckdb.Error as error:
@@ -71,7 +73,9 @@ def query(out: Path, tables: Sequence[Table], sql: str) -> tuple[list[str], list
         raise UsageError("one SELECT is expected", hint="to change tables, run the pipeline; to export, use --format")
     connection = open_views(out, tables)
     try:
-        connection.execute(f"SET allowed_directories = [{quote(str(out.resolve()) + '/')}]")
+        root = f"{out.resolve()}/"
+        # as it is, and as the views write it
+        connection.execute(f"SET allowed_directories = [{quote(root)}, {path_sql(root)}]")
         connection.execute("SET enable_external_access = false")
         return fetch(connection, sql)
     except duckdb.Error as error:

@@ -132,6 +132,10 @@ def writing(root: Path) -> Iterator[OutputFolder]:
         LockedError: another process writes it.
     """
     folder = OutputFolder(root)
+    if "\\" in str(root.resolve()):
+        raise OutputError(
+            f"{root} has a backslash in its path, which DuckDB cannot read from", hint="rename the folder"
+        )
     try:
         root.mkdir(parents=True, exist_ok=True)
         if not folder.format_file.exists() and any(p.name != ".lock" for p in root.iterdir()):

@@ -22,7 +22,7 @@ from transforms.tables.finality import final_sql, write_horizon
 from transforms.tables.journey_macros import journey_macros
 from transforms.tables.journey_views import journey_views
 from transforms.tables.output import OutputFolder
-from transforms.tables.sql import name_sql, newest_rows, quote
+from transforms.tables.sql import folder_sql, name_sql, newest_rows, quote
 
 _TRIES = 5
 
@@ -57,8 +57,7 @@ def create_views(folder: OutputFolder, tables: Sequence[Table]) -> None:
 
 def view_sql(folder: OutputFolder, table: Table) -> str:
     """The view: newest revision by key, tombstones hidden, columns in the order of the contract."""
-    parts = folder.tables.resolve() / table.name / "*.parquet"
-    source = f"read_parquet({quote(str(parts))}, union_by_name = true)"
+    source = folder_sql(folder.tables.resolve() / table.name)
     names = [*table.column_names, *(column.name for column in META if column.name not in HIDDEN)]
     columns = ", ".join(f"{final_sql(folder, table)} AS is_final" if n == "is_final" else name_sql(n) for n in names)
     return f"SELECT {columns} FROM ({newest_rows(table, source)}) WHERE NOT is_deleted"
