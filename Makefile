@@ -122,7 +122,8 @@ schemas: $(VENV)/.dev ## Avro schemas against their predecessors
 unit: $(VENV)/.dev ## Tests only
 	$(BIN)/pytest -n 2 --dist worksteal --durations=40
 
-bench: bench-pipeline bench-identity ## All benchmarks: some minutes
+bench: $(VENV)/.runtime ## Every part at BENCH_EVENTS sizes: bench-out/bench.json and docs/performance.md; ten minutes
+	$(BIN)/python -m benchmarks.suite --sizes $(BENCH_EVENTS) --json bench-out/bench.json --write docs/performance.md
 
 bench-pipeline: $(VENV)/.runtime ## Events a second, memory, cost per event and per stage, at BENCH_EVENTS sizes
 	$(BIN)/python -m benchmarks.pipeline --events $(BENCH_EVENTS) --json bench-out/pipeline.json --write docs/performance.md
