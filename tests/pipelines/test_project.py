@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -86,6 +87,21 @@ def test_the_files_of_templates_are_part_of_what_is_installed() -> None:
     assert {path for path in (SHIPPED / "templates").rglob("*") if path.is_file()} <= packaged
 
 
+@pytest.mark.parametrize(
+    ("template", "told"), [("ecommerce", "strolls"), ("leads", "weighs us"), ("saas", "weighs us")]
+)
+def test_without_what_speaks_against_a_stage_a_scenario_of_the_template_fails(
+    template: str, told: str, tmp_path: Path
+) -> None:
+    write_template(template, tmp_path / "p")
+    path = tmp_path / "p" / "journey.yaml"
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if "weakened_by" not in line), encoding="utf-8")
+    result = call("test", "--project", tmp_path / "p")
+    assert isinstance(result.exception, CheckFailedError)
+    assert re.findall(r"^FAILED .*: (?:who|somebody) (\w+ ?\w*)", result.output, re.MULTILINE)[0].startswith(told)
+
+
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_the_example_of_a_template_is_one_for_its_mapping_its_ontology_and_its_identity_rules(
     template: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -110,7 +126,8 @@ def test_a_template_goes_from_its_example_to_a_report(
 ) -> None:
     write_template(template, tmp_path / "p")
     monkeypatch.chdir(tmp_path / "p")
-    Path(PROJECT_FILE).open("a", encoding="utf-8").write("shards: {strand: 1, journey: 1}\n")
+    with Path(PROJECT_FILE).open("a", encoding="utf-8") as configuration:
+        configuration.write("shards: {strand: 1, journey: 1}\n")
     assert call(*IMPORT).exit_code == 0
     ran = call("run", "--input", "mine/events", "--out", "out", "--workers", "1")
     assert ran.exit_code == 0, (ran.output, ran.exception)
