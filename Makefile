@@ -130,7 +130,8 @@ explore: $(VENV)/.dev ## Property tests below EXPLORE with EXPLORE_TIMES as many
 	WAYLINE_EXAMPLES=$(EXPLORE_TIMES) nice -n 15 $(BIN)/pytest -m hypothesis --hypothesis-seed=$(EXPLORE_SEED) \
 	  --timeout=7200 --durations=20 $(EXPLORE)
 
-bench: bench-pipeline bench-identity ## All benchmarks: some minutes
+bench: $(VENV)/.runtime ## Every part at BENCH_EVENTS sizes: bench-out/bench.json and docs/performance.md; ten minutes
+	$(BIN)/python -m benchmarks.suite --sizes $(BENCH_EVENTS) --json bench-out/bench.json --write docs/performance.md
 
 bench-pipeline: $(VENV)/.runtime ## Events a second, memory, cost per event and per stage, at BENCH_EVENTS sizes
 	$(BIN)/python -m benchmarks.pipeline --events $(BENCH_EVENTS) --json bench-out/pipeline.json --write docs/performance.md

@@ -96,7 +96,7 @@ def compare(
     except duckdb.Error as error:
         raise OutputError(
             f"the tables of {a} and {b} cannot be compared: {str(error).splitlines()[0]}",
-            hint="they must be written under one project: the same features and stages",
+            hint="both must be of this version and one project: `wayline run` once more on the older one",
         ) from error
     finally:
         connection.close()

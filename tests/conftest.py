@@ -23,7 +23,7 @@ from benchmarks.redis_server import program as redis_program
 from sources.pubsub.emulator import find_server
 
 property_tests.load_profile()
-# half the CPU of a test on Flink went into the compiler of Java that pays after minutes
+# a Java that lives for seconds is better off without the compiler that pays after minutes: half a Flink test's CPU
 os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
 
 

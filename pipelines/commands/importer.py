@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from sources.importer.convert import ImportSummary
+    from sources.importer.filling import Filling
     from sources.importer.mapping import Mapping
 
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 @click.option("--mapping", required=True, help="Name of a mapping (wayline mapping list), or a file.")
 @click.option("--input", "inputs", multiple=True, help="File, folder or glob; may be given again.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for events/ and dead_letters/.")
+@click.option(
+    "--fill", "fills", multiple=True, metavar="FIELD=VALUE", help="What rows leave out, said for all; repeatable."
+)
 @click.option("--dead-letter-key", type=click.Path(path_type=Path), help="Key file; default: OUT/keys, made once.")
 @click.option("--check", is_flag=True, help="Check the mapping, and with --input every row against it; write nothing.")
 @click.option("--dry-run", is_flag=True, help="Print rows beside the events they become; write nothing.")
@@ -30,6 +34,7 @@ def command(
     mapping: str,
     inputs: tuple[str, ...],
     out: Path | None,
+    fills: tuple[str, ...],
     dead_letter_key: Path | None,
     check: bool,
     dry_run: bool,
@@ -55,21 +60,25 @@ def command(
     from rich.console import Console
 
     from pipelines.config import load_config
+    from sources.importer.filling import parse_filling
     from sources.importer.mapping_file import load_mapping
 
+    filling = parse_filling(fills)
     loaded = load_mapping(mapping, *load_config(config).mapping_folders)
     paths = find_files(inputs) if inputs else []
     console = Console()
     if dry_run:
-        _dry_run(console, loaded, paths, limit, show_personal)
+        _dry_run(console, loaded, paths, filling, limit, show_personal)
     elif check:
-        _check(console, loaded, paths, config)
+        _check(console, loaded, paths, filling, config)
     else:
         assert out is not None
-        _import(console, loaded, paths, out, dead_letter_key)
+        _import(console, loaded, paths, filling, out, dead_letter_key)
 
 
-def _import(console: Console, mapping: Mapping, paths: list[Path], out: Path, key_file: Path | None) -> None:
+def _import(
+    console: Console, mapping: Mapping, paths: list[Path], filling: Filling, out: Path, key_file: Path | None
+) -> None:
     from sources.importer.convert import import_files
     from transforms.dead_letter import DeadLetterBox
     from transforms.keys import DEAD_LETTER_KEY_VARIABLE, load_key
@@ -80,7 +89,7 @@ def _import(console: Console, mapping: Mapping, paths: list[Path], out: Path, ke
         def show(summary: ImportSummary) -> None:
             status.update(f"{summary.rows:,} rows read, {summary.events:,} events")
 
-        summary = import_files(paths, mapping, out, DeadLetterBox(key), show)
+        summary = import_files(paths, mapping, out, DeadLetterBox(key), show, filling)
     _tell(console, mapping, summary, len(paths))
     console.print(f"events are in {out / 'events'}", markup=False, soft_wrap=True)
     if summary.dead:
@@ -92,7 +101,7 @@ def _import(console: Console, mapping: Mapping, paths: list[Path], out: Path, ke
         console.print("and import again: rows that mapped keep their event ids, and a run knows them already")
 
 
-def _check(console: Console, mapping: Mapping, paths: list[Path], config: Path | None) -> None:
+def _check(console: Console, mapping: Mapping, paths: list[Path], filling: Filling, config: Path | None) -> None:
     """The mapping against identity and ontology, and the rows against the mapping. Raises CheckFailedError."""
     from contracts.errors import CheckFailedError
     from pipelines.definitions import load_definitions
@@ -116,7 +125,7 @@ def _check(console: Console, mapping: Mapping, paths: list[Path], config: Path |
         console.print(f"{kind}: {mapping.path}:{advice.line}: {advice.text}{hint}", markup=False, soft_wrap=True)
     if paths:
         with console.status("reading") as status:
-            summary = check_rows(paths, mapping, lambda s: status.update(f"{s.rows:,} rows read"))
+            summary = check_rows(paths, mapping, lambda s: status.update(f"{s.rows:,} rows read"), filling)
         _tell(console, mapping, summary, len(paths))
         if summary.rows and not summary.events and not summary.filtered:
             raise CheckFailedError("no row maps", hint="look at some of them: --dry-run")
@@ -126,7 +135,9 @@ def _check(console: Console, mapping: Mapping, paths: list[Path], config: Path |
         )
 
 
-def _dry_run(console: Console, mapping: Mapping, paths: list[Path], limit: int, personal: bool) -> None:
+def _dry_run(
+    console: Console, mapping: Mapping, paths: list[Path], filling: Filling, limit: int, personal: bool
+) -> None:
     from itertools import islice
 
     from rich.table import Table
@@ -136,7 +147,7 @@ def _dry_run(console: Console, mapping: Mapping, paths: list[Path], limit: int, 
     from sources.importer.preview import preview
     from sources.importer.readers import read_rows
 
-    check_columns(paths, mapping)
+    check_columns(paths, mapping, filling)
     left = limit
     for path in paths:
         if not left:
@@ -144,7 +155,7 @@ def _dry_run(console: Console, mapping: Mapping, paths: list[Path], limit: int, 
         table = Table(title=Text(f"{path.name} by {mapping.version}"), show_lines=True, title_justify="left")
         for column in ("row", "what the mapping reads of it", "event"):
             table.add_column(column, overflow="fold")
-        for row in islice(preview(read_rows(path, mapping), mapping, personal=personal), left):
+        for row in islice(preview(read_rows(path, mapping), mapping, personal=personal, filling=filling), left):
             left -= 1
             source = [f"{name} = {text}" for name, text in row.source]
             if row.unread:
@@ -176,6 +187,8 @@ def _tell(console: Console, mapping: Mapping, summary: ImportSummary, files: int
     for reason, count in sorted(summary.dead.items()):
         table.add_row(f"dead: {reason}", f"{count:,}", Text(summary.examples[reason] or REASONS[reason]))
     console.print(table)
+    if summary.dead["missing_field"] or summary.dead["no_identifier"]:
+        console.print("what every row leaves out can be said for all of them: --fill FIELD=VALUE", markup=False)
 
 
 def find_files(patterns: tuple[str, ...]) -> list[Path]:

@@ -22,6 +22,7 @@ from contracts.errors import ConfigurationError, InputError, OutputError
 from contracts.event import Event
 from contracts.event_codec import event_to_record
 from contracts.exchange import DeadLetter
+from sources.importer.filling import NOTHING, Filling
 from sources.importer.mapping import Mapping
 from sources.importer.readers import header, read_rows
 from sources.importer.rows import Row, RowError, flatten
@@ -42,8 +43,8 @@ class ImportSummary:
     examples: dict[str, str] = field(default_factory=dict)
 
 
-def check_columns(paths: list[Path], mapping: Mapping) -> None:
-    """Every column that the mapping reads must stand in each file's header.
+def check_columns(paths: list[Path], mapping: Mapping, filling: Filling = NOTHING) -> None:
+    """Every column that the mapping reads must stand in each file's header, or be filled.
 
     Raises:
         ConfigurationError: naming the line of the mapping and the file.
@@ -54,57 +55,66 @@ def check_columns(paths: list[Path], mapping: Mapping) -> None:
             continue
         if not names:
             raise InputError(f"{path} is empty")
+        there = {*names, *filling.names}
         for columns, line in mapping.columns():
             if twice := next((column for column in columns if names.count(column) > 1), None):
                 raise ConfigurationError(mapping.path, line, f"{path.name} has the column {twice!r} more than once")
             if mapping.columns_may_be_absent:
                 continue
-            if columns and not any(c in names or re.split(r"[.\[]", c)[0] in names for c in columns):
+            if columns and not any(c in there or re.split(r"[.\[]", c)[0] in there for c in columns):
                 wanted = " or ".join(repr(column) for column in columns)
                 raise ConfigurationError(
                     mapping.path,
                     line,
                     f"{path.name} has no column {wanted}",
-                    hint=f"its columns: {', '.join(names[:40])}",
+                    hint=f"its columns: {', '.join(names[:40])}; what every row leaves out, --fill says",
                 )
 
 
 def import_files(
-    paths: list[Path], mapping: Mapping, out: Path, box: DeadLetterBox, on_row: Callable[[ImportSummary], None]
+    paths: list[Path],
+    mapping: Mapping,
+    out: Path,
+    box: DeadLetterBox,
+    on_row: Callable[[ImportSummary], None],
+    filling: Filling = NOTHING,
 ) -> ImportSummary:
     """Import files, one event file each.
 
     Args:
         on_row: called now and then with the counts so far.
+        filling: what rows leave out.
 
     Raises:
         ConfigurationError: a column is missing, found before the first row.
         InputError, OutputError: reading or writing fails; files finished before stay.
     """
-    check_columns(paths, mapping)
+    check_columns(paths, mapping, filling)
     summary = ImportSummary()
     schema = fastavro.parse_schema(codec.raw_schema("event"))
     for path, name in zip(paths, _names(paths), strict=True):
         target = out / "events" / f"{name}.avro"
         with _Letters(out / "dead_letters" / f"{name}.avro") as letters:
-            _write(target, schema, _events(path, mapping, box, letters, summary, on_row))
+            _write(target, schema, _events(path, mapping, filling, box, letters, summary, on_row))
             letters.keep()
         summary.files.append(target)
     on_row(summary)
     return summary
 
 
-def check_rows(paths: list[Path], mapping: Mapping, on_row: Callable[[ImportSummary], None]) -> ImportSummary:
+def check_rows(
+    paths: list[Path], mapping: Mapping, on_row: Callable[[ImportSummary], None], filling: Filling = NOTHING
+) -> ImportSummary:
     """What would become of the rows of files; nothing is written.
 
     Raises:
         ConfigurationError: a column is missing, found before the first row.
         InputError: a file cannot be read to its end.
     """
-    check_columns(paths, mapping)
+    check_columns(paths, mapping, filling)
     summary = ImportSummary()
     for path in paths:
-        for _ in _events(path, mapping, None, None, summary, on_row):
+        for _ in _events(path, mapping, filling, None, None, summary, on_row):
             pass
     return summary
 
@@ -112,6 +122,7 @@ def check_rows(paths: list[Path], mapping: Mapping, on_row: Callable[[ImportSumm
 def _events(
     path: Path,
     mapping: Mapping,
+    filling: Filling,
     box: DeadLetterBox | None,
     letters: _Letters | None,
     summary: ImportSummary,
@@ -126,7 +137,7 @@ def _events(
         try:
             if isinstance(row, RowError):
                 raise row
-            for item in mapping.rows(row):
+            for item in mapping.rows(filling.row(row)):
                 for event, numbered in mapping.events(item):
                     produced += 1
                     yield event_to_record(_told_apart(event, repeats) if numbered else event)
