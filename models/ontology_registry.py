@@ -97,7 +97,8 @@ class OntologyRegistry:
 
         Args:
             given: that of the project, with what overrides it.
-            count: of the records, in their order; all by default.
+            count: of the records, in their order; all by default. 0: what the first activation recorded as in force
+                until then, which the project may not name any more.
             other_stages: whether the given one may have other stages than the version in force in the end, as it may
                 for who began before that was activated.
 
@@ -106,10 +107,10 @@ class OntologyRegistry:
                 in force in the end, or a kept text is damaged.
         """
         activations = self.activations()
-        if count is not None:
-            activations = Activations(activations.records[:count])
         if not activations.records:
             return None
+        if count is not None:
+            activations = Activations(activations.records[: max(count, 1)])
         spans: list[tuple[int, Ontology]] = []
         loaded: dict[str, Ontology] = {}
         for start in sorted({record.active_from for record in activations.records}):

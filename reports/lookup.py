@@ -18,7 +18,7 @@ import duckdb
 from contracts.errors import OutputError
 from contracts.tables import HIDDEN, JSON, Table
 from transforms.tables.finality import final_sql
-from transforms.tables.output import check_readable
+from transforms.tables.output import check_readable, settle
 from transforms.tables.sql import folder_sql, name_sql, newest_rows
 from transforms.tables.views import fetch, unanswered
 
@@ -57,6 +57,7 @@ class JourneyTables:
     def __init__(self, out: Path, tables: Sequence[Table]) -> None:
         self.out = out
         self._folder = check_readable(out)
+        settle(self._folder)
         self._tables = {table.name: table for table in tables}
         self._present: dict[str, list[str]] = {}
         self._connection = duckdb.connect()

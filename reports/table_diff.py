@@ -16,7 +16,7 @@ import duckdb
 
 from contracts.errors import OutputError, UsageError
 from contracts.tables import ACTIONS, DEAD_LETTERS, DECISIONS, EXPIRED_LATE, LABELS, RUN_LEDGER, Table
-from transforms.tables.output import OutputFolder, check_readable
+from transforms.tables.output import OutputFolder, check_readable, settle
 from transforms.tables.part_names import parts_in
 from transforms.tables.sql import name_sql
 from transforms.tables.views import fetch, view_sql
@@ -89,6 +89,8 @@ def compare(
         OutputError: one of them is no output folder of this format, or has other columns.
     """
     folders = (check_readable(a), check_readable(b))
+    for folder in folders:
+        settle(folder)
     connection = duckdb.connect()
     try:
         connection.execute("SET TimeZone = 'UTC'")

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from sources.importer.filling import Filling
     from sources.importer.mapping import Mapping
 
+_ABSENT_SHOWN = 10
+"""Fields without a row that --check names."""
+
 
 @click.command("import")
 @click.option("--mapping", required=True, help="Name of a mapping (wayline mapping list), or a file.")
@@ -129,6 +132,12 @@ def _check(console: Console, mapping: Mapping, paths: list[Path], filling: Filli
         _tell(console, mapping, summary, len(paths))
         if summary.rows and not summary.events and not summary.filtered:
             raise CheckFailedError("no row maps", hint="look at some of them: --dry-run")
+        if summary.dead:
+            console.print("look at such rows: --dry-run")
+        for line, fields in summary.absent[:_ABSENT_SHOWN]:
+            console.print(f"note: {mapping.path}:{line}: no row has {fields}", markup=False, soft_wrap=True)
+        if more := len(summary.absent[_ABSENT_SHOWN:]):
+            console.print(f"note: nor has any {more} more that the mapping reads")
     if any(advice.counts for advice in found):
         raise CheckFailedError(
             f"{mapping.path} names identifiers that do not count", hint="mend the namespaces, or the identity rules"
@@ -176,13 +185,16 @@ def _tell(console: Console, mapping: Mapping, summary: ImportSummary, files: int
     from rich.table import Table
     from rich.text import Text
 
+    from reports.rendering import plural
     from sources.importer.rows import REASONS
 
-    table = Table(title=Text(f"{mapping.version}: {summary.rows:,} rows of {files} file(s)"))
+    table = Table(title=Text(f"{mapping.version}: {plural(summary.rows, 'row')} of {plural(files, 'file')}"))
     table.add_column("what became of them")
     table.add_column("rows", justify="right")
     table.add_column("first example")
-    table.add_row("mapped", f"{summary.rows - summary.filtered - summary.dead.total():,}", f"{summary.events:,} events")
+    table.add_row(
+        "mapped", f"{summary.rows - summary.filtered - summary.dead.total():,}", plural(summary.events, "event")
+    )
     table.add_row("filtered", f"{summary.filtered:,}", "")
     for reason, count in sorted(summary.dead.items()):
         table.add_row(f"dead: {reason}", f"{count:,}", Text(summary.examples[reason] or REASONS[reason]))

@@ -6,6 +6,7 @@ are written under a temporary name and renamed, and their names follow from the 
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 from collections import Counter
@@ -22,6 +23,7 @@ from contracts.errors import ConfigurationError, InputError, OutputError
 from contracts.event import Event
 from contracts.event_codec import event_to_record
 from contracts.exchange import DeadLetter
+from sources.importer.absent import AbsentFields
 from sources.importer.filling import NOTHING, Filling
 from sources.importer.mapping import Mapping
 from sources.importer.readers import header, read_rows
@@ -33,7 +35,10 @@ _SYNC_ROWS = 1_000
 
 @dataclass
 class ImportSummary:
-    """What became of the rows: ``dead`` by reason. ``files`` are the event files written."""
+    """What became of the rows: ``dead`` by reason. ``files`` are the event files written.
+
+    ``absent``: what the mapping reads and no row has, with its line; known after ``check_rows``.
+    """
 
     rows: int = 0
     events: int = 0
@@ -41,6 +46,7 @@ class ImportSummary:
     dead: Counter[str] = field(default_factory=Counter)
     files: list[Path] = field(default_factory=list)
     examples: dict[str, str] = field(default_factory=dict)
+    absent: list[tuple[int, str]] = field(default_factory=list)
 
 
 def check_columns(paths: list[Path], mapping: Mapping, filling: Filling = NOTHING) -> None:
@@ -63,11 +69,13 @@ def check_columns(paths: list[Path], mapping: Mapping, filling: Filling = NOTHIN
                 continue
             if columns and not any(c in there or re.split(r"[.\[]", c)[0] in there for c in columns):
                 wanted = " or ".join(repr(column) for column in columns)
+                near = difflib.get_close_matches(columns[0], names, n=1)
+                meant = f"did you mean {near[0]!r}? " if near else ""
                 raise ConfigurationError(
                     mapping.path,
                     line,
                     f"{path.name} has no column {wanted}",
-                    hint=f"its columns: {', '.join(names[:40])}; what every row leaves out, --fill says",
+                    hint=f"{meant}its columns: {', '.join(names[:40])}; what every row leaves out, --fill says",
                 )
 
 
@@ -112,10 +120,11 @@ def check_rows(
         InputError: a file cannot be read to its end.
     """
     check_columns(paths, mapping, filling)
-    summary = ImportSummary()
+    summary, absent = ImportSummary(), AbsentFields(mapping)
     for path in paths:
-        for _ in _events(path, mapping, filling, None, None, summary, on_row):
+        for _ in _events(path, mapping, filling, None, None, summary, on_row, absent):
             pass
+    summary.absent = absent.told()
     return summary
 
 
@@ -127,6 +136,7 @@ def _events(
     letters: _Letters | None,
     summary: ImportSummary,
     on_row: Callable[[ImportSummary], None],
+    absent: AbsentFields | None = None,
 ) -> Iterator[dict[str, Any]]:
     repeats: Counter[str] = Counter()
     for number, row in read_rows(path, mapping):
@@ -137,7 +147,10 @@ def _events(
         try:
             if isinstance(row, RowError):
                 raise row
-            for item in mapping.rows(filling.row(row)):
+            given = filling.row(row)
+            if absent is not None:
+                absent.note(given)
+            for item in mapping.rows(given):
                 for event, numbered in mapping.events(item):
                     produced += 1
                     yield event_to_record(_told_apart(event, repeats) if numbered else event)

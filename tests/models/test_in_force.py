@@ -90,6 +90,13 @@ def test_an_ontology_with_other_stages_than_the_projects_is_followed(tmp_path: P
     assert found.refusal == ""
 
 
+def test_what_was_folded_before_the_first_activation_was_folded_by_the_file_of_then(tmp_path: Path) -> None:
+    activate(tmp_path, THREE, LATER)
+    # by now the project names the file that was activated
+    before = Registries(tmp_path, THREE).force(NOTHING).ontologies
+    assert [before.version_at(at) for at in (0, LATER)] == [GIVEN.version, GIVEN.version]
+
+
 def test_what_cannot_be_followed_leaves_in_force_what_is_and_is_logged_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -9,6 +9,7 @@ the file.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +22,7 @@ from contracts.tables import HIDDEN, META, Table
 from transforms.tables.finality import final_sql, write_horizon
 from transforms.tables.journey_macros import journey_macros
 from transforms.tables.journey_views import journey_views
-from transforms.tables.output import OutputFolder
+from transforms.tables.output import OutputFolder, settle
 from transforms.tables.sql import folder_sql, name_sql, newest_rows, quote
 
 _TRIES = 5
@@ -32,7 +33,8 @@ def create_views(folder: OutputFolder, tables: Sequence[Table]) -> None:
     if not folder.horizon.exists():
         # a stream may put its own there while the views are open
         write_horizon(folder.horizon, None)
-    temporary = folder.root / f"wayline.{os.getpid()}.tmp"
+    # threads of a board may find the file gone at the same time
+    temporary = folder.root / f"wayline.{os.getpid()}-{threading.get_ident()}.tmp"
     temporary.unlink(missing_ok=True)
     connection = duckdb.connect(str(temporary))
     try:
@@ -74,6 +76,7 @@ def open_views(root: Path, tables: Sequence[Table]) -> Any:
         OutputError: the parts are damaged, or lack a column.
     """
     folder = OutputFolder(root)
+    settle(folder)
     with answering(root):
         if not folder.database.exists() or not _is_of_here(folder):
             create_views(folder, tables)

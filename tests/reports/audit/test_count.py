@@ -78,6 +78,18 @@ def test_names_that_the_ontology_does_not_know_come_first_where_a_few_are_shown(
         assert [(row[1], row[-1]) for row in names.rows] == told
 
 
+def test_the_terminal_says_of_each_finding_how_to_mend_it() -> None:
+    found = audit([event(1)])
+    console = Console(file=StringIO(), width=140)
+    for item in tell_audit(found):
+        console.print(item)
+    words = " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]  # it is the StringIO
+    assert found.findings
+    for one in found.findings:
+        assert f"{one.rule}, line {one.line}: {one.message}" in words
+        assert f"fix: {one.mending}" in words
+
+
 def test_copies_say_the_same_whenever_they_were_received_and_conflicts_do_not() -> None:
     one = event(1)
     again = replace(one, received_time=one.received_time + HOUR)
