@@ -14,6 +14,9 @@ STREAM_DEMO_SECONDS ?= 120
 BENCH_EVENTS ?= 100000,1000000
 ACCURACY_CUSTOMERS ?= 100000
 STREAM_RATES ?= 500,1000,2000
+FUZZ ?= 20
+FUZZED := tests/contracts/test_documents_hostile.py tests/pipelines/test_hostile_configuration.py \
+  tests/sources/test_importer_bounds.py tests/sources/test_mapping_hostile.py tests/transforms/input/test_hostile_avro.py
 FLINK := build/flink
 FLINK_JAVA := infra/flink/java/org/apache/beam/runners/fnexecution/control/BundleCheckpointHandlers.java
 # a compiler that runs wherever Java does: a machine that runs Flink need not have Java's own
@@ -21,7 +24,7 @@ JAVA_COMPILER := org.eclipse.jdt:ecj:3.37.0
 GOOGLESQL := build/googlesql
 PUBSUB_SERVER := $(BIN)/wayline-pubsub-server
 
-.PHONY: help demo stream-demo services flink pubsub-server googlesql test lint types unit schemas parity chaos interrupted \
+.PHONY: help demo stream-demo services flink pubsub-server googlesql test lint types unit schemas parity chaos interrupted fuzz \
   accuracy stage-accuracy ecom-story lock clean bench bench-pipeline bench-identity bench-stream bench-actor bench-stages
 
 help: ## Show this list
@@ -147,6 +150,9 @@ chaos: $(VENV)/.runtime $(FLINK)/.ready ## A stream killed in every way, compare
 
 interrupted: $(VENV)/.runtime ## A bounded run interrupted 20 times at random moments, then let end: five minutes
 	$(BIN)/python -m benchmarks.interrupted
+
+fuzz: $(VENV)/.dev ## Random and hostile input of every kind, FUZZ times as much as the tests try: minutes
+	WAYLINE_FUZZ=$(FUZZ) $(BIN)/pytest $(FUZZED)
 
 parity: $(VENV)/.runtime $(FLINK)/.ready ## Whether every way to the tables gives the same ones, on many worlds: half an hour
 	$(BIN)/python -m benchmarks.parity

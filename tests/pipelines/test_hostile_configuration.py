@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import os
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from fuzzing import TIMES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,8 +28,6 @@ from transforms.journey.ontology_file import parse_ontology
 from transforms.schema_registry import load_registry
 from transforms.tables.metrics import load_metrics
 
-TIMES = int(os.environ.get("WAYLINE_FUZZ", "1"))
-"""How much more than a test suite has time for; `make fuzz` sets it."""
 SOUND = load_definitions(None)
 CONFIGURATION = """
 shards: {strand: 4, journey: 4}

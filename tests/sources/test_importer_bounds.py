@@ -19,6 +19,7 @@ import fastavro
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fuzzing import TIMES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -302,7 +303,7 @@ def test_a_schema_nested_without_end_is_refused_before_a_stack_overflows(tmp_pat
             read()
 
 
-@settings(max_examples=300)
+@settings(max_examples=300 * TIMES)
 @given(st.binary(max_size=60), st.integers(0, 1 << 40), st.integers(0, 1 << 40))
 def test_no_bytes_make_the_reader_of_heads_raise_anything_else(data: bytes, size: int, values: int) -> None:
     with contextlib.suppress(PagesError):
@@ -398,7 +399,7 @@ def test_an_item_of_a_document_is_bounded_and_the_bound_is_named(tmp_path: Path,
     assert "JSON lines" in refused.value.hint
 
 
-@settings(max_examples=80)
+@settings(max_examples=80 * TIMES)
 @given(
     st.lists(
         st.recursive(
