@@ -25,8 +25,9 @@ from transforms.tables.stream_folder import DEFAULT_SHARDS, check_shards, shards
 from transforms.tables.views import fetch, open_views
 
 _SHARDS_OF_ONE = 2
-_SHARDS_A_TASK = 4
-"""What one task has, since each costs round trips a bundle; and of several each, so that hashing leaves none idle."""
+_SHARDS_A_TASK = 8
+"""What one task has, since each costs round trips a bundle; and of several each. Flink gives a shard to a task by a
+hash of its number: of 8 shards one of two tasks would have seven, of 16 it has ten."""
 
 FLINK = "flink"
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections import defaultdict
@@ -15,9 +16,13 @@ from typing import Any, ClassVar
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "pipelines"))
+
+from small_model import put_in_force
+
 from benchmarks.golden_journeys import golden
 from benchmarks.parity import Setting, Walk, go, measure, told
-from benchmarks.parity_model import a_third_in, registry_of_a_model
+from benchmarks.parity_model import a_third_in
 from benchmarks.parity_worlds import DIRTY, START, ecom, simulated, tangle
 from benchmarks.real_data import SHOP_LOG, missing
 from benchmarks.redis_server import RedisServer
@@ -127,8 +132,8 @@ def test_golden_journeys_and_a_slice_of_a_shop_are_the_same_on_the_direct_runner
 
 def test_a_model_that_comes_into_force_on_the_way_scores_the_same_in_a_stream(tmp_path: Path, config: Path) -> None:
     events = simulated(8, 8, 34, DIRTY)
-    registry = registry_of_a_model(tmp_path / "model", a_third_in(events), config)
-    measured = measure(Setting(tmp_path, config, registry), events)
+    put_in_force(tmp_path / "registry", load_definitions(config).ontology, a_third_in(events))
+    measured = measure(Setting(tmp_path, config, tmp_path / "registry"), events)
     verdict = go(measured, "direct", events)
     assert verdict.is_equal, told(verdict)
     views = open_views(measured.out, load_definitions(config).tables)

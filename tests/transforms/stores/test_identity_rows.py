@@ -12,7 +12,7 @@ from typing import Any
 import identity_store_world as stored
 import identity_world as world
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from identity_store_world import SHARDS, emptied, ends_of, mailbox, placed
 from identity_world import Seen, ident, links_of
@@ -79,9 +79,9 @@ class Tables:
         return self.identifiers, self.ids, self.edges
 
 
-def bounded(links: Iterable[Link], rules: IdentityRules) -> Tables:
-    """What the link stage of a bounded run writes."""
-    merged = merge_links(links, rules)
+def bounded(links: Iterable[Link], rules: IdentityRules, begin: Iterable[Link] = ()) -> Tables:
+    """What the link stage of a bounded run writes; ``begin``: with which sighting links begin after requests."""
+    merged = [*merge_links(links, rules), *begin]
     placement = placed(merged, rules)
     parts: defaultdict[int, list[Link]] = defaultdict(list)
     for link in merged:
@@ -190,18 +190,23 @@ def test_what_is_erased_goes_from_tables_that_follow(
 
 @calm
 @given(events=world.worlds(max_size=14), rules=world.any_rules, in_bulk=st.booleans())
+@example(
+    events=[Seen(0, "cookie:a user:1", name="erase"), Seen(1, "cookie:a user:1"), Seen(1, "cookie:a user:1 email:p")],
+    rules=world.rules(unique=False, size=2),
+    in_bulk=False,
+)
 def test_erasures_that_come_with_all_links_leave_the_rows_of_the_bounded_run(
     prepared: Place, events: list[Seen], rules: IdentityRules, in_bulk: bool
 ) -> None:
     # with which sighting a link begins after a request, told besides: merged links cannot know it
-    here, links = emptied(prepared), [*links_of(events, rules), *world.firsts_of(events, rules)]
+    here, links, begin = emptied(prepared), links_of(events, rules), world.firsts_of(events, rules)
     store = stored.opened(here.address, rules)
     try:
         if in_bulk:
-            bulk(store, links, rules)
+            bulk(store, [*links, *begin], rules)
         else:
-            store.link(links)
-        assert Tables().follow(store).content == bounded(links, rules).content
+            store.link([*links, *begin])
+        assert Tables().follow(store).content == bounded(links, rules, begin).content
     finally:
         store.close()
 
