@@ -17,8 +17,9 @@ from pipelines.clock import now
 from pipelines.definitions import Definitions, load_definitions
 from pipelines.engine import cause
 from pipelines.housekeeping import Housekeeper
+from pipelines.memory import share_memory
 from pipelines.stream_engine import Job, open_engine
-from pipelines.stream_plan import StreamOptions, StreamPlan, drain_file, make_stream_plan, settled_shards
+from pipelines.stream_plan import StreamOptions, StreamPlan, drain_file, make_stream_plan, settled_shards, source_of
 from pipelines.taking_over import take_over
 from transforms.drain import take_down
 from transforms.ledger import KINDS, LedgerRow, total
@@ -56,6 +57,7 @@ def stream(
         KeyboardInterrupt: asked a second time to end, without waiting for what is held.
     """
     started = time.monotonic()
+    share_memory()
     tell = observe or (lambda _what: None)
     tell("checking")
     definitions = definitions or load_definitions(options.config, options.session_by)
@@ -63,6 +65,7 @@ def stream(
         folder = held.enter_context(writing(options.out))
         # before an engine is started, which takes seconds
         options = settled_shards(options, folder)
+        source_of(options, "")
         engine = held.enter_context(open_engine(options, folder))
         number = last_stream(folder) + (0 if options.resume else 1)
         plan = make_stream_plan(options, definitions, folder, number, now())

@@ -101,7 +101,7 @@ def _look(connection: Any, stages: Sequence[str]) -> Snapshot:
         run_id,
         received,
         dict(zip(_FATES, fates, strict=True)),
-        tuple((stage, counted.get(stage, 0)) for stage in stages),
+        tuple((stage, counted.get(stage, 0)) for stage in (*stages, *sorted(counted.keys() - set(stages)))),
         tuple(chosen),
         tuple(LiveDecision(*row) for row in decisions),
         None if latency is None else (latency[0], latency[1], latency[2]),

@@ -172,6 +172,17 @@ class JourneyTables:
             person_id = row["merged_into"]
         raise OutputError(f"{person_id} is merged into others in a circle", hint="run the same input into a new --out")
 
+    def is_nobody(self, person_id: str) -> bool:
+        """Whether an id that stands for itself is no person: its identifier holds no events, or none any more."""
+        row = self.first("persons", "person_id = ?", [person_id])
+        return row is not None and not row["is_current"] and row["merged_into"] is None
+
+    def heirs(self, person_id: str) -> list[str]:
+        """The persons who have the strands now that something was decided for under an id, in the order of ids."""
+        decisions = self.rows("decisions", "person_id = ?", [person_id])
+        strands = sorted({row["anchor_strand"] for row in decisions})
+        return sorted({row["person_id"] for row in self.rows("events", "strand_id = ANY(?)", [strands])})
+
     def aliases(self, person_id: str) -> list[Row]:
         """The rows of ``persons`` that stand for a person, in the order they were first seen."""
         found: list[Row] = []

@@ -57,8 +57,8 @@ def check(
     from contracts.errors import CheckFailedError
     from pipelines.definitions import load_definitions
     from reports.tell_ontology import counted, finding_values, tell_findings
-    from transforms.journey.check.findings import ERROR, WARNING
     from transforms.journey.check.findings import check as find
+    from transforms.journey.check.rules import ERROR, WARNING
 
     definitions = load_definitions(config)
     ontology = definitions.ontology if file is None else _ontology(file, definitions)

@@ -85,6 +85,8 @@ def command(
     console = Console()
     report = run_with_progress(console, options)
     print_report(console, out, report)
+    if options.actions == "dry-run" and report.effects:
+        console.print("nothing was sent: this was a dry run (send: --actions live)")
 
 
 def run_with_progress(console: Console, options: RunOptions, title: str = "wayline run") -> RunReport:

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from fuzzing import TIMES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -67,7 +66,7 @@ WORDS = ["a", "1", "&a", "*a", "!!", "!!int", "!x", "<<", "\\x", "0x", "1:2", ".
 PIECES = st.sampled_from([*"[]{},'\"?%#=~\t@`>|\n \x85", ": ", "- ", "\n  ", "|\n", *(f"{word} " for word in WORDS)])
 
 
-@settings(max_examples=400 * TIMES)
+@settings(max_examples=400)
 @given(st.lists(PIECES, max_size=25).map("".join) | st.text(max_size=40))
 def test_nothing_but_a_configuration_error_escapes(text: str) -> None:
     with contextlib.suppress(ConfigurationError):

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import yaml
-from fuzzing import TIMES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -126,7 +125,7 @@ def test_the_file_as_it_is_shipped_is_read(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=30 * TIMES)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 1 << 40))
 def test_a_changed_file_is_read_or_refused(kind: str, seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     text = yaml.safe_dump(changed(DOCUMENTS[kind], random.Random(seed)), allow_unicode=True)

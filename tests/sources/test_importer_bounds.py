@@ -19,7 +19,6 @@ import fastavro
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from fuzzing import TIMES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -303,7 +302,7 @@ def test_a_schema_nested_without_end_is_refused_before_a_stack_overflows(tmp_pat
             read()
 
 
-@settings(max_examples=300 * TIMES)
+@settings(max_examples=300)
 @given(st.binary(max_size=60), st.integers(0, 1 << 40), st.integers(0, 1 << 40))
 def test_no_bytes_make_the_reader_of_heads_raise_anything_else(data: bytes, size: int, values: int) -> None:
     with contextlib.suppress(PagesError):
@@ -399,7 +398,7 @@ def test_an_item_of_a_document_is_bounded_and_the_bound_is_named(tmp_path: Path,
     assert "JSON lines" in refused.value.hint
 
 
-@settings(max_examples=80 * TIMES)
+@settings(max_examples=80)
 @given(
     st.lists(
         st.recursive(

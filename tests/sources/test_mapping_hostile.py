@@ -13,7 +13,6 @@ import fastavro
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from fuzzing import TIMES
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from mapping_world import EVENT, HEAD, ROW, events, mapping
@@ -62,7 +61,7 @@ NESTED = st.recursive(
 )
 
 
-@settings(max_examples=150 * TIMES)
+@settings(max_examples=150)
 @given(st.dictionaries(st.sampled_from(["what", "at", "user", "id", "a", "b", "c", "p", "sent", "day"]), NESTED))
 def test_a_hostile_row_maps_to_an_event_that_can_be_written_or_names_its_reason(row: dict[str, Any]) -> None:
     try:
@@ -131,7 +130,7 @@ WRITTEN = st.recursive(
 )
 
 
-@settings(max_examples=300 * TIMES)
+@settings(max_examples=300)
 @given(
     st.sampled_from(
         [
@@ -355,7 +354,7 @@ CHANGE = st.tuples(
 )
 
 
-@settings(max_examples=250 * TIMES)
+@settings(max_examples=250)
 @given(st.sampled_from(sorted(SEEDS)), st.lists(CHANGE, max_size=4))
 @example("csv", [("set", 0.0, b'"')])
 def test_a_spoiled_file_is_imported_or_refused_and_nothing_else_escapes(

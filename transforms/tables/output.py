@@ -13,6 +13,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,9 @@ TOMBSTONES = "tombstones.json"
 
 MARKS = "marks.json"
 """Likewise, of those that say what stays of erased events on devices that are carried."""
+
+_TO_DISK_AT_ONCE = 8
+"""Files that are written to the disk together: the file system then says so of all in one entry of its journal."""
 
 _PAUSE = 0.02
 FORMAT = 1
@@ -184,9 +188,13 @@ class Moves:
 
 
 def publish(folder: OutputFolder, moves: Moves) -> None:
-    """Make a commit visible: everything to the disk, journal, move, forget the journal."""
-    for source, _ in moves.rename:
-        to_disk(folder.root / source)
+    """Make a commit visible: everything to the disk, journal, move, forget the journal.
+
+    A million events leave over two thousand files. The disk takes many at once in the time of a few.
+    """
+    with ThreadPoolExecutor(_TO_DISK_AT_ONCE, "to-disk") as threads:
+        for _ in threads.map(to_disk, [folder.root / source for source, _ in moves.rename]):
+            pass  # to hear of an error
     write_durably(folder.journal, json.dumps({"rename": moves.rename, "remove": moves.remove}))
     recover(folder)
 

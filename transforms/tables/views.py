@@ -39,6 +39,8 @@ def create_views(folder: OutputFolder, tables: Sequence[Table]) -> None:
     connection = duckdb.connect(str(temporary))
     try:
         connection.execute("SET TimeZone = 'UTC'")
+        # else each view is a transaction, which is kept on the disk before the next begins
+        connection.begin()
         for table in tables:
             connection.execute(f"CREATE VIEW {table.name} AS {view_sql(folder, table)}")
             connection.execute(f"COMMENT ON VIEW {table.name} IS {quote(table.doc)}")
@@ -49,6 +51,7 @@ def create_views(folder: OutputFolder, tables: Sequence[Table]) -> None:
         for macro in journey_macros([*(table.name for table in tables), *(view.name for view in views)]):
             connection.execute(macro.statement)
         connection.execute(f"CREATE VIEW _origin AS SELECT {quote(str(folder.root.resolve()))} AS root")
+        connection.commit()
     finally:
         connection.close()
     try:

@@ -14,7 +14,6 @@ from typing import Any
 import fastavro
 import pytest
 from fastavro.utils import generate_one
-from fuzzing import TIMES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -186,7 +185,7 @@ def _finished(schema: Any, number: list[int]) -> Any:
     return {key: _finished(value, number) if key != "type" else value for key, value in schema.items()}
 
 
-@settings(max_examples=150 * TIMES)
+@settings(max_examples=150)
 @given(SCHEMAS, st.randoms(use_true_random=False))
 def test_walking_over_a_record_ends_where_reading_it_does(drawn: Any, chance: random.Random) -> None:
     schema: Any = fastavro.parse_schema(
@@ -227,7 +226,7 @@ def test_a_message_as_large_as_a_topic_takes_is_refused_with_a_reason(data: byte
             decode_message(Message(data, attributes, 1), published())
 
 
-@settings(max_examples=60 * TIMES)
+@settings(max_examples=60)
 @given(
     st.recursive(st.none() | st.integers() | st.text(max_size=3), lambda i: st.lists(i) | st.dictionaries(st.text(), i))
 )
