@@ -27,8 +27,7 @@ GOOGLESQL := build/googlesql
 PUBSUB_SERVER := $(BIN)/wayline-pubsub-server
 
 .PHONY: help demo stream-demo services flink pubsub-server googlesql test lint types unit explore fuzz schemas parity chaos \
-  interrupted \
-  accuracy stage-accuracy ecom-story lock clean bench bench-pipeline bench-identity bench-stream bench-actor bench-stages
+  interrupted accuracy stage-accuracy ecom-story lock clean bench bench-pipeline bench-identity bench-stream bench-actor bench-stages
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
