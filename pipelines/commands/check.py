@@ -28,7 +28,7 @@ def command(strict: bool, as_json: bool, config: Path | None) -> None:
     """
     from contracts.errors import CheckFailedError
     from pipelines.project_check import check_project
-    from transforms.journey.check.findings import ERROR, WARNING
+    from transforms.journey.check.rules import ERROR, WARNING
 
     found = check_project(config)
     if as_json:
@@ -41,10 +41,12 @@ def command(strict: bool, as_json: bool, config: Path | None) -> None:
 
 
 def _print(found: ProjectCheck, config: Path | None) -> None:
+    from reports.rendering import clean
+
     for one in found.findings:
-        click.echo(f"{one.path}:{one.line}: {one.severity} {one.rule}: {one.message}")
+        click.echo(clean(f"{one.path}:{one.line}: {one.severity} {one.rule}: {one.message}"))
         if one.mending:
-            click.echo(f"  fix: {one.mending}")
+            click.echo(clean(f"  fix: {one.mending}"))
     read = ", ".join(_counted(kind, count) for kind, count in found.read.items())
     click.echo(f"{config or 'the shipped defaults'}: read without fault: {read or 'nothing'}")
 
@@ -57,12 +59,13 @@ def _counted(kind: str, count: int) -> str:
 
 
 def _print_json(found: ProjectCheck, config: Path | None) -> None:
-    import json
     from dataclasses import asdict
+
+    from reports.rendering import json_text
 
     told = {
         "configuration": None if config is None else str(config),
         "read": found.read,
         "findings": [asdict(one) for one in found.findings],
     }
-    click.echo(json.dumps(told, indent=2, ensure_ascii=False))
+    click.echo(json_text(told, indent=2))

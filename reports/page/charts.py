@@ -109,7 +109,7 @@ def spans(title: str, drawn: Sequence[tuple[str, float, float, float, str]]) -> 
         drawn: name, low, middle and high in seconds, and the words that say the same.
     """
     left = 16 + _LETTER * max((len(name) for name, *_ in drawn), default=0)
-    width, right = left + 250.0, left + 270.0
+    width, right = left + 236.0, left + 254.0
     # the units about the lengths that there are
     low_end, high_end = min((one[1] for one in drawn), default=0.0), max((one[3] for one in drawn), default=0.0)
     shown = [(seconds, unit) for seconds, unit in _UNITS if low_end / 12 <= seconds <= high_end * 2]

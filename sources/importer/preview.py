@@ -17,8 +17,7 @@ from typing import Any
 from contracts.event import EMPTY_CONTEXT, Event
 from sources.importer.filling import NOTHING, Filling
 from sources.importer.mapping import Mapping
-from sources.importer.readers import Numbered
-from sources.importer.rows import Row, RowError, as_text, flatten, is_nested
+from sources.importer.rows import Numbered, Row, RowError, as_text, flatten, is_nested
 from transforms.minimise import is_personal_name, scrubbed
 
 HIDDEN = "(hidden)"

@@ -88,7 +88,7 @@ def test_the_files_of_templates_are_part_of_what_is_installed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("template", "told"), [("ecommerce", "strolls"), ("leads", "weighs us"), ("saas", "weighs us")]
+    ("template", "told"), [("ecommerce", "reading about us"), ("leads", "goes back"), ("saas", "goes back")]
 )
 def test_without_what_speaks_against_a_stage_a_scenario_of_the_template_fails(
     template: str, told: str, tmp_path: Path
@@ -99,7 +99,8 @@ def test_without_what_speaks_against_a_stage_a_scenario_of_the_template_fails(
     path.write_text("".join(line for line in lines if "weakened_by" not in line), encoding="utf-8")
     result = call("test", "--project", tmp_path / "p")
     assert isinstance(result.exception, CheckFailedError)
-    assert re.findall(r"^FAILED .*: (?:who|somebody) (\w+ ?\w*)", result.output, re.MULTILINE)[0].startswith(told)
+    (failed,) = re.findall(r"^FAILED .*", result.output, re.MULTILINE)
+    assert told in failed
 
 
 @pytest.mark.parametrize("template", TEMPLATES)

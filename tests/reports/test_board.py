@@ -246,6 +246,17 @@ def test_a_story_begins_before_it_is_known_and_says_what_fails(served: Served) -
     assert whole.endswith("</html>")
 
 
+def test_who_is_not_found_is_offered_others_as_links(served: Served) -> None:
+    def story(asked: str) -> Callable[[], str]:
+        raise InputError("nobody has the id '<p_0>'", hint="the one with most events is --person p_0a1b2c3d4e & more")
+
+    with served([_told("")], story) as port:
+        status, text, _ = _ask(port, "/find?id=p_0")
+    assert status == 404
+    assert "nobody has the id &#x27;&lt;p_0&gt;&#x27;" in text
+    assert 'most events is <a href="/find?id=p_0a1b2c3d4e">p_0a1b2c3d4e</a> &amp; more' in text
+
+
 def test_a_name_of_another_site_is_refused(served: Served) -> None:
     with served([_told("secret")]) as port:
         status, text, _ = _ask(port, "/", host="elsewhere.example:1")
