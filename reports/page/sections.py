@@ -13,6 +13,7 @@ from functools import cache, partial
 from typing import Any
 
 from contracts.tables import Table
+from reports.identity_words import rule_words
 from reports.page.charts import HUES, bars, flow, lines, numbers, table
 from reports.page.decision_sections import decisions, decisions_and_the_newest, why_candidates_fell
 from reports.page.journey_sections import sessions_by_channel, time_in_stage, time_to_map
@@ -140,7 +141,8 @@ def _identity(connection: Any) -> str:
     if not rows:
         return said + nothing("No two identifiers were seen together yet.")
     counted = [(f"{row[1]} by {row[0]}", float(row[2]), plural(row[2], "pair")) for row in rows[:10]]
-    return said + bars("Pairs of identifiers by rule", counted) + numbers("Pairs by rule and fate", names, rows)
+    told, meant = (*names, "which means"), [(*row, rule_words(str(row[0]))) for row in rows]
+    return said + bars("Pairs of identifiers by rule", counted) + numbers("Pairs by rule and fate", told, meant)
 
 
 @cache
