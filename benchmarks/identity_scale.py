@@ -26,7 +26,7 @@ from rich.table import Table
 
 from benchmarks.identity_store import Stream
 from contracts import wire
-from contracts.exchange import IdentityRows, LinkBatch, ShardInput
+from contracts.exchange import LinkBatch
 from transforms.collector import relax_collector
 from transforms.identity.ids import DEFAULT_SHARDS
 from transforms.identity.rules import IdentityRules
@@ -154,12 +154,13 @@ class Run:
         for part in self._routed.held():
             batches = (wire.unpack_compressed(LinkBatch, content) for content in self._routed.of(part))
             for made in stage.process((part, batches), self._crowd, []):
-                written: tuple[bytes, ShardInput | IdentityRows] = made
                 if isinstance(made, pvalue.TaggedOutput):
                     assert made.tag == ROWS
-                    written = made.value
-                    self.identifiers += len(made.value[1].identifiers)
-                self._written.put(written[0], wire.pack_compressed(written[1]))
+                    key, rows = made.value
+                    self.identifiers += len(rows.identifiers)
+                    self._written.put(key, wire.pack_compressed(rows))
+                else:
+                    self._written.put(*made)
             self._routed.clear(part)
         stage.finish_bundle()
 

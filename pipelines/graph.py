@@ -15,7 +15,7 @@ from typing import Any
 
 import apache_beam as beam
 
-from contracts import coders
+from contracts import coders, wire
 from contracts.codec import schema_id
 from contracts.exchange import (
     DeadLetter,
@@ -112,7 +112,7 @@ def build(pipeline: beam.Pipeline, plan: RunPlan) -> None:
         plan.identity, plan.strand_shards, plan.revision, plan.tombstones, plan.stores, plan.marks, events
     )
     kept = beam.Create(_by_shard(plan.marks, plan.strand_shards), reshuffle=False)
-    marks = pipeline | "Marks" >> kept.with_output_types(tuple[bytes, ShardInput])
+    marks = pipeline | "Marks" >> kept.with_output_types(tuple[bytes, bytes])
     inputs = (protected.strand_inputs, stored.strand_inputs, resolved.assignments, marks)
     strands = inputs | "Strand" >> Strand(box, schema_id("event"), plan.journey_shards, plan.identity.carries())
 
@@ -153,12 +153,14 @@ def build(pipeline: beam.Pipeline, plan: RunPlan) -> None:
     _ = effects | "DecisionLedger" >> SumLedger(plan.staging, DECISIONS_FILE)
 
 
-def _by_shard(marks: Iterable[ErasedMark], shards: int) -> list[tuple[bytes, ShardInput]]:
-    """What stays of erased events, to the shards of their devices."""
+def _by_shard(marks: Iterable[ErasedMark], shards: int) -> list[tuple[bytes, bytes]]:
+    """What stays of erased events, packed, to the shards of their devices."""
     found: dict[bytes, list[ErasedMark]] = {}
     for mark in marks:
         found.setdefault(shard_of(mark.primary, shards), []).append(mark)
-    return [(shard, ShardInput(marks=tuple(of_shard))) for shard, of_shard in sorted(found.items())]
+    return [
+        (shard, wire.pack_compressed(ShardInput(marks=tuple(of_shard)))) for shard, of_shard in sorted(found.items())
+    ]
 
 
 def _letter_id(letter: DeadLetter) -> str:
@@ -230,7 +232,7 @@ class _DeadLetterRows(beam.PTransform):  # type: ignore[misc]
 
 
 class _IdentityTables(beam.DoFn):  # type: ignore[misc]
-    """Rows of resolution to batches: ``identifiers``, ``edges``, and the aliases of ``persons``.
+    """Rows of resolution to batches: ``identifiers``, ``edges``, and of ``persons`` what identity says of each id.
 
     Current persons come from their journeys, which know when they were first and last seen.
     """
@@ -244,8 +246,7 @@ class _IdentityTables(beam.DoFn):  # type: ignore[misc]
 
     def process(self, element: tuple[bytes, IdentityRows]) -> Iterator[TableBatch]:
         part, rows = element
-        aliases = tuple(row for row in rows.persons if not row[3])
-        for table, found in ((IDENTIFIERS, rows.identifiers), (PERSONS, aliases), (EDGES, rows.edges)):
+        for table, found in ((IDENTIFIERS, rows.identifiers), (PERSONS, rows.persons), (EDGES, rows.edges)):
             number = self._parts.get((part, table.name), 0)
             batch = table_batch(
                 table,

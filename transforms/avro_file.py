@@ -185,10 +185,11 @@ def open_header(data: bytes) -> tuple[Header, int, EventDecoder]:
 
 
 class _Window:
-    """A stream with a look-ahead: ``fill`` makes bytes available, ``take`` consumes them."""
+    """A stream with a look-ahead: ``fill`` makes bytes available, ``take`` consumes them. ``at``: where it stands."""
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    def __init__(self, stream: IO[bytes], at: int = 0) -> None:
         self._stream = stream
+        self.at = at
         self.data = b""
         self.ended = False
 
@@ -207,6 +208,7 @@ class _Window:
 
     def take(self, size: int) -> bytes:
         out, self.data = self.data[:size], self.data[size:]
+        self.at += len(out)
         return out
 
 
@@ -316,27 +318,74 @@ def read_blocks(stream: IO[bytes]) -> Iterator[tuple[Header, int, bytes]]:
         yield header, count, inflated
 
 
-def read_events(stream: IO[bytes]) -> Iterator[Event | Damage]:
+def places_to_cut(stream: IO[bytes], pieces: int, size: int) -> list[int]:
+    """Where a file may be read in pieces of about the same size: places at which blocks begin, ascending.
+
+    Only blocks of which all before are whole are gone by, by their lengths and sync markers. So whoever reads the file
+    in one go comes to each place, and what pieces give together is what the file gives, damage included.
+
+    Args:
+        stream: one that can seek, at the file's beginning.
+        pieces: how many there should be; there are fewer where blocks are large.
+        size: of the file, bytes.
+
+    Raises OSError when the stream does. A file whose header cannot be read is not cut.
+    """
+    try:
+        header, begin, _ = open_header(stream.read(MAX_HEADER))
+    except DecodeError:
+        return []
+    places: list[int] = []
+    at = begin
+    for number in range(1, pieces):
+        while at < begin + (size - begin) * number // pieces:
+            stream.seek(at)
+            head = stream.read(2 * _MAX_VARINT)
+            try:
+                count, body = read_long(head, 0)
+                length, body = read_long(head, body)
+            except FAULTS:
+                return places
+            marker = at + body + length
+            if count < 0 or not 0 <= length <= MAX_BLOCK or marker + SYNC_SIZE >= size:
+                return places
+            stream.seek(marker)
+            if stream.read(SYNC_SIZE) != header.sync:
+                return places
+            at = marker + SYNC_SIZE
+        if not places or places[-1] < at:
+            places.append(at)
+    return places
+
+
+def read_events(stream: IO[bytes], start: int = 0, end: int | None = None) -> Iterator[Event | Damage]:
     """The events of one file in their order, and a ``Damage`` in the place of each part that cannot be read.
 
     An empty stream is damage as well: it is no Avro file. Raises OSError when the stream itself does.
+
+    Args:
+        start, end: of ``places_to_cut``, those around the piece to read; without them the whole file.
     """
     window = _Window(stream)
     window.fill(64 << 10)
     try:
         try:
-            header, end, decoder = open_header(window.data)
+            header, body, decoder = open_header(window.data)
         except DecodeError as error:
             if error.reason != "not_avro" or not window.data.startswith(MAGIC):
                 raise
             window.fill(MAX_HEADER)  # a long schema: once more with all that a header may take
-            header, end, decoder = open_header(window.data[:MAX_HEADER])
+            header, body, decoder = open_header(window.data[:MAX_HEADER])
     except DecodeError as error:
         yield _whole(window, error)
         return
-    window.take(end)
+    if start:
+        stream.seek(start)
+        window = _Window(stream, start)
+    else:
+        window.take(body)
     decompress = CODECS[header.codec]
-    while window.fill(1):
+    while (end is None or window.at < end) and window.fill(1):
         framed = _frame(window, header.sync)
         if framed is None:
             yield from _of_cut_block(window, header, decoder)

@@ -1,9 +1,9 @@
 """The Beam hosts of validate and protect.
 
 ``Validate``: ``Received`` in; ``Received`` that hold a valid event, ``DeadLetter`` and ``LedgerCount`` (dead_lettered,
-expired_late) out. ``Protect``: valid ``Received`` in; ``(strand shard, ShardInput)``, ``Link``, ``DeadLetter`` and
-``LedgerCount`` (dead_lettered) out. Both are stateless but for what they gather within a bundle, and total: whatever
-comes in goes out as one thing or the other, and is counted.
+expired_late) out. ``Protect``: valid ``Received`` in; (strand shard, packed ``ShardInput``), ``Link``, ``DeadLetter``
+and ``LedgerCount`` (dead_lettered) out. Both are stateless but for what they gather within a bundle, and total:
+whatever comes in goes out as one thing or the other, and is counted.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from apache_beam.transforms.window import GlobalWindows
 
 from contracts import coders as _coders  # noqa: F401  # registers the coders of what goes in and out
 from contracts.event import SECOND, Event
-from contracts.exchange import DeadLetter, LedgerCount, Link, Received, ShardInput
+from contracts.exchange import DeadLetter, LedgerCount, Link, Received
 from transforms.dead_letter import RAW_PAYLOAD, UNDATED, DeadLetterBox
 from transforms.identity.evidence import LinkBook
 from transforms.identity.rules import IdentityRules
@@ -171,7 +171,7 @@ class _Protect(_Counting):
         self._links = LinkBook(self._rules)
         self._known = self._protector.remembered
 
-    def process(self, element: Received) -> Iterator[tuple[bytes, ShardInput] | pvalue.TaggedOutput]:
+    def process(self, element: Received) -> Iterator[tuple[bytes, bytes] | pvalue.TaggedOutput]:
         event = element.event
         assert event is not None  # Validate lets nothing else through
         protected = self._protector.protect(event, element.source)
@@ -198,9 +198,9 @@ class _Protect(_Counting):
 
 
 class ProtectOutputs(NamedTuple):
-    """What ``Protect`` gives."""
+    """What ``Protect`` gives; ``strand_inputs`` are (strand shard, packed ``ShardInput``)."""
 
-    strand_inputs: beam.PCollection[tuple[bytes, ShardInput]]
+    strand_inputs: beam.PCollection[tuple[bytes, bytes]]
     links: beam.PCollection[Link]
     dead_letters: beam.PCollection[DeadLetter]
     ledger: beam.PCollection[LedgerCount]
@@ -229,9 +229,9 @@ class Protect(beam.PTransform):  # type: ignore[misc]
         self._fn = _Protect(rules, key, box, properties, shards)
 
     def expand(self, valid: beam.PCollection[Received]) -> ProtectOutputs:
-        outputs = valid | "ProtectEvents" >> beam.ParDo(self._fn).with_output_types(
-            tuple[bytes, ShardInput]
-        ).with_outputs(LINKS, DEAD, LEDGER, main="strand_inputs")
+        outputs = valid | "ProtectEvents" >> beam.ParDo(self._fn).with_output_types(tuple[bytes, bytes]).with_outputs(
+            LINKS, DEAD, LEDGER, main="strand_inputs"
+        )
         return ProtectOutputs(
             outputs["strand_inputs"],
             typed(outputs[LINKS], Link),

@@ -1,7 +1,8 @@
 """Link: all links of a run to assignments and identity rows. The bounded host.
 
-Contract: ``Link`` in; (strand shard, ``ShardInput`` of assignments) and (part, ``IdentityRows``) out. Resolution itself
-is ``transforms.identity.resolve``, which knows no Beam. State: none outside a bundle. Time: microseconds of event time.
+Contract: ``Link`` in; (strand shard, packed ``ShardInput`` of assignments) and (part, ``IdentityRows``) out. Resolution
+itself is ``transforms.identity.resolve``, which knows no Beam. State: none outside a bundle. Time: event time in
+microseconds.
 
 No worker holds all links. They are merged per pair where they arise and kept by the hash of their left end; one worker
 sees all pairs as two numbers each and says which identifiers belong together (``transforms.identity.components``), in
@@ -45,9 +46,9 @@ _ONE_KEY = b""
 
 
 class Resolved(NamedTuple):
-    """What the stage gives: ``assignments`` are (strand shard, ShardInput), ``rows`` are (part, IdentityRows)."""
+    """``assignments`` are (strand shard, packed ``ShardInput``), ``rows`` are (part, ``IdentityRows``)."""
 
-    assignments: beam.PCollection[tuple[bytes, ShardInput]]
+    assignments: beam.PCollection[tuple[bytes, bytes]]
     rows: beam.PCollection[tuple[bytes, IdentityRows]]
 
 
@@ -138,7 +139,7 @@ class FindFirstAfter(beam.DoFn):  # type: ignore[misc]  # Beam's base class is u
     def start_bundle(self) -> None:
         self._book: FirstAfter | None = None
 
-    def process(self, element: tuple[bytes, ShardInput], packed: bytes) -> Iterator[tuple[bytes, bytes]]:
+    def process(self, element: tuple[bytes, bytes], packed: bytes) -> Iterator[tuple[bytes, bytes]]:
         if packed != self._packed:
             found, self._packed = unpack_reach(packed), packed
             self._times_of = lru_cache(_BOOK_LIMIT)(lambda identifier: found.times_of(hash_of(identifier)))
@@ -147,7 +148,7 @@ class FindFirstAfter(beam.DoFn):  # type: ignore[misc]  # Beam's base class is u
             return
         if self._book is None:
             self._book = FirstAfter(self._rules, self._times_of)
-        for stored in element[1].events:
+        for stored in wire.unpack_compressed(ShardInput, element[1]).events:
             if self._book.concerns(stored.login or stored.primary, stored.event_time):
                 event = wire.unpack(Event, stored.event)
                 self._book.observe(
@@ -249,7 +250,7 @@ class ResolveLinks(beam.DoFn):  # type: ignore[misc]  # Beam's base class is unt
 
     def process(
         self, element: tuple[bytes, Iterable[LinkBatch]], crowd: bytes, requests: list[Link]
-    ) -> Iterator[tuple[bytes, ShardInput] | pvalue.TaggedOutput]:
+    ) -> Iterator[tuple[bytes, bytes] | pvalue.TaggedOutput]:
         part, batches = element
         earliest = min((until for request in requests if (until := request.erase_before) is not None), default=NEVER)
         links = Links(self._rules, earliest)
@@ -281,17 +282,17 @@ def _batches(links: Iterable[Link]) -> Iterator[LinkBatch]:
         yield LinkBatch(some)
 
 
-def batch_assignments(assignments: Iterable[Assignment], shards: int) -> Iterator[tuple[bytes, ShardInput]]:
-    """Assignments in batches per strand shard."""
+def batch_assignments(assignments: Iterable[Assignment], shards: int) -> Iterator[tuple[bytes, bytes]]:
+    """Assignments in packed batches per strand shard."""
     open_batches: dict[bytes, list[Assignment]] = {}
     for assignment in assignments:
         shard = shard_of(assignment.primary, shards)
         batch = open_batches.setdefault(shard, [])
         batch.append(assignment)
         if len(batch) >= _ASSIGNMENT_BATCH:
-            yield shard, ShardInput(assignments=tuple(open_batches.pop(shard)))
+            yield shard, wire.pack_compressed(ShardInput(assignments=tuple(open_batches.pop(shard))))
     for shard, batch in sorted(open_batches.items()):
-        yield shard, ShardInput(assignments=tuple(batch))
+        yield shard, wire.pack_compressed(ShardInput(assignments=tuple(batch)))
 
 
 def batch_rows(resolution: Resolution) -> Iterator[IdentityRows]:
@@ -320,8 +321,8 @@ class ResolveIdentity(beam.PTransform):  # type: ignore[misc]  # Beam's base cla
         tombstones: what earlier runs erased (``IdentityRows.erasures``).
         store: where the identity store is, which a stream takes over from; None writes to none.
         marks: of events that earlier runs erased on devices that are carried (``ShardResult.marks``).
-        events: (strand shard, ``ShardInput``) of the events whose links these are, of which something may be erased;
-            None where each link comes as a link of its own for every event.
+        events: (strand shard, packed ``ShardInput``) of the events whose links these are, of which something may be
+            erased; None where each link comes as a link of its own for every event.
     """
 
     def __init__(
@@ -332,7 +333,7 @@ class ResolveIdentity(beam.PTransform):  # type: ignore[misc]  # Beam's base cla
         tombstones: Tombstones | None = None,
         store: StoreAddress | None = None,
         marks: Iterable[ErasedMark] = (),
-        events: beam.PCollection[tuple[bytes, ShardInput]] | None = None,
+        events: beam.PCollection[tuple[bytes, bytes]] | None = None,
     ) -> None:
         super().__init__()
         self._rules = rules
@@ -392,6 +393,6 @@ class ResolveIdentity(beam.PTransform):  # type: ignore[misc]  # Beam's base cla
                 pvalue.AsList(merged[REQUESTS]),
             ).with_outputs(ROWS, main="assignments")
         )
-        resolved.assignments.element_type = typehints.KV[bytes, ShardInput]
+        resolved.assignments.element_type = typehints.KV[bytes, bytes]
         resolved[ROWS].element_type = typehints.KV[bytes, IdentityRows]
         return Resolved(resolved.assignments, resolved[ROWS])

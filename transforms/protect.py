@@ -273,8 +273,9 @@ class Protector:
 
 
 class ShardBatcher:
-    """Collects strand events per shard into ``ShardInput`` batches: a bounded runner keeps every element in memory.
+    """Collects strand events per shard into packed ``ShardInput`` batches: a bounded runner keeps every element.
 
+    They are packed here, once: each stage and shuffle that they pass would decode and encode them again otherwise.
     State: at most ``per_shard`` events a shard and ``in_all`` together, until ``drain``.
     """
 
@@ -284,7 +285,7 @@ class ShardBatcher:
         self._waiting: dict[bytes, list[StrandEvent]] = {}
         self._count = 0
 
-    def add(self, shard: bytes, event: StrandEvent) -> list[tuple[bytes, ShardInput]]:
+    def add(self, shard: bytes, event: StrandEvent) -> list[tuple[bytes, bytes]]:
         """Take one event; the batches that are full now, usually none."""
         waiting = self._waiting.get(shard)
         if waiting is None:
@@ -294,12 +295,16 @@ class ShardBatcher:
         if len(waiting) >= self._per_shard:
             del self._waiting[shard]
             self._count -= len(waiting)
-            return [(shard, ShardInput(events=tuple(waiting)))]
+            return [(shard, _packed(waiting))]
         return self.drain() if self._count >= self._in_all else []
 
-    def drain(self) -> list[tuple[bytes, ShardInput]]:
+    def drain(self) -> list[tuple[bytes, bytes]]:
         """Everything that waits, in order of shard."""
-        batches = [(shard, ShardInput(events=tuple(events))) for shard, events in sorted(self._waiting.items())]
+        batches = [(shard, _packed(events)) for shard, events in sorted(self._waiting.items())]
         self._waiting.clear()
         self._count = 0
         return batches
+
+
+def _packed(events: list[StrandEvent]) -> bytes:
+    return wire.pack_compressed(ShardInput(events=tuple(events)))

@@ -1,8 +1,9 @@
 """Strand: deduplicate, say which person each event belongs to, and erase what must go. The bounded host.
 
-Contract: (strand shard, ``ShardInput``) in; (person shard, ``StrandBatch``) out, and beside it dead letters, ledger
-counts, the log for the next run and purges. The fold itself is ``transforms.identity.strands.fold_shard``, which knows
-no Beam. State: none outside a bundle; all that reaches a shard is there at once. Time: microseconds of event time.
+Contract: (strand shard, packed ``ShardInput``) in; (person shard, ``StrandBatch``) out, and beside it dead letters,
+ledger counts, the log for the next run and purges. The fold itself is ``transforms.identity.strands.fold_shard``, which
+knows no Beam. State: none outside a bundle; all that reaches a shard is there at once. Time: microseconds of event
+time.
 """
 
 from __future__ import annotations
@@ -48,15 +49,7 @@ class Strands(NamedTuple):
     marks: beam.PCollection[ErasedMark]
 
 
-class _Pack(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
-    """Encodes by hand what passes a flatten and a shuffle, which would each decode it and encode it again."""
-
-    def process(self, element: tuple[bytes, ShardInput]) -> Iterator[tuple[bytes, bytes]]:
-        shard, content = element
-        yield shard, wire.pack_compressed(content)
-
-
-class StrandFold(beam.DoFn):  # type: ignore[misc]
+class StrandFold(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
     """One strand shard of packed ``ShardInput``s at a time through ``fold_shard``.
 
     Outputs are tagged with the constants of this module.
@@ -124,8 +117,8 @@ def batch_by_person(records: Iterable[StrandRecord], shards: int) -> Iterator[tu
 class Strand(beam.PTransform):  # type: ignore[misc]  # Beam's base class is untyped
     """Events and assignments, all keyed by strand shard, to the records of strands.
 
-    Input: a tuple of PCollections of (strand shard, ShardInput): new events, stored ones, assignments, marks. Output:
-    ``Strands``. It does not decide who a person is (``transforms.link``) nor fold journeys.
+    Input: a tuple of PCollections of (strand shard, packed ShardInput): new events, stored ones, assignments, marks.
+    Output: ``Strands``. It does not decide who a person is (``transforms.link``) nor fold journeys.
     """
 
     def __init__(
@@ -138,14 +131,10 @@ class Strand(beam.PTransform):  # type: ignore[misc]  # Beam's base class is unt
         super().__init__()
         self._fold = StrandFold(box, schema_id, person_shards, carries)
 
-    def expand(self, inputs: tuple[beam.PCollection[tuple[bytes, ShardInput]], ...]) -> Strands:
+    def expand(self, inputs: tuple[beam.PCollection[tuple[bytes, bytes]], ...]) -> Strands:
         coders.register()
-        packed = tuple(
-            some | f"Pack{number}" >> beam.ParDo(_Pack()).with_output_types(tuple[bytes, bytes])
-            for number, some in enumerate(inputs, 1)
-        )
         folded = (
-            packed
+            inputs
             | "Together" >> beam.Flatten()
             | "ByStrandShard" >> beam.GroupByKey()
             | "FoldStrands" >> beam.ParDo(self._fold).with_outputs(*_BESIDE, main="records")

@@ -139,9 +139,9 @@ class Validator:
     def _counts(event: Event) -> Verdict | None:
         if len(event.event_id) > _MAX_ID:
             return Verdict("out_of_range", f"event_id is {len(event.event_id)} characters long, of at most {_MAX_ID}")
-        for field in ("name", "source", "channel"):
-            if len(getattr(event, field)) > _MAX_NAME:
-                return Verdict("out_of_range", f"{field} is longer than {_MAX_NAME} characters")
+        if len(event.name) > _MAX_NAME or len(event.source) > _MAX_NAME or len(event.channel) > _MAX_NAME:
+            field = next(name for name in ("name", "source", "channel") if len(getattr(event, name)) > _MAX_NAME)
+            return Verdict("out_of_range", f"{field} is longer than {_MAX_NAME} characters")
         if len(event.identifiers) > _MAX_IDENTIFIERS:
             return Verdict("out_of_range", f"{len(event.identifiers)} identifiers, of at most {_MAX_IDENTIFIERS}")
         if len(event.properties) > _MAX_PROPERTIES:

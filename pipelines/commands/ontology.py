@@ -3,7 +3,6 @@ from when it is in force."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -247,4 +246,6 @@ def _print(story: Iterable[RenderableType], *, soft_wrap: bool = False) -> None:
 
 
 def _print_json(values: dict[str, Any]) -> None:
-    click.echo(json.dumps(values, indent=2, ensure_ascii=False))
+    from reports.rendering import json_text
+
+    click.echo(json_text(values, indent=2))

@@ -138,9 +138,7 @@ def _cohorts(connection: Any) -> str:
 
 
 def _identity(connection: Any) -> str:
-    _, [(current, merged)] = fetch(
-        connection, "SELECT count(*) FILTER (is_current), count(*) FILTER (NOT is_current) FROM persons"
-    )
+    _, [(current, merged)] = fetch(connection, "SELECT count(*) FILTER (is_current), count(merged_into) FROM persons")
     _, [(identifiers,)] = fetch(connection, "SELECT count(*) FROM identifiers")
     names, rows = fetch(
         connection, "SELECT rule, status, count(*) AS pairs FROM edges GROUP BY ALL ORDER BY pairs DESC, 1, 2"

@@ -42,13 +42,13 @@ def events() -> list[Event]:
     return [Event(i, name, t, t, "web", "web", identifiers(names)) for i, t, names, name in rows]
 
 
-def keyed(event: Event) -> tuple[bytes, ShardInput]:
+def keyed(event: Event) -> tuple[bytes, bytes]:
     key = RULES.strand_key(event.identifiers)
     assert key is not None
     held = StrandEvent(
         event.event_id, event.event_time, event.received_time, "web", key.primary, key.login, wire.pack(event)
     )
-    return shard_of(key.primary, SHARDS), ShardInput(events=(held,))
+    return shard_of(key.primary, SHARDS), wire.pack_compressed(ShardInput(events=(held,)))
 
 
 def links() -> list[Link]:

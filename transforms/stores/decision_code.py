@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -24,6 +25,7 @@ _REMEMBERED = 20_000
 _FIELDS = tuple(field.name for field in fields(Decision))
 _CODED = ("candidates", "features", "facts")
 _PLAIN = tuple(name for name in _FIELDS if name not in _CODED)
+_plain = attrgetter(*_PLAIN)
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
@@ -51,7 +53,7 @@ class DecisionCode:
         features, facts = decision.features, decision.facts
         return _encode(
             (
-                [getattr(decision, name) for name in _PLAIN],
+                _plain(decision),
                 b"".join([self._candidate(candidate) for candidate in decision.candidates]),
                 self._names(features),
                 list(features.values()),

@@ -100,28 +100,31 @@ class StoredEffects:
         noted, found = list(standings), list(outcomes)
         if not (decisions or noted or found):
             return []
+        # written down before the transaction: while it is open, every other process that decides waits for it
+        bodies = [self._code.encode(decision) for decision in decisions]
 
         def claim(tx: Transaction) -> dict[str, Decision]:
             _note_persons(tx, noted)
             _put_outcomes(tx, found)
-            return self._claim_decisions(tx, decisions) if decisions else {}
+            return self._claim_decisions(tx, decisions, bodies) if decisions else {}
 
         claimed = self._database.write(claim)
         self._code.saved()
         return [claimed[decision.decision_id] for decision in decisions]
 
-    def _claim_decisions(self, tx: Transaction, decisions: Sequence[Decision]) -> dict[str, Decision]:
+    def _claim_decisions(
+        self, tx: Transaction, decisions: Sequence[Decision], bodies: Sequence[bytes]
+    ) -> dict[str, Decision]:
         claimed: dict[str, Decision] = {}
         ids = [decision.decision_id for decision in decisions]
         for encoding, body in tx.all("SELECT encoding, body FROM decisions WHERE decision_id IN ??", (ids,)):
             stored = self._decoded(tx, encoding, body)
             claimed[stored.decision_id] = stored
-        new: list[Decision] = []
-        for decision in decisions:
+        rows: list[tuple[object, ...]] = []
+        for decision, body in zip(decisions, bodies, strict=True):
             if decision.decision_id not in claimed:
                 claimed[decision.decision_id] = decision
-                new.append(decision)
-        rows = [(d.decision_id, d.anchor_strand, d.at, _ENCODING, self._code.encode(d)) for d in new]
+                rows.append((decision.decision_id, decision.anchor_strand, decision.at, _ENCODING, body))
         tx.execute_many(
             "INSERT INTO words VALUES (?, ?) ON CONFLICT (word) DO NOTHING", sorted(self._code.unsaved.items())
         )

@@ -1,7 +1,7 @@
 """The event log as a source: events accepted by earlier runs join the new ones on their way to the strand stage.
 
-Contract: nothing in; (strand shard, ``ShardInput`` of stored events) and their ``Link``s out. They were validated and
-protected when they first came, and the ledger does not count them again. State: none outside a bundle.
+Contract: nothing in; (strand shard, packed ``ShardInput`` of stored events) and their ``Link``s out. They were
+validated and protected when they first came, and the ledger does not count them again. State: none outside a bundle.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 from apache_beam import pvalue
 
-from contracts.exchange import Link, ShardInput
+from contracts.exchange import Link
 from transforms.identity.evidence import LinkBook
 from transforms.identity.ids import shard_of
 from transforms.identity.rules import IdentityRules
@@ -27,7 +27,7 @@ LINKS = "links"
 class Stored(NamedTuple):
     """What the log gives."""
 
-    strand_inputs: beam.PCollection[tuple[bytes, ShardInput]]
+    strand_inputs: beam.PCollection[tuple[bytes, bytes]]
     links: beam.PCollection[Link]
 
 
@@ -72,8 +72,6 @@ class ReadStored(beam.PTransform):  # type: ignore[misc]
             | "Parts" >> beam.Create(self._parts, reshuffle=False).with_output_types(str)
             | "Spread" >> beam.Reshuffle()
             | "ReadLog"
-            >> beam.ParDo(self._fn)
-            .with_output_types(tuple[bytes, ShardInput])
-            .with_outputs(LINKS, main="strand_inputs")
+            >> beam.ParDo(self._fn).with_output_types(tuple[bytes, bytes]).with_outputs(LINKS, main="strand_inputs")
         )
         return Stored(outputs["strand_inputs"], typed(outputs[LINKS], Link))

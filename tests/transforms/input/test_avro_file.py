@@ -6,6 +6,7 @@ import io
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 
 import cramjam
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from contracts.event import Event
 from contracts.event_reader import read_long
 from transforms import avro_file
-from transforms.avro_file import CODECS, Damage, read_events
+from transforms.avro_file import CODECS, Damage, places_to_cut, read_events
 
 Maker = Callable[..., Event]
 Container = Callable[..., bytes]
@@ -161,15 +162,50 @@ def test_no_mutation_of_a_file_escapes_as_an_exception(make_event: Maker, make_f
     rng = random.Random(codec)
     whole = make_file([make_event(n) for n in range(8)], codec, 600)
     for _ in range(150):
-        data = bytearray(whole)
-        for _ in range(rng.randrange(1, 6)):
-            at = rng.randrange(len(data))
-            action = rng.randrange(3)
-            if action == 0:
-                data[at] = rng.randrange(256)
-            elif action == 1:
-                del data[at : at + rng.randrange(40)]
-            else:
-                data[at:at] = rng.randbytes(rng.randrange(20))
-        for item in read_events(io.BytesIO(bytes(data))):
+        for item in read_events(io.BytesIO(_mutated(whole, rng, rng.randrange(1, 6)))):
             assert isinstance(item, (Event, Damage))
+
+
+def _mutated(data: bytes, rng: random.Random, times: int) -> bytes:
+    """The data with bytes changed, removed and added."""
+    found = bytearray(data)
+    for _ in range(times):
+        at = rng.randrange(len(found))
+        action = rng.randrange(3)
+        if action == 0:
+            found[at] = rng.randrange(256)
+        elif action == 1:
+            del found[at : at + rng.randrange(40)]
+        else:
+            found[at:at] = rng.randbytes(rng.randrange(20))
+    return bytes(found)
+
+
+@pytest.mark.parametrize("codec", ["null", "deflate"])
+def test_pieces_of_a_file_give_together_what_the_file_gives_whatever_is_damaged(
+    make_event: Maker, make_file: Container, codec: str
+) -> None:
+    rng = random.Random(codec)
+    whole = make_file([make_event(n) for n in range(80)], codec, 600)
+    cut = 0
+    for number in range(120):
+        data = _mutated(whole, rng, number % 4)
+        pieces = 1 + number % 9
+        places = places_to_cut(io.BytesIO(data), pieces, len(data))
+        assert len(places) == pieces - 1 or number % 4
+        found = [
+            item
+            for start, end in zip((0, *places), (*places, None), strict=True)
+            for item in read_events(io.BytesIO(data), start, end)
+        ]
+        assert found == list(read_events(io.BytesIO(data)))
+        cut += len(places)
+    assert cut > 150
+
+
+def test_a_file_is_cut_into_pieces_of_about_the_same_size(make_event: Maker, make_file: Container) -> None:
+    data = make_file([make_event(n) for n in range(400)], "null", 600)
+    _, begin, _ = avro_file.open_header(data)
+    sizes = [b - a for a, b in pairwise((begin, *places_to_cut(io.BytesIO(data), 5, len(data)), len(data)))]
+    assert len(sizes) == 5
+    assert max(sizes) - min(sizes) < len(data) / 20

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from contracts import wire
 from contracts.event import DAY, HOUR, Event, Identifier
 from contracts.event_codec import decode_event
-from contracts.exchange import DeadLetter, LedgerCount, Link, Received, ShardInput
+from contracts.exchange import DeadLetter, LedgerCount, Link, Received, ShardInput, StrandEvent
 from transforms.dead_letter import UNDATED, DeadLetterBox
 from transforms.identity.rules_file import load_rules
 from transforms.inputs import list_inputs
@@ -39,7 +40,7 @@ class _Keep(beam.DoFn):  # type: ignore[misc]
 
 
 KINDS: dict[str, Any] = {
-    "strand_inputs": tuple[bytes, ShardInput],
+    "strand_inputs": tuple[bytes, bytes],
     "links": Link,
     "dead_letters": DeadLetter,
     "ledger": LedgerCount,
@@ -71,9 +72,18 @@ def run(files: list[str], folder: Path, as_of: int | None = None) -> dict[str, l
     }
 
 
+def strand_events(out: dict[str, list[Any]]) -> list[StrandEvent]:
+    """What goes on to the strand stage."""
+    return [e for _, packed in out["strand_inputs"] for e in wire.unpack_compressed(ShardInput, packed).events]
+
+
 def test_everything_received_goes_on_or_is_a_dead_letter_and_the_ledger_balances(
-    tmp_path: Path, make_event: Callable[..., Event], make_file: Callable[..., bytes]
+    tmp_path: Path,
+    make_event: Callable[..., Event],
+    make_file: Callable[..., bytes],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("transforms.read.PIECE", 2_500)
     good = [make_event(n) for n in range(40)]
     bad = [
         make_event(100, name=""),
@@ -88,7 +98,7 @@ def test_everything_received_goes_on_or_is_a_dead_letter_and_the_ledger_balances
     (tmp_path / "c.avro").write_bytes(make_file([make_event(200 + n) for n in range(40)])[:-300])
     out = run(list_inputs([str(tmp_path)]), tmp_path / "out")
 
-    events = [e for _, batch in out["strand_inputs"] for e in batch.events]
+    events = strand_events(out)
     assert {e.event_id for e in events} >= {e.event_id for e in good}
     reasons = Counter(d.reason for d in out["dead_letters"])
     assert reasons == {
@@ -120,7 +130,7 @@ def test_events_after_the_horizon_are_left_and_a_dead_letter_opens_to_the_whole_
     events = [make_event(0), bad, *(make_event(n) for n in range(2, 10))]
     (tmp_path / "a.avro").write_bytes(make_file(events))
     out = run([str(tmp_path / "a.avro")], tmp_path / "out", as_of=events[5].event_time)
-    taken = {e.event_id for _, batch in out["strand_inputs"] for e in batch.events}
+    taken = {e.event_id for e in strand_events(out)}
     assert taken == {"e0", "e2", "e3", "e4"}  # e5 happened by then but was received later
     counts = {(c.kind, c.n) for c in out["ledger"]}
     assert counts == {("received", 5), ("after_horizon", 5), ("dead_lettered", 1)}
