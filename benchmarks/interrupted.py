@@ -102,9 +102,7 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=20)
     parser.add_argument("--customers", type=int, default=40)
     parser.add_argument("--seed", type=int, default=11)
-    parser.add_argument(
-        "--within", type=float, help="Seconds in which to strike; default: those of an undisturbed run."
-    )
+    parser.add_argument("--within", type=float, help="Seconds in which to strike; else those of a run undisturbed.")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as work:
         sys.exit(_trial(Path(work), given.times, given.customers, random.Random(given.seed), given.within))
