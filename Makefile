@@ -14,11 +14,11 @@ STREAM_DEMO_SECONDS ?= 120
 BENCH_EVENTS ?= 100000,1000000
 ACCURACY_CUSTOMERS ?= 100000
 STREAM_RATES ?= 500,1000,2000
-FUZZED := tests/contracts/test_documents_hostile.py tests/pipelines/test_hostile_configuration.py \
-  tests/sources/test_importer_bounds.py tests/sources/test_mapping_hostile.py tests/transforms/input/test_hostile_avro.py
 EXPLORE ?= tests
 EXPLORE_TIMES ?= 20
 EXPLORE_SEED := $(shell date +%s)
+FUZZED := tests/contracts/test_documents_hostile.py tests/pipelines/test_hostile_configuration.py \
+  tests/sources/test_importer_bounds.py tests/sources/test_mapping_hostile.py tests/transforms/input/test_hostile_avro.py
 FLINK := build/flink
 FLINK_JAVA := infra/flink/java/org/apache/beam/runners/fnexecution/control/BundleCheckpointHandlers.java
 # a compiler that runs wherever Java does: a machine that runs Flink need not have Java's own
@@ -128,7 +128,7 @@ unit: $(VENV)/.dev ## Tests only
 	$(BIN)/pytest -n 2 --dist worksteal --durations=40
 
 explore: $(VENV)/.dev ## Property tests below EXPLORE with EXPLORE_TIMES as many examples, at random: hours, in one process
-	@echo "to see the same again: make explore EXPLORE=$(EXPLORE) EXPLORE_TIMES=$(EXPLORE_TIMES) EXPLORE_SEED=$(EXPLORE_SEED)"
+	@echo "to see the same again: make explore EXPLORE='$(EXPLORE)' EXPLORE_TIMES=$(EXPLORE_TIMES) EXPLORE_SEED=$(EXPLORE_SEED)"
 	WAYLINE_EXAMPLES=$(EXPLORE_TIMES) nice -n 15 $(BIN)/pytest -m hypothesis --hypothesis-seed=$(EXPLORE_SEED) \
 	  --timeout=7200 --durations=20 $(EXPLORE)
 
@@ -159,7 +159,7 @@ chaos: $(VENV)/.runtime $(FLINK)/.ready ## A stream killed in every way, compare
 interrupted: $(VENV)/.runtime ## A bounded run interrupted 20 times at random moments, then let end: five minutes
 	$(BIN)/python -m benchmarks.interrupted
 
-fuzz: ## make explore of what is fed random and hostile input: half an hour
+fuzz: ## Random and hostile input of every kind, EXPLORE_TIMES as much as the tests try: minutes
 	@$(MAKE) --no-print-directory explore EXPLORE="$(FUZZED)"
 
 parity: $(VENV)/.runtime $(FLINK)/.ready ## Whether every way to the tables gives the same ones, on many worlds: half an hour

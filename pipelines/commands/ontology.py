@@ -188,6 +188,13 @@ def activate(
     start = read_horizon(out) + 1 if active_from is None else active_from
     kept.activate(chosen, given, active_from=start, reason=reason or "activated by hand", now=now())
     click.echo(f"{chosen.version}: in force for points from {shown(start)} on")
+    if chosen.stage_names != given.stage_names:
+        click.echo(
+            f"its stages are {', '.join(chosen.stage_names)}; those of {given.path} are "
+            f"{', '.join(given.stage_names)}: a stream that runs follows, but before the next run or stream let the "
+            "project's configuration name "
+            f"{kept.path_of(chosen.version)} or a file like it, with policies for its stages"
+        )
 
 
 @command.command("versions")

@@ -110,6 +110,18 @@ def test_the_projects_file_is_not_changed_behind_the_activations(runs: Runs, eas
         runs.run([view(1, NOON)], registry=kept.root)
 
 
+def test_who_activates_other_stages_is_told_what_the_next_run_will_want(tmp_path: Path) -> None:
+    text = DEFAULT.read_text(encoding="utf-8")
+    three = tmp_path / "three.yaml"
+    three.write_text(text[: text.index("  - name: consideration")] + text[text.index("  - name: decision") :])
+    given = ("--out", tmp_path, "--registry", tmp_path / "registry", "--at", "2025-01-09")
+    told = call("activate", three, *given).output.splitlines()
+    kept = OntologyRegistry(tmp_path / "registry").path_of(load_ontology(three).version)
+    assert told[1].startswith("its stages are discovery, decision, customer; those of ")
+    assert f"let the project's configuration name {kept} or a file like it" in told[1]
+    assert len(call("activate", DEFAULT, *given).output.splitlines()) == 1
+
+
 def test_a_stream_does_not_go_on_from_what_another_ontology_said_until_all_is_folded_by_its_own(
     runs: Runs, easy: Path, tmp_path: Path
 ) -> None:

@@ -18,7 +18,7 @@ TIMES = int(os.environ.get("WAYLINE_EXAMPLES", "1"))
 # how long an example takes says how busy the machine is, not whether a rule holds
 _ANY_MACHINE = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("same_each_time", derandomize=True, print_blob=True, **_ANY_MACHINE)
-settings.register_profile("explore", print_blob=True, **_ANY_MACHINE)
+settings.register_profile("explore", derandomize=False, print_blob=True, **_ANY_MACHINE)
 
 
 def load_profile() -> None:
