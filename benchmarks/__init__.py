@@ -1,1 +1,1 @@
-"""What ``make bench`` runs: the whole pipeline on simulated worlds, measured from outside."""
+"""What ``make bench`` and others of its kind run: the whole pipeline and its parts, measured from outside."""

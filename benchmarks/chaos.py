@@ -46,6 +46,8 @@ class Trial:
     kills: int = 20
     restarts: int = 3
     outage: float = 10.0
+    pause: float = 5.0
+    """The longest that it is left alone before a blow."""
     cluster: bool = False
     postgres: bool = False
     customers: int = 40
@@ -131,7 +133,7 @@ def run(trial: Trial, tell: Callable[[str], None] = print) -> Result:
             restart_at = {(n + 1) * trial.kills // (trial.restarts + 1) for n in range(trial.restarts)}
             stuck_at = max(1, trial.kills // 3)
             for n in range(trial.kills):
-                time.sleep(rnd.uniform(0.2, 5.0))
+                time.sleep(rnd.uniform(0.2, trial.pause))
                 blow(f"kill -9 of the worker, process {stream.kill_worker()}")
                 feed_one()
                 if trial.outage and n == stuck_at:
@@ -141,7 +143,7 @@ def run(trial: Trial, tell: Callable[[str], None] = print) -> Result:
                         time.sleep(trial.outage)
                 stream.await_work()
                 if n + 1 in restart_at:
-                    time.sleep(rnd.uniform(0.2, 5.0))
+                    time.sleep(rnd.uniform(0.2, trial.pause))
                     blow(f"kill -9 of the launcher and the job server, processes {stream.kill_all()}")
                     feed_one()
                     stream.resume()

@@ -28,7 +28,7 @@ from transforms.identity.rules_file import load_rules
 from transforms.stores.database import STORE_FILE, StoreAddress
 from transforms.stores.identity import IdentityStore, open_identity
 
-_RULES = Path(__file__).resolve().parent.parent / "ontology" / "identity.yaml"
+RULES = Path(__file__).resolve().parent.parent / "ontology" / "identity.yaml"
 _BATCH = 2_000
 _POISONED = 100_000
 _MEASURED = 20_000
@@ -140,27 +140,32 @@ def in_parts(store: IdentityStore, links: Sequence[Link], rules: IdentityRules) 
     return len(parts), Cost(count, cpu, clock)
 
 
+def costs(size: int, rules: IdentityRules) -> dict[str, Cost]:
+    """What it costs to fill a store with the links of ``size`` identifiers in both ways, and to go on link by link."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = open_identity(StoreAddress(Path(folder) / STORE_FILE), rules)
+        _, in_pieces = in_parts(store, Stream(rules).take(size * 4 // 5), rules)
+        store.close()
+    with tempfile.TemporaryDirectory() as folder:
+        store = open_identity(StoreAddress(Path(folder) / STORE_FILE), rules)
+        stream = Stream(rules)
+        resolved, loaded = in_bulk(store, stream.take(size * 4 // 5), rules)
+        in_batches(store, stream.take(_BATCH))
+        linked = in_batches(store, stream.take(_MEASURED))
+        store.close()
+    return {"load, in parts": in_pieces, "resolve": resolved, "load, in one piece": loaded, "link": linked}
+
+
 def measure(sizes: Sequence[int], rules: IdentityRules) -> None:
     """Print the figures."""
-    costs: list[float] = []
+    links: list[Cost] = []
     for size in sizes:
-        with tempfile.TemporaryDirectory() as folder:
-            store = open_identity(StoreAddress(Path(folder) / STORE_FILE), rules)
-            parts, loaded = in_parts(store, Stream(rules).take(size * 4 // 5), rules)
-            print(f"{size:>9} identifiers: load    {loaded}, as a run does, parts: {parts}")
-            store.close()
-        with tempfile.TemporaryDirectory() as folder:
-            store = open_identity(StoreAddress(Path(folder) / STORE_FILE), rules)
-            stream = Stream(rules)
-            resolved, loaded = in_bulk(store, stream.take(size * 4 // 5), rules)
-            print(f"{size:>9} identifiers: resolve {resolved}")
-            print(f"{size:>9} identifiers: load    {loaded}, in one piece")
-            in_batches(store, stream.take(_BATCH))
-            cost = in_batches(store, stream.take(_MEASURED))
-            print(f"{size:>9} identifiers: link    {cost}")
-            costs.append(cost.cpu / cost.links)
-            store.close()
-    print(f"cost of a link, largest graph against smallest: {costs[-1] / costs[0]:.2f}")
+        found = costs(size, rules)
+        for name, cost in found.items():
+            print(f"{size:>9} identifiers: {name:<18} {cost}")
+        links.append(found["link"])
+    first, last = links[0], links[-1]
+    print(f"cost of a link, largest graph against smallest: {last.cpu / last.links / (first.cpu / first.links):.2f}")
     _measure_again(rules)
     _measure_kiosk(rules)
 
@@ -198,7 +203,7 @@ def main() -> None:
     arguments = parser.parse_args()
     # as workers do
     relax_collector()
-    measure([int(size) for size in arguments.sizes.split(",")], load_rules(_RULES))
+    measure([int(size) for size in arguments.sizes.split(",")], load_rules(RULES))
 
 
 if __name__ == "__main__":

@@ -49,9 +49,18 @@ def run_command(events: Sequence[Path], out: Path, config: Path) -> list[str]:
 
 def struck(command: Sequence[str], after: float, kind: signal.Signals) -> Blow:
     """Start a command in a group of its own and give the group a signal after so many seconds, if it still runs."""
-    process = subprocess.Popen(
-        command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL
-    )
+    # a shell starts what runs in its background deaf to Ctrl-C, and a process hands that on to those it starts
+    heard = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(
+            command,
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL,
+        )
+    finally:
+        signal.signal(signal.SIGINT, heard)
     try:
         process.wait(after)
     except subprocess.TimeoutExpired:

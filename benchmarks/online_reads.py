@@ -4,7 +4,8 @@ The store is filled with random vectors, then persons drawn at random are read o
 through Feast's own API with the service of every feature. Once while nothing is written, and once while a process of
 its own writes batches of 500 as a stream does, as many a second as ``--written``. A SQLite file, and where the machine
 has one a Redis server. Times are of the clock, so other work on the machine is in them; beside them the p99 of the
-reader's own CPU, in which it is not. The aim is a p99 below 5 ms on the clock.
+reader's own CPU, in which it is not. The aim is a p99 below 5 ms on the clock. ``--persons 20000 --reads 4000`` takes
+less than a minute.
 """
 
 from __future__ import annotations
@@ -133,11 +134,12 @@ def report(out: Path, address: OnlineAddress, persons: int, reads: int, written:
                     held.enter_context(writing(address, persons, written))
                 taken, spent = measure(read, persons, reads)
             p50, p95, p99 = (taken[int(len(taken) * share)] for share in (0.5, 0.95, 0.99))
+            half, most = (spent[int(len(spent) * share)] for share in (0.5, 0.99))
             beside = f"{written:,} rows/s written beside" if busy else "nothing written"
             told = "holds" if p99 < _AIM else "MISSED"
             yield (
                 f"{kind}, {way}, {beside}: p50 {p50:.2f} ms, p95 {p95:.2f} ms, p99 {p99:.2f} ms, "
-                f"most {taken[-1]:.2f} ms; CPU p99 {spent[int(len(spent) * 0.99)]:.2f} ms; the aim {told}"
+                f"most {taken[-1]:.2f} ms; CPU p50 {half:.2f} ms, p99 {most:.2f} ms; the aim {told}"
             )
 
 

@@ -20,7 +20,6 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.features import feature_share
 from benchmarks.measure import Usage, measured
 from benchmarks.page_part import marked, renewed
 
@@ -77,10 +76,7 @@ def main(events: str, workers: int | None, model: bool, json_file: Path | None, 
     """Measure the whole pipeline, as a user runs it."""
     console = Console()
     sizes = sorted(int(size) for size in events.split(","))
-    for size in sizes:
-        _world(console, size)
-    registry = _registry(console, sizes[0]) if model else FOLDER / "no-registry"
-    results = [_run(console, size, registry, workers) for size in sizes]
+    results = measure(console, sizes, workers, model=model)
     _show(console, results)
     options = f"{f' --workers {workers}' if workers else ''}{'' if model else ' --no-model'}"
     command = f"python -m benchmarks.pipeline --events {events}{options}"
@@ -89,6 +85,14 @@ def main(events: str, workers: int | None, model: bool, json_file: Path | None, 
     if page is not None:
         new = marked(MAKE, page_lines(results, command, os.cpu_count()))
         page.write_text(renewed(page.read_text(encoding="utf-8"), new), encoding="utf-8")
+
+
+def measure(console: Console, sizes: Sequence[int], workers: int | None, *, model: bool) -> list[Result]:
+    """Run the pipeline once at each size; worlds and the model are made where they are not there yet."""
+    for size in sizes:
+        _world(console, size)
+    registry = _registry(console, sizes[0]) if model else FOLDER / "no-registry"
+    return [_run(console, size, registry, workers) for size in sizes]
 
 
 def _world(console: Console, size: int) -> None:
@@ -125,6 +129,9 @@ def _wayline(*arguments: str) -> None:
 
 
 def _run(console: Console, size: int, registry: Path, workers: int | None) -> Result:
+    # what the features are computed with is much to load, and needed here only
+    from benchmarks.features import feature_share
+
     out = FOLDER / f"run-{size}"
     shutil.rmtree(out, ignore_errors=True)
     console.print(f"running {size:,} events")

@@ -64,8 +64,8 @@ class Watch(threading.Thread):
 
     def __init__(self, pid: int) -> None:
         super().__init__(name="watch", daemon=True)
-        self.samples: list[tuple[float, float, int]] = []
-        """(time, CPU seconds so far, bytes) of the tree."""
+        self.samples: list[tuple[float, float, int, int]] = []
+        """(time, CPU seconds so far, bytes, bytes of them that are Java's) of the tree."""
         self._pid = pid
         self._cpu: dict[int, float] = {}
         self._done = threading.Event()
@@ -75,23 +75,34 @@ class Watch(threading.Thread):
             pids = family(self._pid)
             for pid in pids:
                 self._cpu[pid] = max(self._cpu.get(pid, 0.0), cpu_of(pid))
-            self.samples.append((time.time(), sum(self._cpu.values()), sum(map(memory_of, pids))))
+            memory = {pid: memory_of(pid) for pid in pids}
+            java = sum(held for pid, held in memory.items() if name_of(pid) == "java")
+            self.samples.append((time.time(), sum(self._cpu.values()), sum(memory.values()), java))
 
     def stop(self) -> None:
         self._done.set()
         self.join()
 
-    def between(self, begin: float, end: float) -> tuple[float, int]:
-        """CPU seconds used and most memory held between two instants."""
+    def between(self, begin: float, end: float) -> tuple[float, int, int]:
+        """Between two instants: CPU seconds used, most memory held, and how much of it was Java's."""
         inside = [sample for sample in self.samples if begin <= sample[0] <= end]
         if not inside:
-            return 0.0, 0
-        return inside[-1][1] - inside[0][1], max(sample[2] for sample in inside)
+            return 0.0, 0, 0
+        most = max(inside, key=lambda sample: sample[2])
+        return inside[-1][1] - inside[0][1], most[2], most[3]
 
-    def parts(self, begin: float, end: float, count: int) -> list[tuple[float, int]]:
+    def parts(self, begin: float, end: float, count: int) -> list[tuple[float, int, int]]:
         """``between`` of equal parts of a time, one after the other: flat is what a stream without end has to be."""
         width = (end - begin) / count
         return [self.between(begin + part * width, begin + (part + 1) * width) for part in range(count)]
+
+
+def name_of(pid: int) -> str:
+    """The name of a process's program; empty when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
 
 
 def cpu_of(pid: int) -> float:
@@ -206,7 +217,7 @@ def _measure(
         raise click.ClickException(f"wayline stream ended with {code}; see {results}/engine/job-server.log")
     last = begin + count / rate
     since = begin + warm_up
-    cpu, peak = watch.between(since, last)
+    cpu, peak, _ = watch.between(since, last)
     actions, p50, p95, p99 = _latency(results, since)
     console.print(_where(results, since))
     if seconds >= _LONG:
@@ -214,10 +225,11 @@ def _measure(
     return Result(rate, count, actions, p50, p95, p99, ended - last, cpu / (rate * (last - since)), peak)
 
 
-def _growth(parts: list[tuple[float, int]], events: float) -> Table:
-    table = Table("part of the time", "CPU us/event", "MB", title="as it goes on")
-    for number, (cpu, peak) in enumerate(parts, start=1):
-        table.add_row(f"{number} of {len(parts)}", f"{cpu / events * 1e6:,.0f}", f"{peak / 1e6:,.0f}")
+def _growth(parts: list[tuple[float, int, int]], events: float) -> Table:
+    table = Table("part of the time", "CPU us/event", "MB", "of it Java", title="as it goes on")
+    for number, (cpu, peak, java) in enumerate(parts, start=1):
+        cells = (cpu / events * 1e6, peak / 1e6, java / 1e6)
+        table.add_row(f"{number} of {len(parts)}", *(f"{cell:,.0f}" for cell in cells))
     return table
 
 

@@ -43,6 +43,24 @@ class Cost:
 def main(out: Path, run_cpu: float | None, tests: bool) -> None:
     """Measure the views, and the data tests as a run makes them."""
     console = Console()
+    events, views, checked = _measured(out, tests)
+    _show(console, f"views, {events:,} events", views)
+    if tests:
+        _show(console, "data tests, rows that fail", checked)
+        if run_cpu:
+            share = sum(cost.cpu for cost in checked) / (events * run_cpu / 1e6)
+            console.print(f"data tests: {share:.1%} of the CPU of the run")
+
+
+def costs(out: Path) -> tuple[int, list[Cost]]:
+    """How many events there are, and what each view costs and all data tests together."""
+    events, views, checked = _measured(out, tests=True)
+    total = Cost("data tests", 0, sum(cost.cpu for cost in checked), sum(cost.seconds for cost in checked))
+    return events, [*views, total]
+
+
+def _measured(out: Path, tests: bool) -> tuple[int, list[Cost], list[Cost]]:
+    """The number of events, the views, and the data tests if they are asked for."""
     tables = load_definitions(None).tables
     with tempfile.TemporaryDirectory() as folder:
         connection = _opened(out, Path(folder), tables)
@@ -50,13 +68,10 @@ def main(out: Path, run_cpu: float | None, tests: bool) -> None:
             (events,) = connection.execute("SELECT count(*) FROM events").fetchone()
             names = [*(table.name for table in tables), *(view.name for view in journey_views(tables))]
             views = [_whole(connection, name) for name in names]
-            _show(console, f"views, {events:,} events", views)
+            checked = []
             if tests:
                 checked = [_held(connection, tables), *(_test(connection, test) for test in data_tests(tables))]
-                _show(console, "data tests, rows that fail", checked)
-                if run_cpu:
-                    share = sum(cost.cpu for cost in checked) / (events * run_cpu / 1e6)
-                    console.print(f"data tests: {share:.1%} of the CPU of the run")
+            return int(events), views, checked
         finally:
             connection.close()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -21,7 +21,12 @@ from contracts.event import DAY, HOUR, MINUTE, SECOND
 
 _DURATION = re.compile(r"^(\d+(?:\.\d+)?)\s*(us|ms|s|m|h|d|w)$")
 _UNITS = {"us": 1, "ms": 1_000, "s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY}
-_MAX_BYTES = 4 * 1024 * 1024
+_MAX_BYTES = 1024 * 1024
+"""A key of one letter takes two bytes and a kilobyte of memory."""
+_MAX_NUMBER = 400
+"""Characters of what is no text: to make a number of more takes time that grows with their square."""
+_TAG = "tag:yaml.org,2002:"
+_SCALAR_TAGS = frozenset(f"{_TAG}{name}" for name in ("str", "int", "float", "bool", "null"))
 
 
 def parse_duration(text: str) -> int:
@@ -216,24 +221,44 @@ def _convert(node: yaml.Node, path: str, where: str, depth: int) -> Node:
     if depth > 40:
         raise ConfigurationError(path, line, "is nested too deeply, or refers to itself")
     if isinstance(node, yaml.MappingNode):
+        _check_tag(node, path, (f"{_TAG}map",))
         out: dict[str, Node] = {}
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
                 raise ConfigurationError(path, key_node.start_mark.line + 1, "keys must be plain text")
-            key = str(key_node.value)
+            key = _unicode(str(key_node.value), path, key_node)
             if key in out:
                 raise ConfigurationError(path, key_node.start_mark.line + 1, f"key {key!r} stands twice in {where}")
             child = _convert(value_node, path, key if where == "the document" else f"{where}.{key}", depth + 1)
             out[key] = Node(child.value, path, key_node.start_mark.line + 1, child.where)
         return Node(out, path, line, where)
     if isinstance(node, yaml.SequenceNode):
+        _check_tag(node, path, (f"{_TAG}seq",))
         items = [_convert(item, path, f"{where}[{i}]", depth + 1) for i, item in enumerate(node.value)]
         return Node(items, path, line, where)
+    _check_tag(node, path, _SCALAR_TAGS)
+    if node.tag != f"{_TAG}str" and len(node.value) > _MAX_NUMBER:
+        raise ConfigurationError(path, line, f"{where} is too long to be anything but a text", hint="put it in quotes")
     constructor = _Loader("")
     try:
         value = constructor.construct_object(node)
-    except (ValueError, yaml.YAMLError) as error:
-        raise ConfigurationError(path, line, f"{where}: {error}") from error
+    except (ValueError, LookupError, yaml.YAMLError) as error:
+        # LookupError: what an explicit tag says that it is, it is not
+        raise ConfigurationError(path, line, f"{where} is no {node.tag.removeprefix(_TAG)}") from error
     finally:
         constructor.dispose()
-    return Node(value, path, line, where)
+    return Node(_unicode(value, path, node) if isinstance(value, str) else value, path, line, where)
+
+
+def _unicode(text: str, path: str, node: yaml.Node) -> str:
+    """The text, refused where it cannot be written: an escape may name half of a character."""
+    if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
+        raise ConfigurationError(path, node.start_mark.line + 1, "a text holds half a character (\\ud800 to \\udfff)")
+    return text
+
+
+def _check_tag(node: yaml.Node, path: str, known: Collection[str]) -> None:
+    """Refuse what is neither plain nor of a kind that a configuration has: other tags name things of a program."""
+    if node.tag not in known:
+        line = node.start_mark.line + 1
+        raise ConfigurationError(path, line, f"has the tag {node.tag!r}, which means nothing here", hint="leave it out")

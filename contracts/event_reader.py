@@ -23,6 +23,9 @@ EventReader = Callable[[bytes, int], tuple[Event, int]]
 FAULTS: tuple[type[Exception], ...] = (IndexError, ValueError, OverflowError, struct.error)
 """What a reader raises on bytes that are no event; UnicodeDecodeError is a ValueError."""
 
+MAX_ITEMS = 100_000
+"""Items of an array or map of an event; each takes two bytes, and much more memory. Valid events have a few dozen."""
+
 _quarters = struct.Struct("<4H").unpack_from
 _INVALID = -(1 << 80)
 
@@ -139,6 +142,7 @@ def _read_blocks(schema: dict[str, Any], target: str, out: _Source, depth: int) 
     count, key, value = out.fresh("count"), out.fresh("key"), out.fresh("value")
     out.add(depth, f"{target} = {'{}' if is_map else '[]'}", f"{count} = data[at]", f"if {count} == 0:", "    at += 1")
     out.add(depth, "else:", f"    {count}, at = read_count(data, at)", f"    while {count}:")
+    out.add(depth + 2, f"if {count} + len({target}) > {MAX_ITEMS}:", "    raise ValueError('too many items')")
     out.add(depth + 2, f"for _ in range({count}):")
     if is_map:
         _read("string", key, out, depth + 3)

@@ -33,8 +33,8 @@ class Table:
     deleted. The others keep what happened (decisions, dead letters): rows are added or revised, never taken back.
 
     ``facets``: columns that part the statements about one key into independent ones, each with its newest row; what is
-    shown is the first by ``ties`` of those not deleted. Identity says of which person an id is an alias, and a journey
-    whether the id is a person: neither knows of the other. With each its value in a deleted row that leaves it null.
+    shown is the first by ``ties`` of those not deleted. Identity says of each id whose alias it is, if any, a journey
+    whether it is a person: neither knows of the other. With each, its value in a deleted row that leaves it null.
 
     ``final_by`` says when a row is final: ``NEVER``, ``AT_ONCE``, or the name of the column whose time must lie further
     before the horizon than the lateness bound. ``closes``: only when, counted from that time, the silence that ends a
@@ -154,12 +154,12 @@ PERSONS = Table(
     ("person_id",),
     (
         _c("person_id", TEXT, "Canonical id of an identifier; the anchor's is the person's."),
-        _c("first_seen", TIME, "First event of the person (of the identifier, for an alias)."),
-        _c("last_seen", TIME, "Last event of the person (of the identifier, for an alias)."),
-        _c("is_current", BOOL, "False for an alias: resolve it through merged_into."),
-        _c("merged_into", TEXT, "The person an alias stands for; null for a current person."),
+        _c("first_seen", TIME, "First event of the person (of the identifier, for an id that is no person)."),
+        _c("last_seen", TIME, "Last event of the person (of the identifier, for an id that is no person)."),
+        _c("is_current", BOOL, "False for an id that is no person, or none any more: see merged_into."),
+        _c("merged_into", TEXT, "The person an alias stands for; null for a person, and for an id of no events."),
     ),
-    "One row a person and one an alias; an id ever shown resolves here.",
+    "One row a person, one an alias, one an id that stands for nobody; an id ever shown is here.",
     # a device that is carried forward is an alias, unless events between two logins make it a person too
     ties=("-is_current",),
     facets=(("is_current", True),),

@@ -16,7 +16,7 @@ from contracts.tables import feature_tables
 from features import names
 from features.journey_features import FEATURE_NAMES
 from transforms.tables.part_names import SCHEMA_PART, bounded_revision
-from transforms.tables.sql import newest_rows
+from transforms.tables.sql import newest_rows, parts_sql, quote
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,7 +68,7 @@ def materialise_history(out: Path) -> Path:
         connection = duckdb.connect(":memory:")
         try:
             connection.execute(f"SET memory_limit = '{_MEMORY}'")
-            connection.execute(f"SET temp_directory = {_quoted(str(target.parent / 'spill'))}")
+            connection.execute(f"SET temp_directory = {quote(str(target.parent / 'spill'))}")
             connection.execute("SET autoinstall_known_extensions = false")
             connection.execute("SET autoload_known_extensions = false")
             connection.execute("SET preserve_insertion_order = false")
@@ -135,8 +135,7 @@ _ROW = "wayline_row"
 
 
 def _history_sql(connection: Any, parts: list[Path], target: Path) -> str:
-    listed = ", ".join(_quoted(str(path)) for path in parts)
-    source = f"read_parquet([{listed}], union_by_name = true)"
+    source = parts_sql(parts)
     present = {row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()}
     columns = ", ".join(f'"{name}"' if name in present else f'CAST(NULL AS DOUBLE) AS "{name}"' for name in _COLUMNS)
     if all(bounded_revision(part.name) is not None or part.name == SCHEMA_PART for part in parts):
@@ -151,13 +150,9 @@ def _history_sql(connection: Any, parts: list[Path], target: Path) -> str:
         newest = f"({newest_rows(feature_tables((), ())[0], source)})"
     return (
         f"COPY (SELECT {columns} FROM {newest} WHERE NOT is_deleted)"
-        f" TO {_quoted(str(target))} (FORMAT parquet, COMPRESSION zstd)"
+        f" TO {quote(str(target))} (FORMAT parquet, COMPRESSION zstd)"
     )
 
 
 def _temporary(target: Path) -> Path:
     return target.with_name(f"{target.name}.{os.getpid()}.tmp")
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

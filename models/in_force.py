@@ -4,13 +4,15 @@ Purpose: an activation takes force in a running stream at its date (``transforms
 Input: the folder, the project's ontology, a clock. Output: how many records there are, and what so many put in force.
 Units: event time in microseconds; the clock in seconds. State: what was last read; one a process, for its threads.
 
-Looking is a stat of two files every ``LOOK_EVERY`` seconds. What cannot be followed, since it cannot be read, does not
-load, or has other stages than the project, leaves in force what is, and is looked at again: it is logged, and whoever
-activates is told by the command, not by a stream that stops.
+Looking is a stat of two files every ``LOOK_EVERY`` seconds. An ontology with other stages is followed like any other.
+A model that knows those is not: what it says has columns of its own in the tables, which are those of the project's
+stages when the stream began. What cannot be followed, since of that or since it cannot be read or does not load, leaves
+in force what is, and is looked at again: it is logged and told (``refusal``), and no stream stops for it.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import time
@@ -19,7 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from contracts.errors import ConfigurationError, ModelError
+from contracts.errors import ConfigurationError, ModelError, WaylineError
 from models.activations import Activation, Activations, read_activations
 from models.bundle import LoadedModel
 from models.ontology_registry import POINTER as ONTOLOGIES
@@ -42,12 +44,20 @@ class Registries:
         root: the folder; it need not exist yet.
         given: the project's ontology, with what overrides it.
         clock: seconds of a monotonic clock.
+        begun: of how many records it is known that they can be used: those there were when the stream began. A process
+            that begins later goes on by as many more as can be.
 
     Raises:
         ConfigurationError, ModelError: what is in force cannot be used.
     """
 
-    def __init__(self, root: Path, given: Ontology, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        root: Path,
+        given: Ontology,
+        clock: Callable[[], float] = time.monotonic,
+        begun: Activated | None = None,
+    ) -> None:
         self._root = root
         self._ontologies = OntologyRegistry(root)
         self._given = given
@@ -56,10 +66,22 @@ class Registries:
         self._forces: dict[Activated, Force] = {}
         self._models: dict[str, LoadedModel] = {}
         self._refused: tuple[_Stamp, _Stamp] | None = None
-        self._stamps = self._read_stamps()
+        self._refusal = ""
+        self._stamps: tuple[_Stamp, _Stamp] | None = self._read_stamps()
         self._known = self._read()
-        self.force(self._known)
+        try:
+            self.force(self._known)
+        except (ConfigurationError, ModelError) as error:
+            if begun is None:
+                raise
+            self._refuse(self._stamps, error)
+            self._stamps, self._known = None, self._usable(begun, self._known, error)
         self._next = clock() + LOOK_EVERY
+
+    @property
+    def refusal(self) -> str:
+        """Why the newest records are not followed; empty when they are."""
+        return self._refusal
 
     def known(self, *, at_once: bool = False) -> Activated:
         """How many records there are; looked at every ``LOOK_EVERY`` seconds, or ``at_once``."""
@@ -103,11 +125,26 @@ class Registries:
                 )
             self.force(found)
         except (ConfigurationError, ModelError) as error:
-            if stamps != self._refused:
-                _log.warning("not followed, what was in force stays: %s (%s)", error.message, error.hint)
-            self._refused = stamps
+            self._refuse(stamps, error)
             return
-        self._known, self._stamps = found, stamps
+        self._known, self._stamps, self._refusal = found, stamps, ""
+
+    def _refuse(self, stamps: tuple[_Stamp, _Stamp] | None, error: ConfigurationError | ModelError) -> None:
+        self._refusal = f"{error.message} ({error.hint})"
+        if stamps != self._refused:
+            _log.warning("not followed, what was in force stays: %s", self._refusal)
+        self._refused = stamps
+
+    def _usable(self, begun: Activated, found: Activated, error: WaylineError) -> Activated:
+        """The most records that can be used, of those there are and not fewer than there were."""
+        some = itertools.product(range(begun.ontologies, found.ontologies + 1), range(begun.models, found.models + 1))
+        for activated in sorted(itertools.starmap(Activated, some), key=sum, reverse=True):
+            try:
+                self.force(activated)
+            except (ConfigurationError, ModelError):
+                continue
+            return activated
+        raise error
 
     def _read(self) -> Activated:
         return Activated(len(self._ontologies.activations().records), len(self._model_records().records))
@@ -126,9 +163,16 @@ class Registries:
                 "it has fewer records of activations than the stream was folded by",
                 hint="restore the folder from a backup; records are only ever added",
             )
-        dated = self._ontologies.dated(self._given, activated.ontologies) or DatedOntologies.of(self._given)
+        given = self._given
+        dated = self._ontologies.dated(given, activated.ontologies, other_stages=True) or DatedOntologies.of(given)
         records = replace(records, records=records.records[: activated.models])
-        models = load_models(self._root, records, self._given.stage_names, self._models)
+        if records.versions and dated.last.stage_names != given.stage_names:
+            raise ModelError(
+                f"model {records.versions[-1]} is in force with the stages {', '.join(dated.last.stage_names)}, but "
+                f"the stream began with {', '.join(given.stage_names)}, of which its tables have columns",
+                hint=f"drain the stream, let the project's configuration name {dated.last.path}, and stream again",
+            )
+        models = load_models(self._root, records, given.stage_names, self._models)
         self._models.update(models.models)
 
         def score(times: Any, matrix: Any) -> tuple[Sequence[str | None], Any]:

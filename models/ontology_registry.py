@@ -92,22 +92,25 @@ class OntologyRegistry:
             write_activations(self.pointer, activations)
         return activations
 
-    def dated(self, given: Ontology, count: int | None = None) -> DatedOntologies | None:
+    def dated(self, given: Ontology, count: int | None = None, *, other_stages: bool = False) -> DatedOntologies | None:
         """Which ontology is in force when; None when none was ever activated, and the given one serves.
 
         Args:
             given: that of the project, with what overrides it.
-            count: of the records, in their order; all by default.
+            count: of the records, in their order; all by default. 0: what the first activation recorded as in force
+                until then, which the project may not name any more.
+            other_stages: whether the given one may have other stages than the version in force in the end, as it may
+                for who began before that was activated.
 
         Raises:
             ConfigurationError: the project's file was changed without an activation, has other stages than the version
                 in force in the end, or a kept text is damaged.
         """
         activations = self.activations()
-        if count is not None:
-            activations = Activations(activations.records[:count])
         if not activations.records:
             return None
+        if count is not None:
+            activations = Activations(activations.records[: max(count, 1)])
         spans: list[tuple[int, Ontology]] = []
         loaded: dict[str, Ontology] = {}
         for start in sorted({record.active_from for record in activations.records}):
@@ -118,10 +121,10 @@ class OntologyRegistry:
             if not spans or spans[-1][1] is not loaded[version]:
                 spans.append((start, loaded[version]))
         found = DatedOntologies(tuple(spans))
-        self._check_given(given, found.last)
+        self._check_given(given, found.last, other_stages=other_stages)
         return found
 
-    def _check_given(self, given: Ontology, last: Ontology) -> None:
+    def _check_given(self, given: Ontology, last: Ontology, *, other_stages: bool) -> None:
         version = parse_ontology(given.source, given.path).version
         if not self.path_of(version).is_file():
             raise ConfigurationError(
@@ -130,7 +133,7 @@ class OntologyRegistry:
                 f"this is version {version}, which was never activated; {last.version} is in force",
                 hint="`wayline ontology activate` puts it in force from a date on",
             )
-        if given.stage_names != last.stage_names:
+        if given.stage_names != last.stage_names and not other_stages:
             raise ConfigurationError(
                 given.path,
                 None,

@@ -151,10 +151,14 @@ def _not_ours(record: logging.LogRecord) -> bool:
 
 
 def report(error: WaylineError) -> None:
-    """One message and its remedy on standard error."""
-    click.secho(f"error: {error.message}", fg="red", err=True)
+    """One message and its remedy on standard error, without what a terminal would obey: names come from files."""
+    click.secho(f"error: {_plain(error.message)}", fg="red", err=True)
     if error.hint:
-        click.secho(f"  fix: {error.hint}", err=True)
+        click.secho(f"  fix: {_plain(error.hint)}", err=True)
+
+
+def _plain(text: str) -> str:
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 if __name__ == "__main__":

@@ -47,9 +47,9 @@ def streaming() -> beam.Pipeline:
 
 
 def _pipeline() -> beam.Pipeline:
-    from apache_beam.options.pipeline_options import PipelineOptions
+    from pipelines.beam_options import ParsedOptions
 
-    return beam.Pipeline(options=PipelineOptions(["--no_save_main_session"]))
+    return beam.Pipeline(options=ParsedOptions(["--no_save_main_session"]))
 
 
 @contextmanager

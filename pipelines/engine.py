@@ -36,6 +36,8 @@ def engine_options(runner: str, workers: int, given: Sequence[str]) -> Any:
     from apache_beam.options.pipeline_options import PipelineOptions
     from apache_beam.runners.runner import create_runner
 
+    from pipelines.beam_options import ParsedOptions
+
     known = set(PipelineOptions([]).get_all_options())
     for option in given:
         name = option.removeprefix("--").split("=", 1)[0]
@@ -53,7 +55,7 @@ def engine_options(runner: str, workers: int, given: Sequence[str]) -> Any:
         create_runner(runner)
     except (ValueError, ImportError, AttributeError) as error:
         raise UsageError(f"there is no Beam runner named {runner!r}", hint="try DirectRunner") from error
-    return PipelineOptions([f"--runner={runner}", "--no_save_main_session", *flags])
+    return ParsedOptions([f"--runner={runner}", "--no_save_main_session", *flags])
 
 
 def execute(build: Callable[[Any], None], options: Any) -> Any:

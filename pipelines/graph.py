@@ -232,7 +232,7 @@ class _DeadLetterRows(beam.PTransform):  # type: ignore[misc]
 
 
 class _IdentityTables(beam.DoFn):  # type: ignore[misc]
-    """Rows of resolution to batches: ``identifiers``, ``edges``, and the aliases of ``persons``.
+    """Rows of resolution to batches: ``identifiers``, ``edges``, and of ``persons`` what identity says of each id.
 
     Current persons come from their journeys, which know when they were first and last seen.
     """
@@ -246,8 +246,7 @@ class _IdentityTables(beam.DoFn):  # type: ignore[misc]
 
     def process(self, element: tuple[bytes, IdentityRows]) -> Iterator[TableBatch]:
         part, rows = element
-        aliases = tuple(row for row in rows.persons if not row[3])
-        for table, found in ((IDENTIFIERS, rows.identifiers), (PERSONS, aliases), (EDGES, rows.edges)):
+        for table, found in ((IDENTIFIERS, rows.identifiers), (PERSONS, rows.persons), (EDGES, rows.edges)):
             number = self._parts.get((part, table.name), 0)
             batch = table_batch(
                 table,

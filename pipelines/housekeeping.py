@@ -1,9 +1,9 @@
 """Keeping house beside a running stream: what belongs to OUT as a whole and to no element of the graph.
 
 A thread of the launcher brings the tables of identity up to date from the identity store, says how far the stream is
-(so that views know what is final), and merges small parts. All of it can be done again, by any later stream or by
-``wayline tables``, so a launcher that dies leaves nothing wrong. Time domain: the horizon is event time, the rest the
-wall clock.
+(so that views know what is final) and which activations it cannot follow, and merges small parts. All of it can be done
+again, by any later stream or by ``wayline tables``, so a launcher that dies leaves nothing wrong. Time domain: the
+horizon is event time, the rest the wall clock.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ import logging
 import math
 import threading
 import time
+from pathlib import Path
 from types import TracebackType
 
 from contracts.errors import WaylineError
+from models.in_force import Registries
 from pipelines.clock import now
 from pipelines.definitions import Definitions
 from pipelines.stream_plan import StreamPlan
@@ -67,6 +69,8 @@ class Housekeeper:
         self._identity = open_identity(run.stores, run.identity, run.strand_shards)
         self._records = open_records(run.stores)
         self._sync = IdentitySync(self._folder, self._identity, self._plan.number, now)
+        journey = run.journey
+        self._in_force = Registries(Path(run.registry), journey.ontology, begun=journey.activated)
         self._thread.start()
         return self
 
@@ -129,6 +133,8 @@ class Housekeeper:
         if settle(self._folder.purges, self._identity, self._folder.stores, self._sync.run):
             self._erased = time.monotonic()
         self._forget_copies(time.time() - SETTLED)
+        # only to say what the workers do not follow, whose logs nobody may see: it logs it
+        self._in_force.known(at_once=True)
         horizon = self._progress.value(GREATEST_EVENT_TIME)
         if horizon is not None:
             write_horizon(self._folder.horizon, Horizon(horizon, self._lateness, self._silence))

@@ -1,8 +1,9 @@
-"""The C library's memory, set for a run: what one stage frees, the next can use, or the system gets back.
+"""The C library's memory, set for a run or stream: what one stage frees, the next can use, or the system gets back.
 
 Beam serves each bundle on a thread of its own choice, and glibc gives threads separate heaps: memory freed by one stage
 lies idle while the next grows another heap. One heap for all threads saves a third of a worker's memory and costs
-nothing, since Python's threads take turns anyway. Elsewhere than on glibc nothing is changed.
+nothing, since Python's threads take turns anyway. Elsewhere than on glibc nothing is changed. Workers that another
+starts are told by whoever starts them: infra/flink/Dockerfile.
 """
 
 from __future__ import annotations

@@ -25,8 +25,8 @@ from sources.importer.mapping_file import load_mapping
 from transforms.decide.policy import load_policies, policy_vocabulary
 from transforms.identity.rules import IdentityRules
 from transforms.identity.rules_file import load_rules
-from transforms.journey.check.findings import ERROR, NOTE, Finding
 from transforms.journey.check.findings import check as check_ontology
+from transforms.journey.check.rules import ERROR, NOTE, Finding
 from transforms.journey.facts import FACTS
 from transforms.journey.ontology import Ontology, load_ontology
 from transforms.tables.metrics import load_metrics

@@ -26,7 +26,7 @@ from transforms.stores.database import STORE_FILE, StoreAddress
 from transforms.stores.effects import open_effects
 from transforms.tables.output import OutputFolder, check_readable
 from transforms.tables.part_names import parts_in
-from transforms.tables.views import open_views
+from transforms.tables.views import answering, open_views
 
 SENT = "sent"
 
@@ -69,7 +69,8 @@ def _check_effects(folder: OutputFolder, definitions: Definitions) -> None:
     """Raises OutputError when the table of actions knows of sent ones and the store of none."""
     connection = open_views(folder.root, definitions.tables)
     try:
-        (sent,) = connection.execute(f"SELECT count(*) FROM {ACTIONS.name} WHERE status = ?", [SENT]).fetchone()
+        with answering(folder.root):
+            (sent,) = connection.execute(f"SELECT count(*) FROM {ACTIONS.name} WHERE status = ?", [SENT]).fetchone()
     finally:
         connection.close()
     if not sent:

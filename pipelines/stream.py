@@ -17,14 +17,15 @@ from pipelines.clock import now
 from pipelines.definitions import Definitions, load_definitions
 from pipelines.engine import cause
 from pipelines.housekeeping import Housekeeper
+from pipelines.memory import share_memory
 from pipelines.stream_engine import Job, open_engine
-from pipelines.stream_plan import StreamOptions, StreamPlan, drain_file, make_stream_plan, settled_shards
+from pipelines.stream_plan import StreamOptions, StreamPlan, drain_file, make_stream_plan, settled_shards, source_of
 from pipelines.taking_over import take_over
 from transforms.drain import take_down
 from transforms.ledger import KINDS, LedgerRow, total
 from transforms.tables.output import OutputFolder, writing
 from transforms.tables.stream_folder import begin_stream, last_stream
-from transforms.tables.views import open_views
+from transforms.tables.views import answering, open_views
 
 Observe = Callable[[str], None]
 """What is being done, told as it changes."""
@@ -56,6 +57,7 @@ def stream(
         KeyboardInterrupt: asked a second time to end, without waiting for what is held.
     """
     started = time.monotonic()
+    share_memory()
     tell = observe or (lambda _what: None)
     tell("checking")
     definitions = definitions or load_definitions(options.config, options.session_by)
@@ -63,6 +65,7 @@ def stream(
         folder = held.enter_context(writing(options.out))
         # before an engine is started, which takes seconds
         options = settled_shards(options, folder)
+        source_of(options, "")
         engine = held.enter_context(open_engine(options, folder))
         number = last_stream(folder) + (0 if options.resume else 1)
         plan = make_stream_plan(options, definitions, folder, number, now())
@@ -132,11 +135,12 @@ def _wait(job: Job, finished: Path, drain: Callable[[], None], tell: Observe) ->
 def ledger_rows(folder: OutputFolder, definitions: Definitions, run_id: str) -> tuple[LedgerRow, ...]:
     """The rows that the stream stated of itself."""
     connection = open_views(folder.root, definitions.tables)
+    columns = ", ".join(("source", *KINDS))
     try:
-        columns = ", ".join(("source", *KINDS))
-        found = connection.execute(
-            f"SELECT {columns} FROM {RUN_LEDGER.name} WHERE run_id = ? ORDER BY source", [run_id]
-        ).fetchall()
+        with answering(folder.root):
+            found = connection.execute(
+                f"SELECT {columns} FROM {RUN_LEDGER.name} WHERE run_id = ? ORDER BY source", [run_id]
+            ).fetchall()
     finally:
         connection.close()
     return tuple(LedgerRow(source, **dict(zip(KINDS, numbers, strict=True))) for source, *numbers in found)

@@ -106,15 +106,16 @@ class BeamEngine:
         import apache_beam as beam
 
         if self._options.runner == DIRECT:
-            from apache_beam.options.pipeline_options import PipelineOptions
             from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
+
+            from pipelines.beam_options import ParsedOptions
 
             print(
                 "DirectRunner is for trying only: it is slow, and acknowledges messages before they are processed; "
                 "use --runner flink",
                 file=sys.stderr,
             )
-            options = PipelineOptions(["--streaming", "--no_save_main_session", *self._options.beam])
+            options = ParsedOptions(["--streaming", "--no_save_main_session", *self._options.beam])
             pipeline = beam.Pipeline(runner=BundleBasedDirectRunner(), options=options)
         else:
             pipeline = beam.Pipeline(

@@ -7,8 +7,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from contracts.errors import UsageError
-from contracts.tables import Table
+from contracts.errors import ConfigurationError, UsageError
+from contracts.tables import JOURNEYS, Table
 from pipelines.definitions import Definitions
 from pipelines.graph import RunPlan
 from pipelines.plan import Mode, RunOptions, make_plan
@@ -18,12 +18,16 @@ from sources.pubsub import client
 from sources.pubsub.puller import PubSubSettings
 from transforms.actor.core import STATE_BYTES
 from transforms.inputs import list_inputs
+from transforms.journey.ontology import Ontology
 from transforms.tables.output import OutputFolder
+from transforms.tables.part_names import parts_in
 from transforms.tables.stream_folder import DEFAULT_SHARDS, check_shards, shards_before
+from transforms.tables.views import fetch, open_views
 
 _SHARDS_OF_ONE = 2
-_SHARDS_A_TASK = 4
-"""What one task has, since each costs round trips a bundle; and of several each, so that hashing leaves none idle."""
+_SHARDS_A_TASK = 8
+"""What one task has, since each costs round trips a bundle; and of several each. Flink gives a shard to a task by a
+hash of its number: of 8 shards one of two tasks would have seven, of 16 it has ten."""
 
 FLINK = "flink"
 
@@ -164,6 +168,8 @@ def make_stream_plan(
         now=now,
     )
     run = make_plan(bounded, replace(definitions, config=config), folder, [], whole=False)
+    if run.journey.activated.ontologies == 0:
+        _check_history(folder, definitions.tables, run.journey.ontology)
     bigquery = bigquery_tables(
         options.tables, options.bigquery_dataset, options.bigquery_connector, options.runner, run.stores
     )
@@ -189,6 +195,27 @@ def make_stream_plan(
         finished=str(finished_file(folder, number)),
         bigquery=bigquery,
     )
+
+
+def _check_history(folder: OutputFolder, tables: tuple[Table, ...], ontology: Ontology) -> None:
+    """Whether journeys were folded by the project's ontology, where none was ever activated: a stream goes on from what
+    was stated of them, and would take what another one said for its own."""
+    if not parts_in(folder.tables / JOURNEYS.name):
+        return
+    connection = open_views(folder.root, tables)
+    try:
+        sql = f"SELECT min(ontology_version) FROM {JOURNEYS.name} WHERE ontology_version <> ?"
+        ((other,),) = fetch(connection, sql, [ontology.version])[1]
+    finally:
+        connection.close()
+    if other is not None:
+        raise ConfigurationError(
+            ontology.path,
+            None,
+            f"this is version {ontology.version}, but the journeys of {folder.root} were folded by {other}",
+            hint="`wayline run --out OUT` folds them by it, then stream; or let the project's configuration name the "
+            "file of before, and put this one in force from a date on: `wayline ontology activate`",
+        )
 
 
 def source_of(options: StreamOptions, drain: str) -> FilesSettings | PubSubSettings:

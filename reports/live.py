@@ -17,6 +17,7 @@ import duckdb
 
 from contracts.errors import OutputError
 from contracts.tables import Table
+from reports.rendering import text
 from transforms.tables.views import open_views
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def look(out: Path, tables: Sequence[Table], stages: Sequence[str]) -> Snapshot:
     """Read the tables of OUT. Raises OutputError when they cannot be read just now."""
     try:
         connection = open_views(out, tables)
-    except (duckdb.Error, OSError) as error:
+    except OSError as error:
         raise OutputError(f"{out} cannot be looked at: {error}") from error
     try:
         return _look(connection, stages)
@@ -100,7 +101,7 @@ def _look(connection: Any, stages: Sequence[str]) -> Snapshot:
         run_id,
         received,
         dict(zip(_FATES, fates, strict=True)),
-        tuple((stage, counted.get(stage, 0)) for stage in stages),
+        tuple((stage, counted.get(stage, 0)) for stage in (*stages, *sorted(counted.keys() - set(stages)))),
         tuple(chosen),
         tuple(LiveDecision(*row) for row in decisions),
         None if latency is None else (latency[0], latency[1], latency[2]),
@@ -133,7 +134,8 @@ def picture(snapshot: Snapshot, rate: float, seconds: float) -> RenderableType:
         decisions.add_column(column, overflow="ellipsis", no_wrap=True, ratio=4 if column == "because" else None)
     for one in snapshot.decisions:
         at = f"{one.at:%m-%d %H:%M:%S}"
-        decisions.add_row(at, one.person_id[:10], one.stage, one.chosen, one.status or "", one.reason)
+        words = (one.person_id[:10], one.stage, one.chosen, one.status or "", one.reason)
+        decisions.add_row(at, *map(text, words))
     return Group(head, Text(), counts, Text(), *([decisions] if snapshot.decisions else []))
 
 
@@ -146,5 +148,5 @@ def _bars(title: str, counted: Sequence[tuple[str, int]]) -> RenderableType:
     grid.add_row(Text(title if counted else "", style="bold"))
     most = max((count for _, count in counted), default=0) or 1
     for name, count in counted:
-        grid.add_row(name, f"{count:,}", "█" * round(_BAR * count / most))
+        grid.add_row(text(name), f"{count:,}", "█" * round(_BAR * count / most))
     return grid

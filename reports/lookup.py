@@ -9,23 +9,38 @@ read-only. Errors: ``OutputError`` for what is no output folder or changes while
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import duckdb
 
 from contracts.errors import OutputError
 from contracts.tables import HIDDEN, JSON, Table
 from transforms.tables.finality import final_sql
-from transforms.tables.output import check_readable
-from transforms.tables.sql import name_sql, newest_rows, quote
-from transforms.tables.views import fetch
+from transforms.tables.output import check_readable, settle
+from transforms.tables.sql import folder_sql, name_sql, newest_rows
+from transforms.tables.views import fetch, unanswered
 
 Row = dict[str, Any]
 
 _MOST_MERGES = 100
 """An alias points at the person; a long chain could only come of a damaged table, and is not followed for ever."""
+
+
+class _Known(Row):
+    """A row of what the parts have: to ask it for a column that they lack, says so. Raises OutputError."""
+
+    def __init__(self, out: Path, table: str, values: Iterable[tuple[str, Any]]) -> None:
+        super().__init__(values)
+        self._of = (out, table)
+
+    def __missing__(self, column: str) -> NoReturn:
+        out, table = self._of
+        raise OutputError(
+            f"the table {table} of {out} has no column {column!r}",
+            hint="an earlier version may have written it: `wayline run` once more on the same --out, in its project",
+        )
 
 
 class JourneyTables:
@@ -42,6 +57,7 @@ class JourneyTables:
     def __init__(self, out: Path, tables: Sequence[Table]) -> None:
         self.out = out
         self._folder = check_readable(out)
+        settle(self._folder)
         self._tables = {table.name: table for table in tables}
         self._present: dict[str, list[str]] = {}
         self._connection = duckdb.connect()
@@ -67,7 +83,7 @@ class JourneyTables:
         parts = self._folder.tables.resolve() / name
         if not any(parts.glob("*.parquet")):
             return []
-        source = f"read_parquet({quote(str(parts / '*.parquet'))}, union_by_name = true)"
+        source = folder_sql(parts)
         keys = ", ".join(map(name_sql, table.key))
         # A key counts when any revision of it fits; its newest one then decides.
         touched = f"(SELECT DISTINCT {keys} FROM {source} WHERE {where})"
@@ -81,10 +97,13 @@ class JourneyTables:
             sql += f" ORDER BY {order}" if order else ""
             sql += f" LIMIT {limit}" if limit else ""
             names, found = fetch(self._connection, sql, [*values, *values])
-        except (duckdb.IOException, duckdb.InvalidInputException) as error:
-            raise self._changed(error) from error
+        except duckdb.Error as error:
+            raise unanswered(self.out, error) from error
         documents = {column.name for column in table.columns if column.kind == JSON}
-        return [{n: _read(v) if n in documents else v for n, v in zip(names, row, strict=True)} for row in found]
+        return [
+            _Known(self.out, name, ((n, _read(v) if n in documents else v) for n, v in zip(names, row, strict=True)))
+            for row in found
+        ]
 
     def first(self, name: str, where: str, values: Sequence[object] = (), *, order: str = "") -> Row | None:
         """The first such row, or None."""
@@ -100,7 +119,7 @@ class JourneyTables:
         parts = self._folder.tables.resolve() / name
         if not any(parts.glob("*.parquet")):
             return {}
-        source = f"read_parquet({quote(str(parts / '*.parquet'))}, union_by_name = true)"
+        source = folder_sql(parts)
         keys, asked = ", ".join(map(name_sql, table.key)), name_sql(column)
         touched = f"(SELECT DISTINCT {keys} FROM {source} WHERE {asked} = ANY(?))"
         newest = newest_rows(table, f"(FROM {source} SEMI JOIN {touched} USING ({keys}))")
@@ -111,8 +130,8 @@ class JourneyTables:
                 f"WHERE NOT is_deleted AND {asked} = ANY(?) AND ({where}) GROUP BY 1",
                 [list(values), list(values)],
             )
-        except (duckdb.IOException, duckdb.InvalidInputException) as error:
-            raise self._changed(error) from error
+        except duckdb.Error as error:
+            raise unanswered(self.out, error) from error
         return dict(found)
 
     def count(self, name: str) -> int:
@@ -121,19 +140,13 @@ class JourneyTables:
         parts = self._folder.tables.resolve() / name
         if not any(parts.glob("*.parquet")):
             return 0
-        source = f"read_parquet({quote(str(parts / '*.parquet'))}, union_by_name = true)"
+        source = folder_sql(parts)
         newest = newest_rows(table, f"(FROM {source})")
         try:
             _, [row] = fetch(self._connection, f"SELECT count(*) FROM ({newest}) WHERE NOT is_deleted")
-        except (duckdb.IOException, duckdb.InvalidInputException) as error:
-            raise self._changed(error) from error
+        except duckdb.Error as error:
+            raise unanswered(self.out, error) from error
         return int(row[0])
-
-    def _changed(self, error: Exception) -> OutputError:
-        return OutputError(
-            f"the tables of {self.out} changed while they were read, or are damaged: {error}",
-            hint="ask again; if it stays, run `wayline run` on the same --out once more",
-        )
 
     def _columns(self, table: Table, source: str) -> list[str]:
         """The columns that the parts have: those of ``scores`` depend on the ontology they were made by."""
@@ -158,6 +171,17 @@ class JourneyTables:
                 return person_id
             person_id = row["merged_into"]
         raise OutputError(f"{person_id} is merged into others in a circle", hint="run the same input into a new --out")
+
+    def is_nobody(self, person_id: str) -> bool:
+        """Whether an id that stands for itself is no person: its identifier holds no events, or none any more."""
+        row = self.first("persons", "person_id = ?", [person_id])
+        return row is not None and not row["is_current"] and row["merged_into"] is None
+
+    def heirs(self, person_id: str) -> list[str]:
+        """The persons who have the strands now that something was decided for under an id, in the order of ids."""
+        decisions = self.rows("decisions", "person_id = ?", [person_id])
+        strands = sorted({row["anchor_strand"] for row in decisions})
+        return sorted({row["person_id"] for row in self.rows("events", "strand_id = ANY(?)", [strands])})
 
     def aliases(self, person_id: str) -> list[Row]:
         """The rows of ``persons`` that stand for a person, in the order they were first seen."""

@@ -5,6 +5,7 @@ Input: values of the tables. Output: rich renderables. Times are shown in UTC. E
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
@@ -28,6 +29,12 @@ SHORT = 8
 def clean(value: object) -> str:
     """Text that cannot command the terminal: events come from strangers."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(value))
+
+
+def json_text(value: object, indent: int | None = None) -> str:
+    """JSON that people can read, and that cannot command the terminal either: what is not printable is escaped."""
+    written = json.dumps(value, ensure_ascii=False, indent=indent)
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in written)
 
 
 def text(value: object, style: str = "") -> Text:

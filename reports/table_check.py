@@ -15,15 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
-from contracts.errors import OutputError
 from contracts.tables import Table
 from transforms.tables.data_tests import data_tests
 from transforms.tables.journey_views import journey_views
 from transforms.tables.output import check_readable
 from transforms.tables.sql import name_sql
-from transforms.tables.views import fetch, open_views
+from transforms.tables.views import answering, fetch, open_views
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +41,8 @@ def failed_tests(out: Path, tables: Sequence[Table]) -> list[Failure]:
     check_readable(out)
     connection = open_views(out, tables)
     try:
-        return failures(connection, tables)
-    except duckdb.Error as error:
-        raise OutputError(
-            f"the tables of {out} cannot be tested: {error}",
-            hint="run `wayline run` on the same --out once more: its views may be of an earlier version",
-        ) from error
+        with answering(out):
+            return failures(connection, tables)
     finally:
         connection.close()
 

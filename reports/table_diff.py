@@ -16,7 +16,7 @@ import duckdb
 
 from contracts.errors import OutputError, UsageError
 from contracts.tables import ACTIONS, DEAD_LETTERS, DECISIONS, EXPIRED_LATE, LABELS, RUN_LEDGER, Table
-from transforms.tables.output import OutputFolder, check_readable
+from transforms.tables.output import OutputFolder, check_readable, settle
 from transforms.tables.part_names import parts_in
 from transforms.tables.sql import name_sql
 from transforms.tables.views import fetch, view_sql
@@ -89,6 +89,8 @@ def compare(
         OutputError: one of them is no output folder of this format, or has other columns.
     """
     folders = (check_readable(a), check_readable(b))
+    for folder in folders:
+        settle(folder)
     connection = duckdb.connect()
     try:
         connection.execute("SET TimeZone = 'UTC'")
@@ -96,7 +98,7 @@ def compare(
     except duckdb.Error as error:
         raise OutputError(
             f"the tables of {a} and {b} cannot be compared: {str(error).splitlines()[0]}",
-            hint="they must be written under one project: the same features and stages",
+            hint="both must be of this version and one project: `wayline run` once more on the older one",
         ) from error
     finally:
         connection.close()

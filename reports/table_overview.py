@@ -18,8 +18,8 @@ from contracts.tables import Table
 from reports.lookup import JourneyTables
 from transforms.tables.output import check_readable
 from transforms.tables.part_names import parts_in
-from transforms.tables.sql import quote
-from transforms.tables.views import fetch, open_views
+from transforms.tables.sql import path_sql, quote
+from transforms.tables.views import fetch, open_views, unanswered
 
 _READING = ("SELECT", "EXPLAIN")
 
@@ -63,6 +63,8 @@ def query(out: Path, tables: Sequence[Table], sql: str) -> tuple[list[str], list
         UsageError: the query is wrong, or is none.
     """
     check_readable(out)
+    if not sql.isascii() and any("\ud800" <= c <= "\udfff" for c in sql):
+        raise UsageError("the query is no Unicode text", hint="write it in UTF-8")
     try:
         statements = duckdb.extract_statements(sql)
     except duckdb.Error as error:
@@ -71,12 +73,26 @@ def query(out: Path, tables: Sequence[Table], sql: str) -> tuple[list[str], list
         raise UsageError("one SELECT is expected", hint="to change tables, run the pipeline; to export, use --format")
     connection = open_views(out, tables)
     try:
-        connection.execute(f"SET allowed_directories = [{quote(str(out.resolve()) + '/')}]")
+        root = f"{out.resolve()}/"
+        # as it is, and as the views write it
+        connection.execute(f"SET allowed_directories = [{quote(root)}, {path_sql(root)}]")
         connection.execute("SET enable_external_access = false")
         return fetch(connection, sql)
-    except duckdb.IOException as error:
-        raise OutputError(f"the tables of {out} cannot be read: {error}", hint="ask again") from error
     except duckdb.Error as error:
+        if fault := _fault_of_tables(connection, out, tables, error):
+            raise fault from error
         raise UsageError(f"the query is wrong: {error}", hint="wayline tables --out lists the tables") from error
     finally:
         connection.close()
+
+
+def _fault_of_tables(connection: Any, out: Path, tables: Sequence[Table], error: duckdb.Error) -> OutputError | None:
+    """What is wrong with the tables where a query failed; None when they answer, so that the query itself is wrong."""
+    if isinstance(error, duckdb.IOException):
+        return unanswered(out, error)
+    try:
+        for table in tables:
+            fetch(connection, f"SELECT * FROM {table.name} LIMIT 1")
+    except duckdb.Error as found:
+        return unanswered(out, found)
+    return None

@@ -14,7 +14,7 @@ from rich.text import Text
 from reports.ontology_replay import OntologyDifference
 from reports.rendering import clean, grid, heading, indented, moment, plural, second, text
 from transforms.journey.check.emitted import Emitted
-from transforms.journey.check.findings import ERROR, NOTE, WARNING, Finding
+from transforms.journey.check.rules import ERROR, NOTE, WARNING, Finding
 from transforms.journey.ontology import Ontology
 
 _STYLES = {ERROR: "bold red", WARNING: "yellow", NOTE: "cyan"}

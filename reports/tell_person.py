@@ -42,6 +42,7 @@ from transforms.journey import words
 from transforms.journey.ontology import Ontology
 
 _BAR = 5
+_FADED = 0.005
 
 
 def tell_person(story: PersonStory, ontology: Ontology, limit: int) -> Iterator[RenderableType]:
@@ -295,9 +296,11 @@ def _moves(story: PersonStory, limit: int) -> Iterator[RenderableType]:
 
 
 def signal_words(signals: Sequence[Row]) -> str:
-    """Signals with their decayed values at a moment, the strongest first."""
+    """Signals with their decayed values at a moment, the strongest first; what faded to 0.00 is only counted."""
     ranked = sorted(signals, key=lambda signal: (-signal["value"], signal["signal"]))
-    return ", ".join(f"{signal['signal']} {signal['value']:.2f} ({signal['stage']})" for signal in ranked)
+    told = [f"{s['signal']} {s['value']:.2f} ({s['stage']})" for s in ranked if s["value"] >= _FADED]
+    faded = len(ranked) - len(told)
+    return ", ".join([*told, f"{faded} more faded to nothing"] if faded else told)
 
 
 def _scores(story: PersonStory, limit: int) -> Iterator[RenderableType]:

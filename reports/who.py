@@ -40,6 +40,8 @@ def find_person(
     """
     _check_text(asked)
     current = tables.current_person(asked)
+    if current is not None and tables.is_nobody(current):
+        return _after(tables, current)
     if current is not None:
         return current, "" if current == asked else f"{asked} is an alias: it was merged into this person"
     namespace, colon, value = asked.partition(":")
@@ -57,6 +59,19 @@ def find_person(
     if holders:
         return _held(tables, holders[0])
     raise unknown_person(tables, asked)
+
+
+def _after(tables: JourneyTables, person_id: str) -> tuple[str, str]:
+    """Who has the strands that were decided for under an id that holds no events any more; itself where nobody has."""
+    heirs = tables.heirs(person_id)
+    if not heirs:
+        return person_id, f"{person_id} is the id of an identifier that holds no events of its own"
+    if len(heirs) == 1:
+        return heirs[0], f"{person_id} holds no events any more: this person has the strands it was decided for by"
+    raise InputError(
+        f"{person_id} holds no events any more: the strands it was decided for by are of {len(heirs)} persons now",
+        hint=f"ask for one of them: {', '.join(heirs)}",
+    )
 
 
 def find_identifier(

@@ -12,19 +12,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
 from contracts.errors import OutputError
 from contracts.tables import Table
 from reports.page.report import report_html
 from reports.page.sections import report_sections
 from reports.rendering import day, plural
+from transforms.journey.ontology import Stage
 from transforms.tables.output import OutputFolder, check_readable
-from transforms.tables.views import fetch, open_views
+from transforms.tables.views import answering, fetch, open_views
 
 
-def report_page(out: Path, tables: Sequence[Table], model: Callable[[Any], str]) -> str:
-    """The page of OUT. A folder with nothing in it gives a page that says so.
+def report_page(out: Path, tables: Sequence[Table], model: Callable[[Any], str], stages: Sequence[Stage] = ()) -> str:
+    """The page of OUT, with ``stages`` held against their benchmarks. One of an empty folder says that it is.
 
     Raises:
         OutputError: ``out`` is no output folder, or its parts or views cannot be read.
@@ -33,18 +32,13 @@ def report_page(out: Path, tables: Sequence[Table], model: Callable[[Any], str])
     if _is_empty(out):
         return report_html(name, [("holds", "nothing: no run has written to this folder yet")], [])
     check_readable(out)
+    connection = open_views(out, tables)
     try:
-        connection = open_views(out, tables)
-        try:
-            made = [(section, section.make(connection)) for section in report_sections(tables, model)]
+        with answering(out):
+            made = [(section, section.make(connection)) for section in report_sections(tables, model, stages)]
             return report_html(name, _brief(connection), made)
-        finally:
-            connection.close()
-    except duckdb.Error as error:
-        raise OutputError(
-            f"the tables of {out} cannot be told: {str(error).splitlines()[0]}",
-            hint="run `wayline run` on the same --out once more: its tables may be of an earlier version",
-        ) from error
+    finally:
+        connection.close()
 
 
 def write_report(page: str, target: Path) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent / "services"))
 
+import beam_signatures
+import property_tests
 from googlesql import GoogleSql, find_googlesql
 from pubsub_server import PubSubServer
 
@@ -19,9 +22,34 @@ from benchmarks.redis_server import RedisServer
 from benchmarks.redis_server import program as redis_program
 from sources.pubsub.emulator import find_server
 
-# how long an example takes says how busy the machine is, not whether a rule holds
-settings.register_profile("whatever_the_machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("whatever_the_machine")
+property_tests.load_profile()
+# a Java that lives for seconds is better off without the compiler that pays after minutes: half a Flink test's CPU
+os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """As many examples as asked for."""
+    property_tests.multiply(items, property_tests.TIMES)
+    # first what is long: workers take from the end of each other's tests, so one of them begins with these, and has the
+    # servers that they share, while what fills the last minute is short
+    items.sort(key=_is_short)
+
+
+def _is_short(item: pytest.Item) -> bool:
+    return not item.nodeid.startswith("tests/streaming/") and item.get_closest_marker("long") is None
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays: no search for garbage has to look through all of it again."""
+    if "apache_beam" in sys.modules:
+        beam_signatures.remember()
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    """Libraries that count at the end what was never given back find nothing."""
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

@@ -87,6 +87,7 @@ def serve(command: str, folder: Path) -> str:
         server.wait(timeout=60)
 
 
+@pytest.mark.long
 def test_the_tutorial_does_what_it_says(tmp_path: Path) -> None:
     folder = tmp_path
     printed = ""

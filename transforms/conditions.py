@@ -2,8 +2,8 @@
 
 A condition is a text such as ``pricing_views >= 2 && !consent["email"]``. It is compiled against a ``Vocabulary``, so
 that a misspelt name or a comparison of unlike types is refused with its file and line before anything runs, and it is
-evaluated without side effects, clock or loops over unbounded data. Several conditions over the same values are
-evaluated in one call (``ConditionSet``): most of the price of an evaluation is handing over the values.
+evaluated without side effects, clock or loops. Several conditions over the same values are evaluated in one call
+(``ConditionSet``): most of the price of an evaluation is handing over the values.
 
 Input: names and their values, no time domain of its own. Output: booleans. State: none; compiled programs are a cache
 that is rebuilt after unpickling, since the library's objects cannot travel to a worker.
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import PurePath
@@ -30,8 +30,13 @@ BOOL, INT, DOUBLE, STRING, FLAGS = "bool", "int", "double", "string", "map<strin
 KINDS = (BOOL, INT, DOUBLE, STRING, FLAGS)
 
 _MAX_TEXT = 4_000
-# One program holds at most so many conditions: the library refuses very long expressions.
+# One program holds at most so many conditions, and so many characters: the library refuses very long expressions.
 _CHUNK = 40
+_CHUNK_TEXT = 60_000
+# Nested, they run for ever over lists that fit a line; one after the other, they double a text forty times.
+_LOOPS = ("all", "exists", "exists_one", "map", "filter")
+_WITHOUT_LOOPS = f"stdlib: {{exclude_macros: [{', '.join(_LOOPS)}]}}"
+_LOOP = re.compile(rf"\.\s*({'|'.join(_LOOPS)})\s*\(")
 _PLACE = re.compile(r"ERROR: <input>:(\d+):(\d+): ([^\n]*)")
 _UNDECLARED = re.compile(r"undeclared reference to '([^']+)'")
 _LITERAL = re.compile(r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'")
@@ -92,7 +97,9 @@ def _environment(items: tuple[tuple[str, str], ...]) -> Any:
         STRING: cel.Type.STRING,
         FLAGS: cel.Type.Map(cel.Type.STRING, cel.Type.BOOL),
     }
-    return cel.NewEnv(variables={name: types[kind] for name, kind in items})
+    return cel.NewEnv(
+        config=cel.NewEnvConfigFromYaml(_WITHOUT_LOOPS), variables={name: types[kind] for name, kind in items}
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +149,11 @@ def _explain(node: Node, vocabulary: Vocabulary, text: str, complaint: str) -> N
     if place is None:
         node.fail(f"{node.where}: {complaint.splitlines()[0]}")
     line, column, what = int(place[1]), int(place[2]), place[3].split(" (in container")[0].split(" [INVALID")[0]
+    if loop := _LOOP.search(_LITERAL.sub(" ", text)):
+        node.fail(
+            f"{node.where}: a condition has no loops, and so no {loop[1]}()",
+            hint='name what is asked for, as in consent["email"] or "email" in consent',
+        )
     at = f"column {column}" if "\n" not in text else f"line {line}, column {column} of the condition"
     hint = ""
     unknown = _UNDECLARED.search(what)
@@ -202,9 +214,7 @@ class ConditionSet:
     def _evaluate_all(self, values: Mapping[str, object]) -> list[bool] | None:
         """All at once; None when any of them, or handing over a value, failed."""
         if self._programs is None:
-            self._programs = tuple(
-                _joined(self.conditions[start : start + _CHUNK]) for start in range(0, len(self.conditions), _CHUNK)
-            )
+            self._programs = tuple(map(_joined, _chunks(self.conditions)))
         try:
             data = {name: values[name] for name in self.names}
         except KeyError:
@@ -217,6 +227,18 @@ class ConditionSet:
                 return None
             held += answer
         return held
+
+
+def _chunks(conditions: Sequence[Condition]) -> Iterator[Sequence[Condition]]:
+    """The conditions in their order, so many at a time as one program may hold."""
+    begin = size = 0
+    for place, condition in enumerate(conditions):
+        size += len(condition.text)
+        if place > begin and (place - begin == _CHUNK or size > _CHUNK_TEXT):
+            yield conditions[begin:place]
+            begin, size = place, len(condition.text)
+    if begin < len(conditions):
+        yield conditions[begin:]
 
 
 def _joined(conditions: Sequence[Condition]) -> Any:

@@ -12,7 +12,8 @@ import io
 import json
 import struct
 from collections.abc import Iterator
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import Any
 
 import fastavro
@@ -23,6 +24,8 @@ from contracts.compatibility import incompatibilities
 from contracts.event import Event
 from contracts.event_codec import event_from_record
 from contracts.event_reader import FAULTS, event_reader
+from transforms.avro_json import named_types
+from transforms.avro_walk import LARGE, TooManyValuesError, Walker
 
 LIBRARY_FAULTS: tuple[type[Exception], ...] = (
     ArithmeticError,
@@ -43,6 +46,11 @@ LIBRARY_FAULTS: tuple[type[Exception], ...] = (
 
 _MAX_SCHEMA_CHARS = 1_000_000
 _MAX_DEPTH = 60
+_MAX_VALUES = 100_000
+"""Values that a record may be made of while its arrays and maps are empty."""
+_MAX_DENSITY = 8
+"""Values a byte, at most, in what arrays and maps repeat."""
+_LEAST = {"null": 0, "float": 4, "double": 8}
 _INT32, _INT64 = 1 << 31, 1 << 63
 
 _UNITS: dict[str | None, tuple[int, int]] = {
@@ -75,55 +83,66 @@ def _named(fault: BaseException) -> str:
     return type(fault).__name__
 
 
-def _size_is_zero(schema: Any, sizes: dict[str, bool]) -> bool:
-    """Whether a value can take no byte at all, so that a count alone could stand for any number of them."""
-    if isinstance(schema, list):
-        return False  # the number of the branch takes a byte
-    if isinstance(schema, str):
-        return schema == "null" or sizes.get(schema, False)
-    kind = schema["type"]
-    if kind == "fixed":
-        return not schema["size"]
-    if kind in ("record", "error"):
-        return all(_size_is_zero(field["type"], sizes) for field in schema["fields"])
-    return _size_is_zero(kind, sizes)
+@dataclass(frozen=True, slots=True)
+class _Extent:
+    """The least bytes that a value of a schema takes, and the values that it then is made of."""
+
+    size: int
+    values: int
 
 
 def refuse_unsafe(schema: Any) -> None:
-    """Refuse a parsed schema by which few bytes can ask for much memory. Raises DecodeError ``unsafe_schema``."""
-    _refuse_unsafe(schema, frozenset(), {}, 0)
+    """Refuse a parsed schema by which few bytes can ask for much memory or time. Raises DecodeError ``unsafe_schema``.
 
-
-def _refuse_unsafe(schema: Any, open_names: frozenset[str], sizes: dict[str, bool], depth: int) -> None:
-    """Refuse what lets a few bytes exhaust memory, time or the stack of a reader: recursion, items without a size.
-
-    ``open_names`` are the records around this place, ``sizes`` tells of each finished named type whether it is empty.
+    That is: recursion, nesting without end, and many values in few bytes: items without a size, so that a count alone
+    stands for any number of them, and records of records whose fields take no byte.
     """
+    _extent(schema, frozenset(), {}, 0)
+
+
+def _extent(schema: Any, open_names: frozenset[str], known: dict[str, _Extent], depth: int) -> _Extent:
+    """What a value takes at least; ``open_names`` are the records around this place, ``known`` the finished ones."""
     if depth > _MAX_DEPTH:
         raise DecodeError("unsafe_schema", f"the writer's schema is nested deeper than {_MAX_DEPTH}")
     if isinstance(schema, str):
         if schema in open_names:
             raise DecodeError("unsafe_schema", "the writer's schema refers to itself")
-        return
+        return known.get(schema) or _Extent(_LEAST.get(schema, 1), 1)
     if isinstance(schema, list):
-        for branch in schema:
-            _refuse_unsafe(branch, open_names, sizes, depth + 1)
-        return
+        # the number of the branch takes a byte
+        branches = [_extent(branch, open_names, known, depth + 1) for branch in schema]
+        densest = max(branches, key=lambda b: b.values / (b.size + 1), default=_Extent(0, 0))
+        return _checked(_Extent(densest.size + 1, densest.values + 1))
     kind = schema["type"]
     if kind in ("record", "error"):
         inside = open_names | {schema["name"]}
-        for field in schema["fields"]:
-            _refuse_unsafe(field["type"], inside, sizes, depth + 1)
-    elif kind == "array":
-        _refuse_unsafe(schema["items"], open_names, sizes, depth + 1)
-        if _size_is_zero(schema["items"], sizes):
+        fields = [_extent(field["type"], inside, known, depth + 1) for field in schema["fields"]]
+        found = _Extent(sum(f.size for f in fields), 1 + sum(f.values for f in fields))
+    elif kind in ("array", "map"):
+        item = _extent(schema["items" if kind == "array" else "values"], open_names, known, depth + 1)
+        size = item.size + (kind == "map")
+        if size == 0:
             raise DecodeError("unsafe_schema", "the writer's schema has an array of items without a size")
-    elif kind == "map":
-        _refuse_unsafe(schema["values"], open_names, sizes, depth + 1)
+        if item.values > _MAX_DENSITY * size:
+            raise DecodeError("unsafe_schema", "the writer's schema has items that are almost without a size")
+        found = _Extent(1, 1)
+    elif kind == "fixed":
+        if schema["size"] < 0:
+            raise DecodeError("unsafe_schema", "the writer's schema has a fixed of a negative size")
+        found = _Extent(schema["size"], 1)
+    elif kind == "enum":
+        found = _Extent(1, 1)
     else:
-        _refuse_unsafe(kind, open_names, sizes, depth + 1)
+        found = _extent(kind, open_names, known, depth + 1)
     if "name" in schema:
-        sizes[schema["name"]] = _size_is_zero(schema, sizes)
+        known[schema["name"]] = found
+    return _checked(found)
+
+
+def _checked(found: _Extent) -> _Extent:
+    if found.values > _MAX_VALUES:
+        raise DecodeError("unsafe_schema", f"a value of the writer's schema is made of more than {_MAX_VALUES} values")
+    return found
 
 
 def _time_unit(schema: Any) -> str | None:
@@ -232,6 +251,8 @@ class EventDecoder:
         source, size = io.BytesIO(data), len(data)
         wanted = codec.plain_schema("event")
         for number in range(count):
+            if size > LARGE:
+                self._refuse_many(data, source.tell(), f"record {number} of {count}", reason)
             try:
                 record: Any = fastavro.schemaless_reader(source, self.plain, wanted)
                 for name, (factor, divisor) in self._scales.items():
@@ -246,6 +267,19 @@ class EventDecoder:
             yield event
         if source.tell() != size:
             raise DecodeError(reason, f"{size - source.tell()} bytes are left over after {count} records")
+
+    def _refuse_many(self, data: bytes, at: int, record: str, reason: str) -> None:
+        """Refuse a record that asks for much memory; one that is none is left to its reader. Raises DecodeError."""
+        try:
+            self._walker.after(data, at)
+        except TooManyValuesError as error:
+            raise DecodeError(reason, f"{record}: {error}") from error
+        except FAULTS:
+            return
+
+    @cached_property
+    def _walker(self) -> Walker:
+        return Walker(self.plain, named_types(self.plain))
 
 
 @cache

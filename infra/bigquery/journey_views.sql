@@ -1,7 +1,7 @@
 -- Written by `python -m reports.bigquery_ddl`; change the declarations instead.
 
 CREATE OR REPLACE VIEW `wayline.dim_stage`
-OPTIONS (description = "One row a stage of the ontology, in its order from 1.")
+OPTIONS (description = "One row a stage of the project's ontology, in its order from 1, or of another version alone, without a place.")
 AS SELECT
   'discovery' AS `stage`,
   1 AS `place`,
@@ -20,7 +20,15 @@ UNION ALL
 SELECT
   'customer' AS `stage`,
   4 AS `place`,
-  TRUE AS `is_last`;
+  TRUE AS `is_last`
+UNION ALL
+SELECT DISTINCT
+  `to_stage`,
+  CAST(NULL AS INT64),
+  FALSE
+FROM `wayline`.`transitions`
+WHERE
+  NOT `to_stage` IN ('discovery', 'consideration', 'decision', 'customer');
 
 CREATE OR REPLACE VIEW `wayline.dim_date`
 OPTIONS (description = "One row a day from the first event to the last.")

@@ -87,10 +87,10 @@ OPTIONS (max_staleness = INTERVAL 15 MINUTE, description = "One row a session of
 
 CREATE TABLE IF NOT EXISTS `wayline.persons_rows` (
   `person_id` STRING NOT NULL OPTIONS (description = "Canonical id of an identifier; the anchor's is the person's."),
-  `first_seen` TIMESTAMP OPTIONS (description = "First event of the person (of the identifier, for an alias)."),
-  `last_seen` TIMESTAMP OPTIONS (description = "Last event of the person (of the identifier, for an alias)."),
-  `is_current` BOOL NOT NULL OPTIONS (description = "False for an alias: resolve it through merged_into."),
-  `merged_into` STRING OPTIONS (description = "The person an alias stands for; null for a current person."),
+  `first_seen` TIMESTAMP OPTIONS (description = "First event of the person (of the identifier, for an id that is no person)."),
+  `last_seen` TIMESTAMP OPTIONS (description = "Last event of the person (of the identifier, for an id that is no person)."),
+  `is_current` BOOL NOT NULL OPTIONS (description = "False for an id that is no person, or none any more: see merged_into."),
+  `merged_into` STRING OPTIONS (description = "The person an alias stands for; null for a person, and for an id of no events."),
   `revision` INT64 OPTIONS (description = "Grows with every correction of the row of this key."),
   `is_final` BOOL OPTIONS (description = "No late event can change the row any more; identity still may."),
   `is_deleted` BOOL OPTIONS (description = "The key vanished: a tombstone."),
@@ -98,7 +98,7 @@ CREATE TABLE IF NOT EXISTS `wayline.persons_rows` (
   PRIMARY KEY (`person_id`, `is_current`) NOT ENFORCED
 )
 CLUSTER BY `person_id`
-OPTIONS (max_staleness = INTERVAL 15 MINUTE, description = "One row a person and one an alias; an id ever shown resolves here.");
+OPTIONS (max_staleness = INTERVAL 15 MINUTE, description = "One row a person, one an alias, one an id that stands for nobody; an id ever shown is here.");
 
 CREATE TABLE IF NOT EXISTS `wayline.identifiers_rows` (
   `namespace` STRING NOT NULL OPTIONS (description = "Kind of identifier."),

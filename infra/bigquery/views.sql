@@ -89,7 +89,7 @@ QUALIFY ROW_NUMBER() OVER (PARTITION BY `device_session_id` ORDER BY COALESCE(`s
 WHERE NOT `is_deleted`;
 
 CREATE OR REPLACE VIEW `wayline.persons`
-OPTIONS (description = "One row a person and one an alias; an id ever shown resolves here.")
+OPTIONS (description = "One row a person, one an alias, one an id that stands for nobody; an id ever shown is here.")
 AS SELECT
   `person_id`,
   `first_seen`,

@@ -38,11 +38,10 @@ def command(inputs: tuple[str, ...], html: Path | None, as_json: bool, config: P
         except OSError as error:
             raise OutputError(f"{html} cannot be written: {error.strerror}") from error
     if as_json:
-        import json
-
         from reports.audit.tell import audit_values
+        from reports.rendering import json_text
 
-        click.echo(json.dumps(audit_values(found), indent=2, ensure_ascii=False))
+        click.echo(json_text(audit_values(found), indent=2))
         return
     from rich.console import Console
 

@@ -12,6 +12,9 @@ from pipelines.commands.project import project_config
 if TYPE_CHECKING:
     from pipelines.project_check import ProjectCheck
 
+_SEVERAL = {"policy": "policies", "mapping": "mappings", "scenario file": "scenario files"}
+"""Kinds of files of which a project may have several, and what several are called."""
+
 
 @click.command("check")
 @click.option("--strict", is_flag=True, help="Warnings end the command with exit code 9 too.")
@@ -25,7 +28,7 @@ def command(strict: bool, as_json: bool, config: Path | None) -> None:
     """
     from contracts.errors import CheckFailedError
     from pipelines.project_check import check_project
-    from transforms.journey.check.findings import ERROR, WARNING
+    from transforms.journey.check.rules import ERROR, WARNING
 
     found = check_project(config)
     if as_json:
@@ -38,21 +41,31 @@ def command(strict: bool, as_json: bool, config: Path | None) -> None:
 
 
 def _print(found: ProjectCheck, config: Path | None) -> None:
+    from reports.rendering import clean
+
     for one in found.findings:
-        click.echo(f"{one.path}:{one.line}: {one.severity} {one.rule}: {one.message}")
+        click.echo(clean(f"{one.path}:{one.line}: {one.severity} {one.rule}: {one.message}"))
         if one.mending:
-            click.echo(f"  fix: {one.mending}")
-    read = ", ".join(f"{count} {kind}" for kind, count in found.read.items())
+            click.echo(clean(f"  fix: {one.mending}"))
+    read = ", ".join(_counted(kind, count) for kind, count in found.read.items())
     click.echo(f"{config or 'the shipped defaults'}: read without fault: {read or 'nothing'}")
 
 
+def _counted(kind: str, count: int) -> str:
+    """``ontology``, ``1 policy``, ``2 mappings``: of what a project has one only, the number says nothing."""
+    if kind not in _SEVERAL:
+        return kind
+    return f"{count} {kind if count == 1 else _SEVERAL[kind]}"
+
+
 def _print_json(found: ProjectCheck, config: Path | None) -> None:
-    import json
     from dataclasses import asdict
+
+    from reports.rendering import json_text
 
     told = {
         "configuration": None if config is None else str(config),
         "read": found.read,
         "findings": [asdict(one) for one in found.findings],
     }
-    click.echo(json.dumps(told, indent=2, ensure_ascii=False))
+    click.echo(json_text(told, indent=2))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -145,7 +144,9 @@ def _print(story: Iterable[RenderableType]) -> None:
 
 
 def _print_json(values: dict[str, Any]) -> None:
-    click.echo(json.dumps(values, indent=2, ensure_ascii=False, sort_keys=False))
+    from reports.rendering import json_text
+
+    click.echo(json_text(values, indent=2))
 
 
 # --- requests -----------------------------------------------------------------------------------------------------

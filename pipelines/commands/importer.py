@@ -13,13 +13,20 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from sources.importer.convert import ImportSummary
+    from sources.importer.filling import Filling
     from sources.importer.mapping import Mapping
+
+_ABSENT_SHOWN = 10
+"""Fields without a row that --check names."""
 
 
 @click.command("import")
 @click.option("--mapping", required=True, help="Name of a mapping (wayline mapping list), or a file.")
 @click.option("--input", "inputs", multiple=True, help="File, folder or glob; may be given again.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for events/ and dead_letters/.")
+@click.option(
+    "--fill", "fills", multiple=True, metavar="FIELD=VALUE", help="What rows leave out, said for all; repeatable."
+)
 @click.option("--dead-letter-key", type=click.Path(path_type=Path), help="Key file; default: OUT/keys, made once.")
 @click.option("--check", is_flag=True, help="Check the mapping, and with --input every row against it; write nothing.")
 @click.option("--dry-run", is_flag=True, help="Print rows beside the events they become; write nothing.")
@@ -30,6 +37,7 @@ def command(
     mapping: str,
     inputs: tuple[str, ...],
     out: Path | None,
+    fills: tuple[str, ...],
     dead_letter_key: Path | None,
     check: bool,
     dry_run: bool,
@@ -55,21 +63,25 @@ def command(
     from rich.console import Console
 
     from pipelines.config import load_config
+    from sources.importer.filling import parse_filling
     from sources.importer.mapping_file import load_mapping
 
+    filling = parse_filling(fills)
     loaded = load_mapping(mapping, *load_config(config).mapping_folders)
     paths = find_files(inputs) if inputs else []
     console = Console()
     if dry_run:
-        _dry_run(console, loaded, paths, limit, show_personal)
+        _dry_run(console, loaded, paths, filling, limit, show_personal)
     elif check:
-        _check(console, loaded, paths, config)
+        _check(console, loaded, paths, filling, config)
     else:
         assert out is not None
-        _import(console, loaded, paths, out, dead_letter_key)
+        _import(console, loaded, paths, filling, out, dead_letter_key)
 
 
-def _import(console: Console, mapping: Mapping, paths: list[Path], out: Path, key_file: Path | None) -> None:
+def _import(
+    console: Console, mapping: Mapping, paths: list[Path], filling: Filling, out: Path, key_file: Path | None
+) -> None:
     from sources.importer.convert import import_files
     from transforms.dead_letter import DeadLetterBox
     from transforms.keys import DEAD_LETTER_KEY_VARIABLE, load_key
@@ -80,7 +92,7 @@ def _import(console: Console, mapping: Mapping, paths: list[Path], out: Path, ke
         def show(summary: ImportSummary) -> None:
             status.update(f"{summary.rows:,} rows read, {summary.events:,} events")
 
-        summary = import_files(paths, mapping, out, DeadLetterBox(key), show)
+        summary = import_files(paths, mapping, out, DeadLetterBox(key), show, filling)
     _tell(console, mapping, summary, len(paths))
     console.print(f"events are in {out / 'events'}", markup=False, soft_wrap=True)
     if summary.dead:
@@ -92,7 +104,7 @@ def _import(console: Console, mapping: Mapping, paths: list[Path], out: Path, ke
         console.print("and import again: rows that mapped keep their event ids, and a run knows them already")
 
 
-def _check(console: Console, mapping: Mapping, paths: list[Path], config: Path | None) -> None:
+def _check(console: Console, mapping: Mapping, paths: list[Path], filling: Filling, config: Path | None) -> None:
     """The mapping against identity and ontology, and the rows against the mapping. Raises CheckFailedError."""
     from contracts.errors import CheckFailedError
     from pipelines.definitions import load_definitions
@@ -116,17 +128,25 @@ def _check(console: Console, mapping: Mapping, paths: list[Path], config: Path |
         console.print(f"{kind}: {mapping.path}:{advice.line}: {advice.text}{hint}", markup=False, soft_wrap=True)
     if paths:
         with console.status("reading") as status:
-            summary = check_rows(paths, mapping, lambda s: status.update(f"{s.rows:,} rows read"))
+            summary = check_rows(paths, mapping, lambda s: status.update(f"{s.rows:,} rows read"), filling)
         _tell(console, mapping, summary, len(paths))
         if summary.rows and not summary.events and not summary.filtered:
             raise CheckFailedError("no row maps", hint="look at some of them: --dry-run")
+        if summary.dead:
+            console.print("look at such rows: --dry-run")
+        for line, fields in summary.absent[:_ABSENT_SHOWN]:
+            console.print(f"note: {mapping.path}:{line}: no row has {fields}", markup=False, soft_wrap=True)
+        if more := len(summary.absent[_ABSENT_SHOWN:]):
+            console.print(f"note: nor has any {more} more that the mapping reads")
     if any(advice.counts for advice in found):
         raise CheckFailedError(
             f"{mapping.path} names identifiers that do not count", hint="mend the namespaces, or the identity rules"
         )
 
 
-def _dry_run(console: Console, mapping: Mapping, paths: list[Path], limit: int, personal: bool) -> None:
+def _dry_run(
+    console: Console, mapping: Mapping, paths: list[Path], filling: Filling, limit: int, personal: bool
+) -> None:
     from itertools import islice
 
     from rich.table import Table
@@ -136,7 +156,7 @@ def _dry_run(console: Console, mapping: Mapping, paths: list[Path], limit: int, 
     from sources.importer.preview import preview
     from sources.importer.readers import read_rows
 
-    check_columns(paths, mapping)
+    check_columns(paths, mapping, filling)
     left = limit
     for path in paths:
         if not left:
@@ -144,7 +164,7 @@ def _dry_run(console: Console, mapping: Mapping, paths: list[Path], limit: int, 
         table = Table(title=Text(f"{path.name} by {mapping.version}"), show_lines=True, title_justify="left")
         for column in ("row", "what the mapping reads of it", "event"):
             table.add_column(column, overflow="fold")
-        for row in islice(preview(read_rows(path, mapping), mapping, personal=personal), left):
+        for row in islice(preview(read_rows(path, mapping), mapping, personal=personal, filling=filling), left):
             left -= 1
             source = [f"{name} = {text}" for name, text in row.source]
             if row.unread:
@@ -165,17 +185,22 @@ def _tell(console: Console, mapping: Mapping, summary: ImportSummary, files: int
     from rich.table import Table
     from rich.text import Text
 
+    from reports.rendering import plural
     from sources.importer.rows import REASONS
 
-    table = Table(title=Text(f"{mapping.version}: {summary.rows:,} rows of {files} file(s)"))
+    table = Table(title=Text(f"{mapping.version}: {plural(summary.rows, 'row')} of {plural(files, 'file')}"))
     table.add_column("what became of them")
     table.add_column("rows", justify="right")
     table.add_column("first example")
-    table.add_row("mapped", f"{summary.rows - summary.filtered - summary.dead.total():,}", f"{summary.events:,} events")
+    table.add_row(
+        "mapped", f"{summary.rows - summary.filtered - summary.dead.total():,}", plural(summary.events, "event")
+    )
     table.add_row("filtered", f"{summary.filtered:,}", "")
     for reason, count in sorted(summary.dead.items()):
         table.add_row(f"dead: {reason}", f"{count:,}", Text(summary.examples[reason] or REASONS[reason]))
     console.print(table)
+    if summary.dead["missing_field"] or summary.dead["no_identifier"]:
+        console.print("what every row leaves out can be said for all of them: --fill FIELD=VALUE", markup=False)
 
 
 def find_files(patterns: tuple[str, ...]) -> list[Path]:
@@ -187,7 +212,8 @@ def find_files(patterns: tuple[str, ...]) -> list[Path]:
     found: set[Path] = set()
     for pattern in patterns:
         path = Path(pattern)
-        matches = [p for p in path.iterdir() if p.is_file()] if path.is_dir() else [Path(p) for p in glob.glob(pattern)]
+        # a name that stands for itself is no pattern, whatever is in it
+        matches = [*path.iterdir()] if path.is_dir() else [path] if path.is_file() else map(Path, glob.glob(pattern))
         files = [p for p in matches if p.is_file()]
         if not files:
             raise InputError(f"no file is found at {pattern}", hint="name a file, a folder, or a glob in quotes")

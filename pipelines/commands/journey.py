@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -43,6 +42,7 @@ def command(
     from reports.asked import person_found
     from reports.journey_as_of import journey_then, person_then
     from reports.lookup import JourneyTables
+    from reports.rendering import json_text
     from reports.tell_journey import journey_values, tell_journey
 
     definitions = load_definitions(config)
@@ -59,7 +59,7 @@ def command(
     finally:
         tables.close()
     if as_json:
-        click.echo(json.dumps(journey_values(then), indent=2, ensure_ascii=False))
+        click.echo(json_text(journey_values(then), indent=2))
         return
     from rich.console import Console
 

@@ -3,7 +3,6 @@ from when it is in force."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,8 +57,8 @@ def check(
     from contracts.errors import CheckFailedError
     from pipelines.definitions import load_definitions
     from reports.tell_ontology import counted, finding_values, tell_findings
-    from transforms.journey.check.findings import ERROR, WARNING
     from transforms.journey.check.findings import check as find
+    from transforms.journey.check.rules import ERROR, WARNING
 
     definitions = load_definitions(config)
     ontology = definitions.ontology if file is None else _ontology(file, definitions)
@@ -189,6 +188,13 @@ def activate(
     start = read_horizon(out) + 1 if active_from is None else active_from
     kept.activate(chosen, given, active_from=start, reason=reason or "activated by hand", now=now())
     click.echo(f"{chosen.version}: in force for points from {shown(start)} on")
+    if chosen.stage_names != given.stage_names:
+        click.echo(
+            f"its stages are {', '.join(chosen.stage_names)}; those of {given.path} are "
+            f"{', '.join(given.stage_names)}: a stream that runs follows, but before the next run or stream let the "
+            "project's configuration name "
+            f"{kept.path_of(chosen.version)} or a file like it, with policies for its stages"
+        )
 
 
 @command.command("versions")
@@ -247,4 +253,6 @@ def _print(story: Iterable[RenderableType], *, soft_wrap: bool = False) -> None:
 
 
 def _print_json(values: dict[str, Any]) -> None:
-    click.echo(json.dumps(values, indent=2, ensure_ascii=False))
+    from reports.rendering import json_text
+
+    click.echo(json_text(values, indent=2))

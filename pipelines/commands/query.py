@@ -37,10 +37,10 @@ def command(sql: str, out: Path, shape: str, limit: int, config: Path | None) ->
         writer.writerow(names)
         writer.writerows([plain(value) for value in row] for row in rows)
     elif shape == "json":
-        import json
+        from reports.rendering import json_text
 
         for row in rows:
-            click.echo(json.dumps(dict(zip(names, map(plain, row), strict=True)), ensure_ascii=False))
+            click.echo(json_text(dict(zip(names, map(plain, row), strict=True))))
     else:
         print_table(names, rows, limit)
 
@@ -50,10 +50,12 @@ def print_table(names: Sequence[str], rows: Sequence[Sequence[Any]], limit: int)
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(*names)
+    from reports.rendering import clean
+
+    table = Table(*map(clean, names))
     shown = rows[:limit] if limit else rows
     for row in shown:
-        table.add_row(*("" if value is None else str(plain(value)) for value in row))
+        table.add_row(*("" if value is None else clean(plain(value)) for value in row))
     console = Console(highlight=False, markup=False)
     if not console.is_terminal:
         console.width = 1_000

@@ -65,7 +65,7 @@ def command(
     from models.review_store import ReviewStore
     from pipelines.definitions import load_definitions
     from transforms.tables.output import check_readable
-    from transforms.tables.views import open_views
+    from transforms.tables.views import answering, open_views
 
     check_readable(out)
     definitions = load_definitions(config)
@@ -75,20 +75,21 @@ def command(
         return
     connection = open_views(out, definitions.tables)
     try:
-        if fresh or (not store.samples() and sheet is None and not report):
-            _draw(store, connection, size, seed, days)
-        if listing:
-            _list(store)
-        elif export is not None:
-            _export(store, connection, definitions.ontology, export)
-        elif sheet is not None:
-            assert who is not None, "asked for above"
-            _import(store, sheet, definitions.ontology.stage_names, who)
-        elif report:
-            _report(store, connection, definitions.ontology)
-        else:
-            assert who is not None, "asked for above"
-            _label(store, connection, definitions.ontology, who)
+        with answering(out):
+            if fresh or (not store.samples() and sheet is None and not report):
+                _draw(store, connection, size, seed, days)
+            if listing:
+                _list(store)
+            elif export is not None:
+                _export(store, connection, definitions.ontology, export)
+            elif sheet is not None:
+                assert who is not None, "asked for above"
+                _import(store, sheet, definitions.ontology.stage_names, who)
+            elif report:
+                _report(store, connection, definitions.ontology)
+            else:
+                assert who is not None, "asked for above"
+                _label(store, connection, definitions.ontology, who)
     finally:
         connection.close()
 

@@ -85,6 +85,8 @@ def command(
     console = Console()
     report = run_with_progress(console, options)
     print_report(console, out, report)
+    if options.actions == "dry-run" and report.effects:
+        console.print("nothing was sent: this was a dry run (send: --actions live)")
 
 
 def run_with_progress(console: Console, options: RunOptions, title: str = "wayline run") -> RunReport:
@@ -125,12 +127,14 @@ def print_report(console: Console, out: Path, report: RunReport) -> None:
     for failure in report.failures:
         console.print(f"[yellow]data test {failure.name} fails: {failure.rows:,} rows[/yellow]", soft_wrap=True)
         console.print(f"  {failure.sql}", markup=False, soft_wrap=True)
-    console.print(f"tables: {out / 'tables'}    views: {out / 'wayline.duckdb'}")
+    console.print(f"tables: {out / 'tables'}    views: {out / 'wayline.duckdb'}", markup=False)
 
 
 def ledger_table(title: str, rows: tuple[LedgerRow, ...], total: LedgerRow) -> Table:
     """The ledger as people read it: a line a source, and all of them."""
     from rich.table import Table
+
+    from reports.rendering import text
 
     ledger = Table(title=title, title_justify="left")
     ledger.add_column("source")
@@ -148,5 +152,6 @@ def ledger_table(title: str, rows: tuple[LedgerRow, ...], total: LedgerRow) -> T
         ledger.add_column(named[kind], justify="right")
     shown = (*rows, total) if len(rows) != 1 else rows
     for row in shown:
-        ledger.add_row(row.source, *(f"{getattr(row, kind):,}" for kind in kinds))
+        # a source names itself in its events: no markup, nothing that a terminal would obey
+        ledger.add_row(text(row.source), *(f"{getattr(row, kind):,}" for kind in kinds))
     return ledger

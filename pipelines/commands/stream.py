@@ -177,4 +177,4 @@ def print_report(console: Console, out: Path, report: StreamReport) -> None:
     console.print(f"the ledger balances; {ended} after {report.seconds:.1f} s, {rate:,.0f} events/s")
     if report.taken_over:
         console.print(f"took over {report.taken_over:,} events of earlier runs")
-    console.print(f"tables: {out / 'tables'}    views: {out / 'wayline.duckdb'}")
+    console.print(f"tables: {out / 'tables'}    views: {out / 'wayline.duckdb'}", markup=False)

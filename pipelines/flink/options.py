@@ -14,6 +14,7 @@ from typing import Any
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from contracts.errors import EngineError, UsageError
+from pipelines.beam_options import ParsedOptions
 from pipelines.flink.job_server import checkpoint_uri
 
 _MASTER = re.compile(r"^(https?://)?[A-Za-z0-9.\-]+:\d{1,5}$")
@@ -163,4 +164,4 @@ def flink_options(endpoint: str, settings: FlinkSettings, given: Sequence[str] =
         ]
     if settings.restore is not None:
         flags.append(f"--savepoint_path={checkpoint_uri(settings.restore)}")
-    return PipelineOptions([*flags, *given])
+    return ParsedOptions([*flags, *given])

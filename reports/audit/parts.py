@@ -160,17 +160,22 @@ def _overlaps(audit: Audit) -> Part:
 def _names(audit: Audit, most: int) -> Part:
     rows: list[tuple[Cell, ...]] = []
     for one in audit.sources:
+        # a reader looks for what to mend: of many names the unknown ones must not be among those left out
+        names = sorted(one.names, key=lambda name: name.known)
         rows += [
             (one.source, name.name, name.events, share(name.events, one.events), "" if name.known else "unknown")
-            for name in one.names[:most]
+            for name in names[:most]
         ]
-        left = sum(name.events for name in one.names[most:]) + one.more_names
+        rest = names[most:]
+        left = sum(name.events for name in rest) + one.more_names
         if left:
-            rows.append((one.source, "(further names)", left, share(left, one.events), ""))
+            unknown = sum(not name.known for name in rest)
+            told = f"{unknown:,} of them unknown" if unknown else ""
+            rows.append((one.source, "(further names)", left, share(left, one.events), told))
     return Part(
         "names",
         "Event names",
-        f"Unknown: {audit.ontology} does not name it, so it shows nothing.",
+        f"Unknown: {audit.ontology} does not name it, so it shows nothing. Those come first.",
         ("source", "event", ">events", ">of all", "to the ontology"),
         tuple(rows),
     )

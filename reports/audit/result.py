@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from contracts.event import DAY, HOUR, MINUTE
 from reports.audit.sample import Number
-from transforms.journey.check.findings import Finding
+from transforms.journey.check.rules import Finding
 
 DELAYS = (MINUTE, HOUR, DAY)
 """How long after it happened an event was received, at most; classes end with the configured lateness."""

@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
-from reports.audit.parts import parts, summary
+from reports.audit.parts import Part, parts, summary
 from reports.audit.result import Audit
 from reports.audit.sample import Number
 from reports.rendering import clean, grid, heading, indented, text
@@ -28,11 +28,21 @@ def tell_audit(audit: Audit) -> Iterator[RenderableType]:
         yield from heading(part.title)
         if part.words:
             yield indented(text(part.words, "dim"))
+        if part.name == "missing":
+            yield from _to_mend(part)
+            continue
         rows = [[Text(f"{cell:,}") if isinstance(cell, int) else text(cell) for cell in row] for row in part.rows]
         yield indented(grid(part.headers, rows))
     yield from heading("In short")
     for sentence in summary(audit):
         yield indented(text(sentence))
+
+
+def _to_mend(part: Part) -> Iterator[RenderableType]:
+    """What is to be mended, and how: two sentences, for which a table on a terminal has no room."""
+    for severity, rule, what, mending in part.rows:
+        yield indented(Text.assemble((f"{severity} ", "bold"), f"{rule}: ", text(what)))
+        yield indented(Text.assemble(("fix: ", "dim"), text(mending)), by=4)
 
 
 def audit_values(audit: Audit) -> dict[str, Any]:

@@ -40,7 +40,8 @@ def page(title: str, content: str, *, live: bool, asked: str = "", navigation: s
     script = '<script src="/board.js" defer></script>' if live else ""
     header = f"""<header><h1><a href="/">Wayline</a></h1><form action="/find" role="search">
 <label for="id">Person, identifier or decision</label>
-<input id="id" name="id" value="{escape(asked)}" required autocomplete="off"><button>Find</button></form></header>
+<input id="id" name="id" value="{escape(asked)}" required autocomplete="off"
+placeholder="user_id:42, email:ADDRESS, p_…"><button>Find</button></form></header>
 {navigation}<p id="said" role="status"></p>"""
     head = f'<link rel="stylesheet" href="/board.css">{script}'
     return document(title, head, header, content, "board" if live else "story")
@@ -97,11 +98,12 @@ h2{margin:0 0 .5rem;font-size:1.15rem}h3{margin:.8rem 0 .3rem;font-size:1rem}p{m
 header{display:flex;flex-wrap:wrap;gap:.5rem 1rem;justify-content:space-between;align-items:center}
 form{display:flex;flex-wrap:wrap;gap:.4rem;align-items:center}
 input,button{font:inherit;padding:.25rem .6rem;color:var(--ink);background:var(--paper);border:1px solid var(--line)}
-input{min-width:min(18rem,100%)}button{cursor:pointer}
+input{min-width:min(22rem,100%)}::placeholder{color:var(--soft);opacity:1}button{cursor:pointer}
 nav ul{display:flex;flex-wrap:wrap;gap:.2rem 1rem;padding:0;margin:.4rem 0;list-style:none}
 .skip{position:absolute;left:-99rem}.skip:focus{left:1rem;top:.2rem;background:var(--paper);padding:.3rem}
 :focus-visible{outline:3px solid var(--link);outline-offset:1px}main:focus{outline:none}
 .board{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,38rem),1fr));gap:.8rem;align-items:start}
+#ledger{grid-column:1/-1}
 section{min-width:0;border:1px solid var(--line);border-radius:6px;padding:.7rem .8rem}.story section{margin:.8rem 0}
 svg{max-width:100%;min-width:36rem;height:auto;display:block}
 svg text{fill:var(--ink);font-size:14px}.bar{fill:var(--bar)}.rule{stroke:var(--line);stroke-width:.5}
@@ -113,7 +115,7 @@ svg .mark{font-size:11px;font-weight:700;paint-order:stroke;stroke:var(--paper);
 table{border-collapse:collapse;font-size:.92rem;min-width:min(100%,26rem)}
 caption{text-align:left}th,td{border-bottom:1px solid var(--line);
 padding:.2rem .7rem .2rem 0;text-align:left;vertical-align:top}
-.number{text-align:right;font-variant-numeric:tabular-nums}
+.number{text-align:right;font-variant-numeric:tabular-nums}.long{min-width:13rem}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.1rem 1rem;margin:0}dt{color:var(--soft)}
 dd{margin:0;overflow-wrap:anywhere}td:first-child{white-space:nowrap}
 ol,ul{padding-left:1.2rem;margin:.3rem 0}li{margin:.25rem 0;overflow-wrap:anywhere}

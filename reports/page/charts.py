@@ -109,7 +109,7 @@ def spans(title: str, drawn: Sequence[tuple[str, float, float, float, str]]) -> 
         drawn: name, low, middle and high in seconds, and the words that say the same.
     """
     left = 16 + _LETTER * max((len(name) for name, *_ in drawn), default=0)
-    width, right = left + 250.0, left + 270.0
+    width, right = left + 236.0, left + 254.0
     # the units about the lengths that there are
     low_end, high_end = min((one[1] for one in drawn), default=0.0), max((one[3] for one in drawn), default=0.0)
     shown = [(seconds, unit) for seconds, unit in _UNITS if low_end / 12 <= seconds <= high_end * 2]
@@ -270,10 +270,16 @@ def _drawn(title: str, height: float, parts: Sequence[str], width: float = 0) ->
     return wide(f"{title}, drawn", f'<svg {size} role="img" aria-label="{escape(title)}">{"".join(parts)}</svg>')
 
 
+_LONG = 40
+"""A longer text keeps to a width at which it can be read, however narrow the window."""
+
+
 def _cell(value: Any) -> str:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return f'<td class="number">{_shown(value)}</td>'
-    return f"<td>{escape(_shown(value))}</td>"
+    text = _shown(value)
+    kind = ' class="long"' if len(text) > _LONG else ""
+    return f"<td{kind}>{escape(text)}</td>"
 
 
 def _shown(value: Any) -> str:

@@ -53,13 +53,14 @@ def decisions_and_the_newest(connection: Any) -> str:
     """``decisions``, and the newest of them with links to their stories."""
     _, newest = fetch(
         connection,
-        'SELECT d."at", d.decision_id, d.person_id, d.stage, d.chosen, a.status FROM decisions AS d LEFT JOIN actions '
-        "AS a USING (decision_id) WHERE d.chosen <> 'nothing' ORDER BY d.\"at\" DESC, d.decision_id LIMIT 10",
+        'SELECT d."at", d.decision_id, d.person_id, d.stage, d.chosen, a.status, a.reason FROM decisions AS d '
+        "LEFT JOIN actions AS a USING (decision_id) WHERE d.chosen <> 'nothing' "
+        'ORDER BY d."at" DESC, d.decision_id LIMIT 10',
     )
     listed = "".join(
         f'<li>{day(row[0])}: <a href="/find?id={escape(row[1])}">{escape(row[4])}</a> for '
         f'<a href="/find?id={escape(row[2])}">{escape(row[2])}</a> in {escape(row[3])}, '
-        f"{escape(row[5] or 'no action')}</li>"
+        f"{escape(': '.join(filter(None, row[5:])) or 'no action')}</li>"
         for row in newest
     )
     return decisions(connection) + (f"<h3>The newest</h3><ul>{listed}</ul>" if listed else "")

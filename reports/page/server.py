@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from html import escape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,6 +16,9 @@ from reports.page.renewal import Renewal
 _POLICY = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:; " + (
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+
+
+_FINDABLE = re.compile(r"(?:--(?:person|decision) )?\b([pd]_[0-9a-f]{8,})\b")
 
 
 def board_server(port: int, renewal: Renewal, story: Callable[[str], Callable[[], str]]) -> ThreadingHTTPServer:
@@ -104,5 +108,7 @@ def board_server(port: int, renewal: Renewal, story: Callable[[str], Callable[[]
 
 
 def _alert(error: WaylineError) -> str:
-    hint = f"<br>{escape(error.hint)}" if error.hint else ""
+    """An error as the page says it: what a command would be given to look somebody up is a link here."""
+    said = _FINDABLE.sub(r'<a href="/find?id=\1">\1</a>', escape(error.hint))
+    hint = f"<br>{said}" if said else ""
     return f'<p role="alert">{escape(error.message)}{hint}</p>'

@@ -6,6 +6,7 @@ are written under a temporary name and renamed, and their names follow from the 
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 from collections import Counter
@@ -22,6 +23,8 @@ from contracts.errors import ConfigurationError, InputError, OutputError
 from contracts.event import Event
 from contracts.event_codec import event_to_record
 from contracts.exchange import DeadLetter
+from sources.importer.absent import AbsentFields
+from sources.importer.filling import NOTHING, Filling
 from sources.importer.mapping import Mapping
 from sources.importer.readers import header, read_rows
 from sources.importer.rows import Row, RowError, flatten
@@ -32,7 +35,10 @@ _SYNC_ROWS = 1_000
 
 @dataclass
 class ImportSummary:
-    """What became of the rows: ``dead`` by reason. ``files`` are the event files written."""
+    """What became of the rows: ``dead`` by reason. ``files`` are the event files written.
+
+    ``absent``: what the mapping reads and no row has, with its line; known after ``check_rows``.
+    """
 
     rows: int = 0
     events: int = 0
@@ -40,10 +46,11 @@ class ImportSummary:
     dead: Counter[str] = field(default_factory=Counter)
     files: list[Path] = field(default_factory=list)
     examples: dict[str, str] = field(default_factory=dict)
+    absent: list[tuple[int, str]] = field(default_factory=list)
 
 
-def check_columns(paths: list[Path], mapping: Mapping) -> None:
-    """Every column that the mapping reads must stand in each file's header.
+def check_columns(paths: list[Path], mapping: Mapping, filling: Filling = NOTHING) -> None:
+    """Every column that the mapping reads must stand in each file's header, or be filled.
 
     Raises:
         ConfigurationError: naming the line of the mapping and the file.
@@ -54,68 +61,82 @@ def check_columns(paths: list[Path], mapping: Mapping) -> None:
             continue
         if not names:
             raise InputError(f"{path} is empty")
+        there = {*names, *filling.names}
         for columns, line in mapping.columns():
             if twice := next((column for column in columns if names.count(column) > 1), None):
                 raise ConfigurationError(mapping.path, line, f"{path.name} has the column {twice!r} more than once")
             if mapping.columns_may_be_absent:
                 continue
-            if columns and not any(c in names or re.split(r"[.\[]", c)[0] in names for c in columns):
+            if columns and not any(c in there or re.split(r"[.\[]", c)[0] in there for c in columns):
                 wanted = " or ".join(repr(column) for column in columns)
+                near = difflib.get_close_matches(columns[0], names, n=1)
+                meant = f"did you mean {near[0]!r}? " if near else ""
                 raise ConfigurationError(
                     mapping.path,
                     line,
                     f"{path.name} has no column {wanted}",
-                    hint=f"its columns: {', '.join(names[:40])}",
+                    hint=f"{meant}its columns: {', '.join(names[:40])}; what every row leaves out, --fill says",
                 )
 
 
 def import_files(
-    paths: list[Path], mapping: Mapping, out: Path, box: DeadLetterBox, on_row: Callable[[ImportSummary], None]
+    paths: list[Path],
+    mapping: Mapping,
+    out: Path,
+    box: DeadLetterBox,
+    on_row: Callable[[ImportSummary], None],
+    filling: Filling = NOTHING,
 ) -> ImportSummary:
     """Import files, one event file each.
 
     Args:
         on_row: called now and then with the counts so far.
+        filling: what rows leave out.
 
     Raises:
         ConfigurationError: a column is missing, found before the first row.
         InputError, OutputError: reading or writing fails; files finished before stay.
     """
-    check_columns(paths, mapping)
+    check_columns(paths, mapping, filling)
     summary = ImportSummary()
     schema = fastavro.parse_schema(codec.raw_schema("event"))
     for path, name in zip(paths, _names(paths), strict=True):
         target = out / "events" / f"{name}.avro"
         with _Letters(out / "dead_letters" / f"{name}.avro") as letters:
-            _write(target, schema, _events(path, mapping, box, letters, summary, on_row))
+            _write(target, schema, _events(path, mapping, filling, box, letters, summary, on_row))
             letters.keep()
         summary.files.append(target)
     on_row(summary)
     return summary
 
 
-def check_rows(paths: list[Path], mapping: Mapping, on_row: Callable[[ImportSummary], None]) -> ImportSummary:
+def check_rows(
+    paths: list[Path], mapping: Mapping, on_row: Callable[[ImportSummary], None], filling: Filling = NOTHING
+) -> ImportSummary:
     """What would become of the rows of files; nothing is written.
 
     Raises:
         ConfigurationError: a column is missing, found before the first row.
         InputError: a file cannot be read to its end.
     """
-    check_columns(paths, mapping)
-    summary = ImportSummary()
+    check_columns(paths, mapping, filling)
+    summary, absent = ImportSummary(), AbsentFields(mapping)
     for path in paths:
-        for _ in _events(path, mapping, None, None, summary, on_row):
+        for _ in _events(path, mapping, filling, None, None, summary, on_row, absent):
             pass
+    summary.absent = absent.told()
     return summary
 
 
 def _events(
     path: Path,
     mapping: Mapping,
+    filling: Filling,
     box: DeadLetterBox | None,
     letters: _Letters | None,
     summary: ImportSummary,
     on_row: Callable[[ImportSummary], None],
+    absent: AbsentFields | None = None,
 ) -> Iterator[dict[str, Any]]:
     repeats: Counter[str] = Counter()
     for number, row in read_rows(path, mapping):
@@ -126,7 +147,10 @@ def _events(
         try:
             if isinstance(row, RowError):
                 raise row
-            for item in mapping.rows(row):
+            given = filling.row(row)
+            if absent is not None:
+                absent.note(given)
+            for item in mapping.rows(given):
                 for event, numbered in mapping.events(item):
                     produced += 1
                     yield event_to_record(_told_apart(event, repeats) if numbered else event)

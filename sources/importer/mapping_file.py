@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path as FilePath
@@ -70,9 +71,14 @@ def mapping_path(name_or_path: str, *folders: FilePath) -> FilePath:
     files = [folder / f"{name_or_path}.yaml" for folder in folders]
     found = next((file for file in files if file.is_file()), None)
     if found is None:
-        names = ", ".join(sorted({file.stem for folder in folders for file in folder.glob("*.yaml")}))
+        names = sorted({file.stem for folder in folders for file in folder.glob("*.yaml")})
+        near = difflib.get_close_matches(name_or_path, names, n=1)
+        meant = f"did you mean {near[0]!r}? " if near else ""
         raise ConfigurationError(
-            name_or_path, None, "is neither a mapping file nor a shipped mapping", hint=f"there are: {names}"
+            name_or_path,
+            None,
+            "is neither a mapping file nor the name of a mapping",
+            hint=f"{meant}there are: {', '.join(names)}",
         )
     return found
 

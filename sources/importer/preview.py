@@ -15,9 +15,9 @@ from itertools import islice
 from typing import Any
 
 from contracts.event import EMPTY_CONTEXT, Event
+from sources.importer.filling import NOTHING, Filling
 from sources.importer.mapping import Mapping
-from sources.importer.readers import Numbered
-from sources.importer.rows import Row, RowError, as_text, flatten, is_nested
+from sources.importer.rows import Numbered, Row, RowError, as_text, flatten, is_nested
 from transforms.minimise import is_personal_name, scrubbed
 
 HIDDEN = "(hidden)"
@@ -56,13 +56,16 @@ class Shown:
         return not self.events and not self.reason
 
 
-def preview(rows: Iterable[Numbered], mapping: Mapping, *, personal: bool) -> Iterator[Shown]:
-    """Each row with its events. ``personal`` shows what is hidden otherwise. Total, and lazy."""
+def preview(
+    rows: Iterable[Numbered], mapping: Mapping, *, personal: bool, filling: Filling = NOTHING
+) -> Iterator[Shown]:
+    """Each filled row with its events. ``personal`` shows what is hidden otherwise. Total, and lazy."""
     names = frozenset(_without_places(name) for names, _ in mapping.reads() for name in names)
-    for number, row in rows:
-        if isinstance(row, RowError):
-            yield Shown(number, (), 0, (), row.reason, str(row))
+    for number, given in rows:
+        if isinstance(given, RowError):
+            yield Shown(number, (), 0, (), given.reason, str(given))
             continue
+        row = filling.row(given)
         source, unread = _source(row, mapping, names, personal)
         made: list[tuple[Line, ...]] = []
         reason = detail = ""

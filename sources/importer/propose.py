@@ -18,6 +18,8 @@ _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 _WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null", "none"})
 _MAX_NAMES = 200
 _MAX_PROPERTIES = 40
+_FEW = 50
+_FIELDS_SHOWN = 20
 
 _TIME = (
     r"^(event_?)?(time|timestamp|ts)$|^(occurred|happened|event|original)_?(at|on|time|timestamp|date)$",
@@ -25,13 +27,15 @@ _TIME = (
     r"(time|t_?stamp|timestamp|_at|date|_on|_ts)$",
 )
 _NAME = (r"^event(_?name)?$", r"^(event_?type|action|activity|activity_?type)$", r"^(type|kind|status|stage|what)$")
+_MAY_NAME = r"_(type|kind|status|stage)$"
+"""Names of fields that may say what happened; with few values, a person can tell."""
 _EVENT_ID = r"(^|_)(event_?id|message_?id|msg_?id|insert_?id|row_?id)$|^(uuid|guid|id)$"
 _RECEIVED = r"^(received|ingested|collected|collector|loaded|load|server)_?(at|on|time|timestamp|tstamp)$"
 _IDENTIFIERS = (
     ("anonymous_id", r"anonymous|visitor|cookie|client_id|pseudo_id|distinct_id|domain_userid"),
     ("device_id", r"device_id|idfa|idfv|advertising_id|install_id|appsflyer_id"),
     ("user_id", r"^(user|login|member|account_holder)(_?id|_?key|_?no|_?number)?$|^userid$|customer_user_id"),
-    ("crm_id", r"^(crm|customer|cust|client|contact|lead|loyalty|card)(_?id|_?key|_?no|_?number)?$"),
+    ("crm_id", r"^(associated_)?(crm|customer|cust|client|contact|lead|loyalty|card)(_?ids?|_?key|_?no|_?number)?$"),
     ("email_sha256", r"e?mail_?(sha256|hash|hashed)$"),
     ("email", r"^(e_?)?mail(_?address)?$|_e?mail(_address)?$|^e_mail$"),
     ("phone", r"^(phone|mobile|telephone|tel|msisdn)(_?number)?$|_(phone|mobile)$"),
@@ -125,7 +129,7 @@ class _Maker:
         if event_id is not None:
             yield f"  event_id: {_path(event_id)}{self._said(event_id)}"
         else:
-            yield "  # no field tells all rows apart: an event is known by its name, time and identifiers"
+            yield "  # no field is called an event's id and tells all rows apart: name, time and identifiers make one"
         yield from self._name_lines(named, name)
         yield f"  event_time: {self._time_value(time)}{self._said(time)}"
         if received is not None:
@@ -197,7 +201,8 @@ class _Maker:
         if not count:
             raise ProposalError(
                 "no field of these rows looks like an identifier",
-                hint="a mapping needs one: a login, a cookie, an address, a number of a record; write it by hand",
+                hint="a mapping needs one: a login, a cookie, an address, a number of a record; write it by hand, from "
+                + ", ".join(_shown(path) for path in [*self.left][:_FIELDS_SHOWN]),
             )
 
     def _name_lines(self, named: Field | None, name: str) -> Iterator[str]:
@@ -209,7 +214,11 @@ class _Maker:
         else:
             yield "  # no field says what happened: every row is one event; or give a list of rules"
             yield f"  name: {{constant: {_safe(name)}}}"
-            self.questions.append("name: what happened in such a row?")
+            may = [
+                _shown(f.path) for f in self.left.values() if re.search(_MAY_NAME, f.name) and 1 < len(f.values) <= _FEW
+            ]
+            says = f" perhaps {' or '.join(may)} says it: field, with a lookup" if may else ""
+            self.questions.append(f"name: what happened in such a row?{says}")
 
     def _time_value(self, found: Field) -> str:
         written = found.time_format

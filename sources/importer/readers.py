@@ -1,9 +1,9 @@
 """Rows out of files: CSV, TSV, JSON lines, JSON, Parquet and Avro, texts plain or gzip, one row at a time.
 
 Output: (row number, row or RowError), numbers from 1 as an editor shows them (the header of a CSV is line 1). Memory is
-bounded: by ``MAX_LINE`` of a line, ``MAX_ROW`` of a row, an inflated block of Avro, ``MAX_COLUMN`` of Parquet, and
-for JSON documents, which are read whole, by ``MAX_JSON_BYTES``. A row that cannot be read carries its text;
-of a line that is longer than ``MAX_LINE`` the first ``MAX_LINE`` characters.
+bounded: by ``MAX_LINE`` of a line or of an item of a JSON document, ``MAX_ROW`` of a row, an inflated block of Avro,
+and for Parquet by what ``sources.importer.parquet`` states. A row that cannot be read carries its text; of a line that
+is longer than ``MAX_LINE`` the first ``MAX_LINE`` characters.
 """
 
 from __future__ import annotations
@@ -12,19 +12,23 @@ import csv
 import gzip
 import io
 import json
-import re
 import struct
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Protocol
 
 import fastavro
 
 from contracts.errors import InputError
-from sources.importer.rows import MAX_DEPTH, Row, RowError, is_deeper
+from contracts.event_reader import FAULTS
+from sources.importer.json_items import LookAhead, TooLongError
+from sources.importer.parquet import column_names, parquet_rows
+from sources.importer.rows import MAX_DEPTH, MAX_ROW, Numbered, Row, RowError, is_deeper
 from transforms.avro_file import read_blocks
+from transforms.avro_json import named_types
+from transforms.avro_walk import LARGE, TooManyValuesError, Walker
 from transforms.decode import DecodeError, refuse_unsafe
 
 SUFFIXES = {
@@ -37,11 +41,6 @@ SUFFIXES = {
     ".avro": "avro",
 }
 MAX_LINE = 16 * 1024 * 1024
-MAX_ROW = 64 * 1024 * 1024
-MAX_COLUMN = 512 * 1024 * 1024
-MAX_JSON_BYTES = 512 * 1024 * 1024
-_BATCH = 4_096
-_SPACE = re.compile(r"[ \t\n\r]*")
 
 _UNREADABLE = (
     ValueError,
@@ -56,8 +55,6 @@ _UNREADABLE = (
     fastavro.schema.UnknownType,
 )
 """What decoders of binary formats raise on bytes that are not what they should be; a length may be any number."""
-
-Numbered = tuple[int, Row | RowError]
 
 
 class Layout(Protocol):
@@ -119,7 +116,7 @@ def read_rows(path: Path, layout: Layout) -> Iterator[Numbered]:
     kind = format_of(path, layout)
     with _readable(path):
         if kind == "parquet":
-            yield from _parquet(path)
+            yield from parquet_rows(path)
             return
         if kind == "avro":
             yield from _avro(path)
@@ -150,9 +147,7 @@ def header(path: Path, layout: Layout) -> tuple[str, ...] | None:
     kind = format_of(path, layout)
     try:
         if kind == "parquet":
-            import pyarrow.parquet as pq
-
-            return tuple(pq.ParquetFile(path).schema_arrow.names)
+            return column_names(path)
         if kind == "avro":
             with path.open("rb") as file:
                 schema = fastavro.reader(file).writer_schema
@@ -256,107 +251,30 @@ def _row(found: Any, text: str) -> Row | RowError:
 
 def _json(stream: IO[str], path: Path) -> Iterator[Numbered]:
     """The items of an array one by one, each with its own text; or the one object of the document."""
-    text = stream.read(MAX_JSON_BYTES + 1)
-    if len(text) > MAX_JSON_BYTES:
-        raise InputError(f"{path} is too large for one JSON document", hint="write it as JSON lines")
-    decoder = json.JSONDecoder()
-    at = _after_space(text, 0)
-    is_array = text.startswith("[", at)
+    text = LookAhead(stream, MAX_LINE)
     number = 0
     try:
-        if is_array:
-            at = _after_space(text, at + 1)
-        while not (is_array and number == 0 and text.startswith("]", at)):
-            item, end = decoder.raw_decode(text, at)
+        is_array = text.take("[")
+        while not (is_array and number == 0 and text.next_is("]")):
+            item, written = text.item()
             number += 1
-            yield number, _row(item, text[at:end])
-            at = _after_space(text, end)
-            if not is_array or text.startswith("]", at):
+            yield number, _row(item, written)
+            if not is_array or text.next_is("]"):
                 break
-            if not text.startswith(",", at):
-                raise json.JSONDecodeError("',' or ']' expected", text, at)
-            at = _after_space(text, at + 1)
-        at = _after_space(text, at + is_array)
-        if at < len(text):
-            raise json.JSONDecodeError("something follows the document; are these JSON lines?", text, at)
+            if not text.take(","):
+                raise text.fault("',' or ']' expected")
+        if is_array:
+            text.take("]")
+        if not text.is_done():
+            raise text.fault("something follows the document; are these JSON lines?")
+    except TooLongError as error:
+        raise InputError(
+            f"{path}: item {number + 1} of the document is longer than {MAX_LINE} characters",
+            hint="write it as JSON lines, or as an array of smaller items",
+        ) from error
     except (ValueError, RecursionError) as error:
         reason = error.msg if isinstance(error, json.JSONDecodeError) else type(error).__name__
-        raise InputError(f"{path} is no JSON document: {reason} (near character {at})") from error
-
-
-def _after_space(text: str, at: int) -> int:
-    match = _SPACE.match(text, at)
-    return at if match is None else match.end()
-
-
-def _parquet(path: Path) -> Iterator[Numbered]:
-    """Texts are read as dictionaries, since a few bytes may say one long text a million times over."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        texts = []
-        meta = pq.ParquetFile(path).metadata
-        for group in range(meta.num_row_groups):
-            for place in range(meta.num_columns):
-                column = meta.row_group(group).column(place)
-                if column.total_uncompressed_size > MAX_COLUMN:
-                    raise InputError(
-                        f"{path}: column {column.path_in_schema} takes {column.total_uncompressed_size:,} bytes in one "
-                        f"row group, more than {MAX_COLUMN:,}",
-                        hint="write it in smaller row groups",
-                    )
-                if group == 0 and column.physical_type == "BYTE_ARRAY" and _is_text(meta.schema.column(place)):
-                    texts.append(column.path_in_schema)
-        number = 0
-        file = pq.ParquetFile(path, read_dictionary=texts)
-        for group in range(meta.num_row_groups):
-            # each by itself: a batch across two would mix their dictionaries, which Arrow refuses where they are nested
-            for batch in file.iter_batches(batch_size=_BATCH, row_groups=[group]):
-                for row in _unpacked(batch):
-                    number += 1
-                    yield number, row
-    except (pa.ArrowException, *_UNREADABLE) as error:
-        raise InputError(f"{path} cannot be read as Parquet: {error}") from error
-
-
-def _is_text(column: Any) -> bool:
-    return column.logical_type.type in ("STRING", "NONE", "JSON", "ENUM")
-
-
-def _unpacked(batch: Any) -> Iterator[Row | RowError]:
-    """The rows of a batch, so many at a time as fit ``MAX_ROW``; one that does not fit alone is none."""
-    size = sum(_bytes(column) for column in batch.columns)
-    if size <= MAX_ROW:
-        # now that they fit, plain texts, of which Arrow makes Python's at half the cost
-        plain = [column.dictionary_decode() if hasattr(column, "indices") else column for column in batch.columns]
-        yield from type(batch).from_arrays(plain, names=batch.schema.names).to_pylist()
-    elif batch.num_rows == 1:
-        yield RowError("bad_row", f"the row is larger than {MAX_ROW} bytes", f"(a row of {size} bytes)")
-    else:
-        half = batch.num_rows // 2
-        yield from _unpacked(batch.slice(0, half))
-        yield from _unpacked(batch.slice(half))
-
-
-def _bytes(array: Any) -> int:
-    """About how many bytes the values of an Arrow array take once each stands by itself."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    kind = array.type
-    if pa.types.is_dictionary(kind):
-        said = pc.take(pc.binary_length(array.dictionary), array.indices)
-        return 8 * len(array) + int(pc.sum(said).as_py() or 0)
-    if pa.types.is_map(kind):
-        # of a slice, keys and items are still those of the whole
-        begin, end = array.offsets[0].as_py(), array.offsets[-1].as_py()
-        return 8 * len(array) + sum(_bytes(part.slice(begin, end - begin)) for part in (array.keys, array.items))
-    if pa.types.is_struct(kind):
-        return 8 * len(array) + sum(_bytes(part) for part in array.flatten())
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
-        return 8 * len(array) + _bytes(array.flatten())
-    return int(array.nbytes)
+        raise InputError(f"{path} is no JSON document: {reason} (near character {text.place})") from error
 
 
 def _avro(path: Path) -> Iterator[Numbered]:
@@ -368,12 +286,26 @@ def _avro(path: Path) -> Iterator[Numbered]:
                 if schema is None:
                     schema = fastavro.parse_schema(json.loads(header.schema))
                     refuse_unsafe(schema)
+                    walker = Walker(schema, named_types(schema))
                 stream = io.BytesIO(data)
                 for _ in range(count):
+                    if len(data) > LARGE:
+                        _refuse_many(walker, data, stream.tell())
                     row: Any = fastavro.schemaless_reader(stream, schema, None)
                     number += 1
                     yield number, row if isinstance(row, dict) else RowError("bad_row", "not a record", repr(row))
     except DecodeError as error:
         raise InputError(f"{path} cannot be read as Avro after row {number}: {error.detail}") from error
+    except TooManyValuesError as error:
+        raise InputError(
+            f"{path} cannot be read as Avro after row {number}, since of the next row {error}",
+            hint="write it as smaller rows",
+        ) from error
     except _UNREADABLE as error:
         raise InputError(f"{path} cannot be read as Avro after row {number}: {type(error).__name__}") from error
+
+
+def _refuse_many(walker: Walker, data: bytes, at: int) -> None:
+    """Raises TooManyValuesError; bytes that are no record are left to their reader."""
+    with suppress(*FAULTS):
+        walker.after(data, at)

@@ -17,6 +17,8 @@ Row = Mapping[str, Any]
 
 MAX_DEPTH = 100
 """How deeply a row may be nested."""
+MAX_ROW = 64 * 1024 * 1024
+"""Characters of a row of CSV, bytes of a row of Parquet."""
 LONG = 2**63
 
 REASONS = {
@@ -54,6 +56,9 @@ class Matching(NamedTuple):
     key: str
     text: str
 
+
+Numbered = tuple[int, Row | RowError]
+"""What a reader gives: the number of a row in its file, and the row, or why it cannot be read."""
 
 Step = str | int | Matching
 

@@ -121,7 +121,10 @@ def _with_lookup(value: Value, node: Node, scope: Scope) -> Value:
     if isinstance(lookup.value, str):
         table = scope.tables.get(lookup.choice(tuple(scope.tables)) if scope.tables else "")
         if table is None:
-            lookup.fail(f"{lookup.where}: the mapping has no table {lookup.string()!r}", hint="see tables in the docs")
+            lookup.fail(
+                f"{lookup.where}: the mapping has no table {lookup.string()!r}",
+                hint="write the lookup here as {text of the row: text of the event}, or a table under tables",
+            )
         entries = table.entries
     else:
         entries = {key: scalar_of(item) for key, item in lookup.items()}

@@ -8,6 +8,7 @@ how each is written. Errors of a row are ``RowError``s with a reason code and th
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
@@ -30,6 +31,16 @@ def _digest(text: str, size: int = 16) -> str:
 
 def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _whole(found: Any) -> str:
+    """A value as text, also a nested one. Raises RowError."""
+    if not is_nested(found):
+        return as_text(found)
+    try:
+        return json.dumps(found, sort_keys=True, default=str)
+    except (RecursionError, ValueError, TypeError) as error:
+        raise RowError("bad_value", "a value that cannot be written as text") from error
 
 
 def _url_path(text: str) -> str:
@@ -89,7 +100,10 @@ class Constant:
 
 @dataclass(frozen=True)
 class Hashed:
-    """A stable id of 32 hexadecimal digits of some parts; one that is absent counts as the empty text."""
+    """A stable id of 32 hexadecimal digits of some parts; one that is absent counts as the empty text.
+
+    An object or a list counts whole, whatever the order of its keys.
+    """
 
     parts: tuple[Path | Value, ...]
     line: int
@@ -99,7 +113,7 @@ class Hashed:
         texts = []
         for part in self.parts:
             found = part.find(row) if isinstance(part, Path) else part.scalar(row, name)
-            texts.append("" if found is None else as_text(found))
+            texts.append("" if found is None else _whole(found))
         # each part with its length, so that no two rows can agree by shifting text between fields
         return _digest("".join(f"{len(text)}:{text}" for text in texts))
 

@@ -22,7 +22,7 @@ from contracts.exchange import OnlineFeatures
 from contracts.tables import feature_tables
 from features import names, offline, repository
 from features.journey_features import FEATURE_NAMES, FEATURES, MODEL_INPUT_NAMES, feature_columns, model_inputs
-from features.online_address import address_of
+from features.online_address import address_of, open_online
 from features.online_writer import OnlineWriter
 from pipelines.cli import wayline
 from transforms.tables.batches import arrow_schema
@@ -234,6 +234,36 @@ def test_the_version_before_is_served_from_the_same_rows(out: Path) -> None:
     assert found == {"person_id": ["both"], **expected}
     joined = offline.historical(out, asked(("p1", T0)), service="stage_model_v1", materialise=False)
     assert list(joined.columns[2:]) == list(model_inputs("journey:v1"))
+
+
+@pytest.mark.parametrize("service", [names.JOURNEY_SERVICE, names.MODEL_SERVICE, "stage_model_v1"])
+@pytest.mark.parametrize("full_names", [False, True])
+def test_an_answer_read_past_feast_is_the_one_feast_gives(out: Path, service: str, full_names: bool) -> None:
+    """The first question goes Feast's own way, the second is answered from the rows: the same to the last field."""
+    writer = OnlineWriter(address_of(out / "feast"))
+    writer.setup()
+    values = tuple(float(index) for index in range(len(FEATURES)))
+    writer.write(OnlineFeatures((("here", 3, T0 + 1, values), ("gone", 3, T0, values))))
+    writer.write(OnlineFeatures((), ("gone",)))
+    writer.flush()
+    # a row of before the newest features were declared
+    open_online(address_of(out / "feast")).write(FEATURE_NAMES[:40], [("older", 2, T0 + 1_500_000, values[:40])])
+    store = repository.open_store(out)
+    rows = [{"person_id": person} for person in ("here", "gone", "older", "never", "here")]
+    asking = {"features": store.get_feature_service(service), "entity_rows": rows, "full_feature_names": full_names}
+    feasts, ours = (store.get_online_features(**asking) for _ in range(2))
+    assert [type(answer).__name__ for answer in (feasts, ours)] == ["OnlineResponse", "TableAnswer"]
+    for times in (False, True):
+        assert ours.to_dict(times) == feasts.to_dict(times)
+        assert ours.to_df(times).sort_index(axis=1).equals(feasts.to_df(times).sort_index(axis=1))
+    told, other = (dict(zip(a.proto.metadata.feature_names.val, a.proto.results, strict=True)) for a in (ours, feasts))
+    assert told == other
+    # what is not that plain a question goes Feast's own way again
+    for other_rows in ({"person_id": ["here"]}, [{"person_id": "here", "more": 1}]):
+        assert type(store.get_online_features(**{**asking, "entity_rows": other_rows})).__name__ == "OnlineResponse"
+    store.refresh_registry()
+    anew = [type(store.get_online_features(**asking)).__name__ for _ in range(2)]
+    assert anew == ["OnlineResponse", "TableAnswer"], "resolved anew, since it may have changed"
 
 
 def test_generated_files_name_no_absolute_path(out: Path) -> None:

@@ -23,6 +23,8 @@ from transforms.journey.ontology_file import parse_ontology
 
 GIVEN = load_ontology(SHIPPED / "journey.yaml")
 EASY = parse_ontology(GIVEN.source.replace("entry: {intent: 2.0}", "entry: {intent: 0.6}"), "easy.yaml")
+_AT, _END = GIVEN.source.index("  - name: consideration"), GIVEN.source.index("  - name: decision")
+THREE = parse_ontology(GIVEN.source[:_AT] + GIVEN.source[_END:], "three.yaml")
 LATER, LATEST = 2_000_000, 3_000_000
 
 
@@ -80,28 +82,58 @@ def test_models_are_followed_likewise_and_none_scores_as_nothing(trained_world: 
     assert found.since(NOTHING, Activated(0, 2)) == 50
 
 
+def test_an_ontology_with_other_stages_than_the_projects_is_followed(tmp_path: Path) -> None:
+    found = Registries(tmp_path, GIVEN)
+    activate(tmp_path, THREE, LATEST)
+    dated = found.force(found.known(at_once=True)).ontologies
+    assert [dated.at(at).stage_names for at in (LATEST - 1, LATEST)] == [GIVEN.stage_names, THREE.stage_names]
+    assert found.refusal == ""
+
+
+def test_what_was_folded_before_the_first_activation_was_folded_by_the_file_of_then(tmp_path: Path) -> None:
+    activate(tmp_path, THREE, LATER)
+    # by now the project names the file that was activated
+    before = Registries(tmp_path, THREE).force(NOTHING).ontologies
+    assert [before.version_at(at) for at in (0, LATER)] == [GIVEN.version, GIVEN.version]
+
+
 def test_what_cannot_be_followed_leaves_in_force_what_is_and_is_logged_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    activate(tmp_path, EASY, LATER)
-    found = Registries(tmp_path, GIVEN)
+    activate(tmp_path, THREE, LATER)
     kept = (tmp_path / "ontology.json").read_text()
-    text = GIVEN.source
-    three = parse_ontology(
-        text[: text.index("  - name: consideration")] + text[text.index("  - name: decision") :], "three.yaml"
-    )
-    activate(tmp_path, three, LATEST)
+    found = Registries(tmp_path, GIVEN)
+    of_three = Activations().activated("m1", LATEST, "", 0)
+    write_activations(tmp_path / "champion.json", of_three)
     with caplog.at_level(logging.WARNING):
         assert [found.known(at_once=True) for _ in range(2)] == [Activated(2, 0)] * 2
-    assert [record.message.split(": ")[0] for record in caplog.records] == [
-        "not followed, what was in force stays"
-    ]  # fmt: skip
-    assert "it has the stages" in caplog.text
-    activate(tmp_path, EASY, LATEST + 1)
-    assert found.known(at_once=True) == Activated(4, 0), "in the end the project's stages are in force again"
+    (said,) = (record.message for record in caplog.records)
+    assert said.startswith("not followed, what was in force stays: model m1 is in force with the stages discovery, dec")
+    assert "but the stream began with discovery, consideration" in said
+    assert found.refusal in said
+    write_activations(tmp_path / "champion.json", of_three.activated(None, LATEST, "", 0))
+    assert found.known(at_once=True) == Activated(2, 2), "in the end no model is in force"
+    assert found.refusal == ""
+    activate(tmp_path, THREE, LATEST)
+    assert found.known(at_once=True) == Activated(3, 2)
     (tmp_path / "ontology.json").write_text(kept)
-    assert found.known(at_once=True) == Activated(4, 0)
-    assert "lost records" in caplog.text
+    assert found.known(at_once=True) == Activated(3, 2)
+    assert "lost records" in found.refusal
+
+
+def test_a_process_that_begins_meanwhile_goes_on_by_all_that_can_be_followed(tmp_path: Path) -> None:
+    for number, ontology in enumerate((EASY, GIVEN, THREE)):
+        activate(tmp_path, ontology, LATER + number)
+    path = OntologyRegistry(tmp_path).path_of(THREE.version)
+    text = path.read_text()
+    path.unlink()
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        Registries(tmp_path, GIVEN)
+    found = Registries(tmp_path, GIVEN, begun=Activated(2, 0))
+    assert found.known(at_once=True) == Activated(3, 0)
+    assert "cannot be read" in found.refusal
+    path.write_text(text)
+    assert (found.known(at_once=True), found.refusal) == (Activated(4, 0), "")
 
 
 def test_a_shard_that_was_folded_by_records_that_are_lost_is_refused(tmp_path: Path) -> None:

@@ -8,14 +8,17 @@ from pathlib import Path
 
 import pytest
 from identity_cli import ask, run_requests, world
-from run_world import MINUTE, NOON, Runs, definitions, event
+from run_world import DAY, HOUR, MINUTE, NOON, Runs, definitions, event
 from simulated import World
 from test_identity_requests_run import own_rules
 
+from contracts.errors import InputError
 from contracts.event import Identifier
 from reports.identity_tables import IdentityTables
 from reports.lookup import JourneyTables
+from reports.who import find_person
 from transforms.identity.whatif import Compared, Evidence, moves, resolve_near
+from transforms.tables.data_tests import data_tests
 
 
 def check(runs: Runs) -> int:
@@ -70,3 +73,25 @@ def test_so_it_is_after_requests(runs: Runs) -> None:
     ask(runs, "merge", "user_id:ann", "anonymous_id:b")
     run_requests(runs)
     assert check(runs) == 6
+
+
+def test_an_id_whose_strands_went_to_several_stays_in_persons_and_leads_to_them(runs: Runs) -> None:
+    app = {"device_id": "app"}
+    runs.run([event(n, "product_view", NOON + n * HOUR, {"anonymous_id": "ab"[n % 2], **app}) for n in range(4)])
+    shown = str(runs.person("device_id", "app"))
+    assert runs.query("SELECT DISTINCT person_id FROM decisions") == [(shown,)]
+    parted = [event(f"u{one}", "identity_unlink", NOON + DAY, {"anonymous_id": one, **app}) for one in "ab"]
+    runs.run(parted)
+    heirs = sorted(str(runs.person("anonymous_id", one)) for one in "ab")
+    assert shown not in heirs
+    assert runs.query(f"SELECT is_current, merged_into FROM persons WHERE person_id = '{shown}'") == [(False, None)]
+    assert runs.query("SELECT * FROM decisions ANTI JOIN persons USING (person_id)") == []
+    tests = [test for test in data_tests(definitions(runs.config).tables) if test.name.endswith("_in_persons")]
+    assert {test.name: runs.query(test.sql) for test in tests} == {test.name: [] for test in tests}
+    tables = JourneyTables(runs.out, definitions(runs.config).tables)
+    try:
+        with pytest.raises(InputError, match=r"holds no events any more: the strands .* of 2 persons now") as caught:
+            find_person(tables, shown, runs.identity, pytest.fail)
+        assert caught.value.hint == f"ask for one of them: {', '.join(heirs)}"
+    finally:
+        tables.close()

@@ -7,14 +7,17 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from run_world import DAY, FEW_SHARDS, HOUR, NOON, Row, Runs, event
+from run_world import DAY, FEW_SHARDS, HOUR, NOON, Row, Runs, event, write_events
 
 from contracts.errors import ConfigurationError
 from models.activations import Activations, write_activations
 from models.ontology_registry import OntologyRegistry
 from pipelines.cli import wayline
 from pipelines.config import SHIPPED
+from pipelines.definitions import load_definitions
+from pipelines.stream_plan import StreamOptions, make_stream_plan
 from transforms.journey.ontology import load_ontology
+from transforms.tables.output import writing
 
 DEFAULT = SHIPPED / "journey.yaml"
 OLD = load_ontology(DEFAULT)
@@ -105,6 +108,39 @@ def test_the_projects_file_is_not_changed_behind_the_activations(runs: Runs, eas
     kept.activate(load_ontology(three), OLD, active_from=NOON, reason="", now=0)
     with pytest.raises(ConfigurationError, match="it has the stages discovery, consideration"):
         runs.run([view(1, NOON)], registry=kept.root)
+
+
+def test_who_activates_other_stages_is_told_what_the_next_run_will_want(tmp_path: Path) -> None:
+    text = DEFAULT.read_text(encoding="utf-8")
+    three = tmp_path / "three.yaml"
+    three.write_text(text[: text.index("  - name: consideration")] + text[text.index("  - name: decision") :])
+    given = ("--out", tmp_path, "--registry", tmp_path / "registry", "--at", "2025-01-09")
+    told = call("activate", three, *given).output.splitlines()
+    kept = OntologyRegistry(tmp_path / "registry").path_of(load_ontology(three).version)
+    assert told[1].startswith("its stages are discovery, decision, customer; those of ")
+    assert f"let the project's configuration name {kept} or a file like it" in told[1]
+    assert len(call("activate", DEFAULT, *given).output.splitlines()) == 1
+
+
+def test_a_stream_does_not_go_on_from_what_another_ontology_said_until_all_is_folded_by_its_own(
+    runs: Runs, easy: Path, tmp_path: Path
+) -> None:
+    runs.run([view(1, NOON)])
+    runs.config = tmp_path / "project.yaml"
+    runs.config.write_text(f"ontology: {easy}\n{FEW_SHARDS}", encoding="utf-8")
+    more = write_events(tmp_path / "more" / "events.avro", [view(2, NOON + HOUR)])
+    asked = StreamOptions(runs.out, (str(more),), config=runs.config)
+
+    def plan() -> None:
+        with writing(runs.out) as folder:
+            make_stream_plan(asked, load_definitions(runs.config), folder, 1, NOON)
+
+    said = f"this is version {load_ontology(easy).version}, but the journeys of .* were folded by {OLD.version}"
+    with pytest.raises(ConfigurationError, match=said) as caught:
+        plan()
+    assert "`wayline run --out OUT` folds them by it" in caught.value.hint
+    runs.run_files()
+    plan()
 
 
 def test_what_may_not_follow_is_refused_and_leaves_the_records(tmp_path: Path, easy: Path) -> None:

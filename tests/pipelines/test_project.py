@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -23,6 +24,8 @@ from sources.importer.mapping_file import load_mapping
 
 ROOT = Path(__file__).parents[2]
 TEMPLATES = ("default", *template_names())
+IMPORT = ("import", "--mapping", "website", "--input", "examples/website.csv", "--out", "mine")
+"""The import that `wayline init` tells of."""
 
 
 def call(*arguments: str | Path) -> Result:
@@ -84,15 +87,57 @@ def test_the_files_of_templates_are_part_of_what_is_installed() -> None:
     assert {path for path in (SHIPPED / "templates").rglob("*") if path.is_file()} <= packaged
 
 
-def test_what_a_new_project_imports_it_can_run(tmp_path: Path, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (project / PROJECT_FILE).open("a", encoding="utf-8").write("shards: {strand: 1, journey: 1}\n")
-    monkeypatch.chdir(project)
-    imported = call("import", "--mapping", "website", "--input", "examples/website.csv", "--out", tmp_path / "in")
-    assert imported.exit_code == 0, imported.output
-    ran = call("run", "--input", tmp_path / "in" / "events", "--out", tmp_path / "out", "--workers", "1")
+@pytest.mark.parametrize(
+    ("template", "told"), [("ecommerce", "reading about us"), ("leads", "goes back"), ("saas", "goes back")]
+)
+def test_without_what_speaks_against_a_stage_a_scenario_of_the_template_fails(
+    template: str, told: str, tmp_path: Path
+) -> None:
+    write_template(template, tmp_path / "p")
+    path = tmp_path / "p" / "journey.yaml"
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if "weakened_by" not in line), encoding="utf-8")
+    result = call("test", "--project", tmp_path / "p")
+    assert isinstance(result.exception, CheckFailedError)
+    (failed,) = re.findall(r"^FAILED .*", result.output, re.MULTILINE)
+    assert told in failed
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_the_example_of_a_template_is_one_for_its_mapping_its_ontology_and_its_identity_rules(
+    template: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_template(template, tmp_path / "p")
+    monkeypatch.chdir(tmp_path / "p")
+    assert call(*IMPORT).exit_code == 0
+    (source,) = json.loads(call("audit", "--input", "mine/events", "--json").stdout)["sources"]
+    rows = (tmp_path / "p" / "examples" / "website.csv").read_text(encoding="utf-8").splitlines()
+    assert source["events"] == len(rows) - 1
+    assert all(name["known"] for name in source["names"])
+    assert all(one["counts"] and one["blocked"] == 0 for one in source["coverage"])
+
+
+# of the template ecommerce the tutorial tells, and its test does what it says
+@pytest.mark.parametrize(
+    ("template", "stages"),
+    [("leads", {"lost": 1, "sales_ready": 1, "won": 1}), ("saas", {"customer": 1, "evaluation": 1, "trial": 1})],
+)
+def test_a_template_goes_from_its_example_to_a_report(
+    template: str, stages: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_template(template, tmp_path / "p")
+    monkeypatch.chdir(tmp_path / "p")
+    with Path(PROJECT_FILE).open("a", encoding="utf-8") as configuration:
+        configuration.write("shards: {strand: 1, journey: 1}\n")
+    assert call(*IMPORT).exit_code == 0
+    ran = call("run", "--input", "mine/events", "--out", "out", "--workers", "1")
     assert ran.exit_code == 0, (ran.output, ran.exception)
-    asked = call("query", "--out", tmp_path / "out", "SELECT DISTINCT to_stage FROM transitions")
-    assert "evaluation" in asked.output, "a stage of the project's ontology, not of the shipped one"
+    asked = call("query", "--out", "out", "--format", "csv", "SELECT stage, count(*) FROM journeys GROUP BY ALL")
+    rows = (line.split(",") for line in asked.output.splitlines()[1:])
+    assert {stage: int(people) for stage, people in rows} == stages
+    assert call("report", "--out", "out").exit_code == 0
+    page = Path("out/report.html").read_text(encoding="utf-8")
+    assert all(stage in page for stage in stages)
 
 
 # --- which project ------------------------------------------------------------------------------------------------
@@ -299,6 +344,13 @@ def test_check_tells_what_the_ontology_can_never_do_and_strict_heeds_warnings(pr
     assert severities == {"warning"}
     assert call("check", "--project", project).exit_code == 0
     assert isinstance(call("check", "--strict", "--project", project).exception, CheckFailedError)
+
+
+def test_check_counts_what_a_project_may_have_several_of(project: Path) -> None:
+    (project / "mappings" / "second.yaml").write_bytes((project / "mappings" / "website.yaml").read_bytes())
+    (project / "policies" / "second.yaml").write_text("name: second\n", encoding="utf-8")
+    told = call("check", "--project", project).output.splitlines()[-1]
+    assert told.endswith("configuration, identity rules, ontology, 2 policies, metrics, 2 mappings, 1 scenario file")
 
 
 def test_the_shipped_defaults_pass() -> None:

@@ -7,6 +7,7 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
 from run_world import Runs, assert_same, letters_of
 from simulated import World
 
@@ -15,6 +16,7 @@ from benchmarks.interrupted import differences, run_command, struck
 _MOMENTS = 3
 
 
+@pytest.mark.long
 def test_runs_interrupted_at_random_moments_leave_tables_that_answer_and_the_next_run_completes_them(
     runs: Runs, dirty_run: Runs, dirty_world: World, config_file: Path
 ) -> None:

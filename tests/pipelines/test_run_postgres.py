@@ -34,6 +34,7 @@ def sent(runs: Runs) -> list[str]:
     return sorted(line for path in runs.out.glob("actions/*.jsonl") for line in path.read_text().splitlines())
 
 
+@pytest.mark.long
 def test_a_run_on_the_server_equals_a_run_on_the_file(served: Runs, dirty_copy: Runs, dirty_world: Any) -> None:
     served.run_files(dirty_world.events, workers=2)
     assert_same(everything(served), everything(dirty_copy))

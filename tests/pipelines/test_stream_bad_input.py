@@ -106,9 +106,9 @@ def test_an_emulator_that_is_not_there(refused: Refused, monkeypatch: pytest.Mon
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         monkeypatch.setenv("PUBSUB_EMULATOR_HOST", f"localhost:{probe.getsockname()[1]}")
-        error = refused(
-            "--runner=DirectRunner", source=("--source=pubsub", "--subscription=projects/p-roject/subscriptions/sub")
-        )
+        # Flink would be there, and is not even looked for
+        monkeypatch.setattr("pipelines.flink.job_server.find_java", lambda _: pytest.fail("an engine was started"))
+        error = refused(source=("--source=pubsub", "--subscription=projects/p-roject/subscriptions/sub"))
     assert (error.exit_code, "localhost" in error.message) == (7, True)
 
 

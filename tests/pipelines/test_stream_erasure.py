@@ -84,7 +84,10 @@ def test_what_a_stream_erased_stays_gone_when_a_run_gets_it_again(runs: Runs) ->
     write_events(runs.root / "first" / "events.avro", [*lives, request])
     options = {"config": runs.config, "runner": DIRECT, "shards": SHARDS}
     stream(StreamOptions(runs.out, (str(runs.root / "first"),), **options))  # type: ignore[arg-type]
+    ids = "SELECT (SELECT count(*) FROM identifiers), (SELECT count(*) FROM persons)"
+    assert runs.query(ids) == [(1, 1)], "who is erased has no id any more"
     # without the request: only the tombstones know
     report = runs.run([*lives, event("4", "home_view", NOON + 2 * HOUR, phone)])
+    assert runs.query(ids) == [(3, 3)]
     assert runs.query("SELECT event_id FROM events ORDER BY event_id") == [("e2",), ("e4",)]
     assert (report.total.accepted, report.total.duplicate, report.total.erased) == (1, 1, 1)

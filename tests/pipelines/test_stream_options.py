@@ -156,10 +156,10 @@ def test_drain_asks_the_last_stream_for_its_end_and_says_so(runs: Runs) -> None:
     ("options", "shards"),
     [
         ({}, 2),
-        ({"parallelism": 2}, 8),
-        ({"parallelism": 3}, 16),
+        ({"parallelism": 2}, 16),
+        ({"parallelism": 3}, 32),
         ({"flink_master": "flink:8081"}, 16),
-        ({"flink_master": "flink:8081", "parallelism": 8}, 32),
+        ({"flink_master": "flink:8081", "parallelism": 8}, 64),
         ({"runner": "DataflowRunner"}, 16),
         ({"shards": 4, "parallelism": 8}, 4),
     ],

@@ -85,6 +85,8 @@ def test_the_view_has_every_stage_with_its_people_and_what_was_decided(streamed:
     stages = streamed.runs.query("SELECT stage, count(*) FROM journeys GROUP BY stage")
     assert {stage: count for stage, count in snapshot.stages if count} == dict(stages)
     assert [stage for stage, _ in snapshot.stages] == list(load_definitions(streamed.runs.config).ontology.stage_names)
+    others = look(streamed.runs.out, load_definitions(streamed.runs.config).tables, ("elsewhere",)).stages
+    assert dict(others) == {"elsewhere": 0, **dict(stages)}, "stages activated meanwhile are shown too"
     decided = streamed.runs.query("SELECT chosen, count(*) FROM decisions WHERE chosen <> 'nothing' GROUP BY chosen")
     assert decided
     assert dict(snapshot.chosen) == dict(decided)

@@ -149,3 +149,20 @@ def test_whatever_the_rows_a_proposal_is_a_valid_mapping(rows: list[dict[str, An
             continue
         # a text that UTF-8 cannot hold, or a name that is empty but for space
         assert reason in ("bad_value", "bad_number", "missing_field"), (reason, json.dumps(row, default=str))
+
+
+def test_of_an_export_of_deals_it_takes_their_contact_and_asks_whether_their_stage_says_what_happened() -> None:
+    rows = [
+        {"Record ID": n, "Deal Stage": ["won", "lost"][n % 2], "Close Date": f"2024-03-0{n} 10:00",
+         "Associated Contact IDs": 70 + n}
+        for n in range(1, 6)
+    ]  # fmt: skip
+    proposal = propose(survey(rows), "deals", "csv")
+    assert '{namespace: crm_id, field: "Associated Contact IDs"}' in proposal.text
+    assert any("perhaps Deal Stage says it" in question for question in proposal.questions)
+
+
+def test_without_an_identifier_it_names_the_fields_to_choose_from() -> None:
+    with pytest.raises(ProposalError) as caught:
+        propose(survey([{"at": "2024-03-01", "Deal Name": "a"}]), "deals", "csv")
+    assert caught.value.hint.endswith("from Deal Name")

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
+import fastavro
 import pytest
+from click.testing import CliRunner
 
+from benchmarks.real_data import REAL_DATA, missing
 from contracts.event import Event
+from pipelines.cli import wayline
 from pipelines.config import SHIPPED
+from sources.importer.filling import parse_filling
 from sources.importer.mapping import Mapping
 from sources.importer.mapping_file import load_mapping
 from sources.importer.rows import RowError
 from transforms.journey.ontology import load_ontology
 
-SPEC = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "segment_spec"
+SPEC = REAL_DATA / "segment_spec"
 ENVELOPE = {
     "anonymousId": "a1",
     "messageId": "m1",
@@ -35,8 +41,8 @@ def mapped(call: dict[str, Any]) -> Event:
 
 
 def payloads() -> dict[str, list[dict[str, Any]]]:
-    if not SPEC.is_dir():
-        pytest.skip(f"{SPEC} is not here: Segment's payloads lie beside the repository, in ../shared/data")
+    if why := missing(SPEC):
+        pytest.skip(why)
     found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(SPEC.glob("*.json"))}
     return {name: calls if isinstance(calls, list) else [calls] for name, calls in found.items()}
 
@@ -64,6 +70,42 @@ def test_a_payload_that_is_whole_maps_as_it_stands_and_a_part_of_one_is_no_event
     assert whole == ["alias_2", "common_1", "group_2", "identify_2", "page_2", "screen_2", "track_2"]
     assert {reason for _, reason in parts} == {"missing_field"}
     assert len({*whole, *(name for name, _ in parts)}) == 30
+
+
+def test_without_an_id_of_its_own_a_call_is_known_by_all_that_it_says() -> None:
+    call = {**ENVELOPE, "type": "track", "event": "Product Added", "properties": {"sku": "a", "at": {"n": 1, "row": 2}}}
+    del call["messageId"]
+    same = {**call, "receivedAt": "2024-03-01T11:00:00Z", "properties": {"at": {"row": 2, "n": 1}, "sku": "a"}}
+    other = {**call, "properties": {"sku": "a", "at": {"n": 1, "row": 3}}}
+    assert mapped(call).event_id == mapped(same).event_id != mapped(other).event_id
+
+
+def test_every_payload_maps_with_the_command_of_the_page(tmp_path: Path) -> None:
+    page = (SHIPPED.parent / "docs" / "mappings.md").read_text(encoding="utf-8")
+    fills = re.search(r"all do with `(--fill [^`]+)`", page)
+    assert fills is not None
+    calls = sum(map(len, payloads().values()))
+    command = ["import", "--mapping", "segment", "--input", str(SPEC), "--out", str(tmp_path)]
+    done = CliRunner().invoke(wayline, [*command, *fills[1].split()], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    files = sorted((tmp_path / "events").glob("*.avro"))
+    made = [list(fastavro.reader(file.open("rb"))) for file in files]
+    assert (len(files), all(made), sum(map(len, made))) == (30, True, calls)
+    assert len({event["event_id"] for events in made for event in events}) >= calls - 6, "shortened examples agree"
+    assert not (tmp_path / "dead_letters").exists()
+
+
+def test_what_nobody_made_is_no_event_until_somebody_says_who() -> None:
+    filling = parse_filling(["timestamp=2024-03-01T10:00:00Z"])
+    dead = set()
+    for name, calls in payloads().items():
+        for call in calls:
+            try:
+                list(mapping().events(filling.row(call)))
+            except RowError as error:
+                dead.add((name, error.reason))
+    of_nobody = ("ecommerce_v2_all", "group_1", "page_1", "screen_1", "track_1")
+    assert dead == {(name, "no_identifier") for name in of_nobody}
 
 
 def test_the_shipped_ontologies_know_the_events_of_the_specification() -> None:

@@ -1,4 +1,5 @@
-"""An ontology that is activated while a stream runs takes force at its date, also for what was folded beyond it."""
+"""An ontology that is activated while a stream runs takes force at its date, also for what was folded beyond it, and
+also when it has other stages than the one that the stream began with."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ from transforms.journey.ontology_file import parse_ontology
 from transforms.tables.output import OutputFolder
 from transforms.tables.views import fetch, open_views
 
-FEW_SHARDS = "shards: {strand: 2, journey: 2}\n"
+CONFIG = "shards: {strand: 2, journey: 2}\npolicies: [policy.yaml]\n"
 
 
 class Streaming(threading.Thread):
@@ -58,7 +59,10 @@ class Streaming(threading.Thread):
 
 @dataclass(frozen=True)
 class Trial:
-    """Events, what is activated when, and the bounded run that every way is compared with."""
+    """Events, what is activated when, and the bounded run that every way is compared with.
+
+    ``config`` names the ontology of before, ``later`` the one that is in force in the end.
+    """
 
     events: list[Event]
     early: int
@@ -67,6 +71,7 @@ class Trial:
     slow: Ontology
     given: Ontology
     config: Path
+    later: Path
     measured: Walk
 
     def activate(self, root: Path) -> None:
@@ -79,16 +84,22 @@ class Trial:
 @pytest.fixture(scope="module")
 def trial(tmp_path_factory: pytest.TempPathFactory) -> Trial:
     root = tmp_path_factory.mktemp("activated")
-    config = root / "wayline.yaml"
-    config.write_text(FEW_SHARDS, encoding="utf-8")
+    config, later = root / "wayline.yaml", root / "later.yaml"
+    config.write_text(CONFIG, encoding="utf-8")
+    later.write_text(f"{CONFIG}ontology: slow.yaml\n", encoding="utf-8")
+    # what names no stage that ceases
+    policies = (SHIPPED / "policies" / "default.yaml").read_text(encoding="utf-8")
+    (root / "policy.yaml").write_text(policies[: policies.index("  # --- consideration")], encoding="utf-8")
     events = simulated(10, 8, 34, CLEAN)
     times = sorted(event.event_time for event in events)
     given = load_ontology(SHIPPED / "journey.yaml")
     easy = parse_ontology(given.source.replace("entry: {intent: 2.0}", "entry: {intent: 0.6}"), "easy.yaml")
-    slow = parse_ontology(given.source.replace("back: 10m", "back: 30m"), "slow.yaml")
+    text = given.source.replace("back: 10m", "back: 30m")
+    slow = parse_ontology(text[: text.index("  - name: consider")] + text[text.index("  - name: decision") :], "slow")
+    (root / "slow.yaml").write_text(slow.source, encoding="utf-8")
     early, late = times[len(times) // 8], times[len(times) * 5 // 6]
-    walk = Walk(Setting(root, config, root / "registry"), "bounded", [])
-    made = Trial(events, early, late, easy, slow, given, config, walk)
+    walk = Walk(Setting(root, later, root / "registry"), "bounded", [])
+    made = Trial(events, early, late, easy, slow, given, config, later, walk)
     made.activate(root / "registry")
     return replace(made, measured=measure(walk.setting, events))
 
@@ -96,11 +107,17 @@ def trial(tmp_path_factory: pytest.TempPathFactory) -> Trial:
 def compared(trial: Trial, walk: Walk) -> None:
     verdict = verdict_of(trial.measured, walk)
     assert verdict.is_equal, told(verdict)
-    views = open_views(walk.out, load_definitions(trial.config, None).tables)
+    views = open_views(walk.out, load_definitions(trial.later, None).tables)
     try:
         query = f"""SELECT DISTINCT "at" >= make_timestamptz({trial.early}), "at" >= make_timestamptz({trial.late}),
             evidence ->> 'ontology_version' FROM transitions"""
         found = {(beyond, far): version for beyond, far, version in fetch(views, query)[1]}
+        ended = fetch(
+            views,
+            f"""SELECT "at" = make_timestamptz({trial.late}), to_stage <> 'consideration', count(*)
+            FROM transitions WHERE from_stage = 'consideration' AND "at" >= make_timestamptz({trial.late})
+            GROUP BY ALL""",
+        )[1]
     finally:
         views.close()
     assert found == {
@@ -108,6 +125,10 @@ def compared(trial: Trial, walk: Walk) -> None:
         (True, False): trial.easy.version,
         (True, True): trial.slow.version,
     }
+    (row,) = ended
+    assert row[:2] == (True, True), (
+        "who was in the stage that is no more left it at the date, and nobody entered it since"
+    )
 
 
 @pytest.mark.timeout(180)
@@ -130,5 +151,6 @@ def test_a_stream_folds_again_what_a_run_before_it_had_folded_by_less(trial: Tri
     first, second = halves(trial.events)
     walk.bounded(first)
     trial.activate(tmp_path / "registry")
+    walk.setting = replace(walk.setting, config=trial.later)
     walk.streamed(second, runner=DIRECT, pane=1)
     compared(trial, walk)

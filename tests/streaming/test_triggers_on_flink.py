@@ -24,7 +24,7 @@ from pipelines.flink.options import FlinkSettings, flink_options
 def test_panes_come_in_processing_time_and_the_last_one_with_the_end_of_the_input(
     job_server: JobServer, tmp_path: Path
 ) -> None:
-    source = Numbers(count=3_000, keys=20, shards=4, rate=500, committed=tmp_path / "committed")
+    source = Numbers(count=2_000, keys=20, shards=4, rate=500, committed=tmp_path / "committed")
 
     def build(pipeline: beam.Pipeline) -> None:
         numbers = pipeline | "Read" >> ReadFromUnboundedSource(
@@ -47,8 +47,8 @@ def test_panes_come_in_processing_time_and_the_last_one_with_the_end_of_the_inpu
 
     run(build, flink_options(job_server.endpoint, FlinkSettings(finite=True)), job_server)
     panes = told(tmp_path / "told", "pane")
-    assert sum(n for _, n in panes) == 3_000
+    assert sum(n for _, n in panes) == 2_000
     assert min(Counter(shard for shard, _ in panes).values()) >= 2, "only the end of the input flushed"
     # finalizers of several bundles are called when a checkpoint is complete, in no order
     positions = [int(line) for line in (tmp_path / "committed").read_text().split()]
-    assert max(positions) == 3_000, "the finalizer of the last bundle was not called"
+    assert max(positions) == 2_000, "the finalizer of the last bundle was not called"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import time
 
@@ -75,6 +76,51 @@ def test_a_broken_pattern_is_refused_before_the_run() -> None:
 
 def test_a_condition_has_a_longest_length() -> None:
     assert "4000" in str(refused("'" + "true && " * 1_000 + "true'"))
+
+
+def test_many_long_conditions_are_evaluated_together() -> None:
+    long = "events > 1 || " * 280 + "false"
+    many = ConditionSet([condition(f"'{long}'") for _ in range(45)])
+    assert many.evaluate(VALUES) == [True] * 45
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[1, 2].all(a, true)",
+        "consent . exists ( k, true)",
+        "consent.map(k, k).size() > 0",
+        "['aaaa']" + ".map(a, a + a)" * 24 + "[0].size() > 3",
+        "[" + "1," * 300 + "1].filter(a, [" + "1," * 300 + "1].exists_one(b, a == b)) == []",
+    ],
+)
+def test_a_condition_has_no_loops_which_could_run_or_grow_without_end(text: str) -> None:
+    error = refused(f'"{text}"')
+    assert "no loops" in str(error)
+    assert "consent" in error.hint
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(" * 1_900 + "true" + ")" * 1_900,
+        "!" * 3_900 + "true",
+        "[" * 900 + "]" * 900 + " == []",
+        "-" * 3_900 + "1 == 1",
+        "1 + " * 900 + "1 > 0",
+        "{1: " * 900 + "1" + "}" * 900 + " == {}",
+        "stage.matches('(a{900}){900}')",
+        "stage.matches('" + "(a+)+" * 500 + "$')",
+        "duration('9999999999999h') > duration('1s')",
+        "9223372036854775807 + 1 > 0",
+        "\\ud800",
+        "\\0",
+    ],
+)
+def test_what_is_nested_or_long_is_refused_or_evaluated_and_nothing_else_escapes(text: str) -> None:
+    with contextlib.suppress(ConfigurationError):
+        (verdict,) = ConditionSet([condition(f'"{text}"')]).verdicts({**VALUES, "stage": "a" * 2_000 + "!"})
+        assert isinstance(verdict, bool | ConditionError)
 
 
 def test_true_and_false_need_no_quotes() -> None:

@@ -60,7 +60,12 @@ class IdentifierRow(NamedTuple):
 
 
 class PersonRow(NamedTuple):
-    """One person, or one alias (``merged_into`` set) with the times of its identifier."""
+    """What identity says of the id of one identifier, with the times of that identifier.
+
+    ``merged_into`` is whom the identifier belongs to, null where it belongs to nobody else. ``is_current`` is False:
+    which ids are persons the journeys say, in rows of their own that go before these
+    (``contracts.tables.Table.facets``).
+    """
 
     person_id: str
     first_seen: int
@@ -226,33 +231,19 @@ class Resolution:
                 )
 
     def persons(self) -> Iterator[PersonRow]:
-        """The rows of the ``persons`` table: current persons and aliases.
+        """What the ``persons`` table has from identity: a row an identifier, but for what is erased and not seen again.
 
-        A current person's times are those of its events: of the links whose login, or whose device without a login,
-        is the person's. A device that is carried forward is an alias of who had it last, unless events between two
-        logins are its own, which the journeys know.
+        The id of an anchor has one too, for it may have been a person and be none any more: an identifier that is by
+        itself again holds no events if they all name another. A device that is carried forward is an alias of who had
+        it last, also where events between two logins are its own.
         """
-        firsts: dict[int, int] = {}
-        lasts: dict[int, int] = {}
-        links, persons = self._links, self._persons
-        for left, first_time, last_time in zip(links.left, links.first_time, links.last_time, strict=True):
-            person = persons[left]
-            if first_time < firsts.get(person, first_time + 1):
-                firsts[person] = first_time
-            if last_time > lasts.get(person, last_time - 1):
-                lasts[person] = last_time
+        links = self._links
         for index, identifier in enumerate(links.identifiers):
             edge = self._first[index]
-            if edge == NO_END or index in self._elsewhere:
-                continue
-            person, person_id = persons[index], self._person_id(index)
-            first, last = links.first_time[edge], self._last[index]
-            if index in self._found.carried:
-                yield PersonRow(canonical_id(identifier), first, last, False, self._holder_id(index))
-            elif self._anchors[person] == index:
-                yield PersonRow(person_id, firsts.get(person, first), lasts.get(person, last), True, None)
-            else:
-                yield PersonRow(canonical_id(identifier), first, last, False, person_id)
+            if edge != NO_END and index not in self._elsewhere:
+                own, holder = canonical_id(identifier), self._holder_id(index)
+                merged_into = None if holder == own else holder
+                yield PersonRow(own, links.first_time[edge], self._last[index], False, merged_into)
 
     def edges(self) -> Iterator[EdgeRow]:
         """The ledger of links: each with its evidence and what became of it; erased ones are left out."""

@@ -91,8 +91,8 @@ class JourneyCores:
         self._progress = open_progress(self._stores)
         self._flag = DrainFlag(self._drain, or_ended=True)
         # an engine sets up a new instance for most bundles, and a model is large and slow to load
-        ontology = self._settings.ontology
-        self._in_force = self._shared.acquire(lambda: Registries(Path(self._registry), ontology))
+        ontology, begun = self._settings.ontology, self._settings.activated
+        self._in_force = self._shared.acquire(lambda: Registries(Path(self._registry), ontology, begun=begun))
 
     def core(self, shard: bytes) -> JourneyCore:
         """The core of a shard, empty."""

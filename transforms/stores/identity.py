@@ -71,12 +71,12 @@ class GoneRows(NamedTuple):
     Attributes:
         identifiers: without a row of their own; all their links are gone too. One whose name was forgotten (``purge``)
             is not among them, only its id is.
-        aliases: canonical ids that are no aliases: of persons by themselves, or of identifiers that are gone.
+        ids: canonical ids of identifiers that are gone.
         edges: (left, right, kind) of links.
     """
 
     identifiers: tuple[Identifier, ...] = ()
-    aliases: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
     edges: tuple[tuple[Identifier, Identifier, str], ...] = ()
 
 
@@ -84,7 +84,7 @@ class ChangedRows(NamedTuple):
     """A page of what changed; apply ``gone`` and ``rows`` in any order, for no key is in both.
 
     Attributes:
-        rows: as the bounded run writes them to the tables, of ``persons`` the aliases alone.
+        rows: as the bounded run writes them to the tables, of ``persons`` what identity says of each id.
         gone: what the tables may hold and must not any more.
         mark: for the next page.
         more: whether there may be one already.
@@ -195,7 +195,7 @@ class IdentityStore(Protocol):
         ...
 
     def rows_since(self, mark: Mark | None, limit: int = 10_000) -> ChangedRows:
-        """The rows of the tables ``identifiers``, ``persons`` (aliases) and ``edges`` that changed since a mark.
+        """The rows of the tables ``identifiers``, ``persons`` (of ids) and ``edges`` that changed since a mark.
 
         Whoever keeps tables applies page after page, and has what a bounded run of all links would have written: each
         row stands in the page of its last change. A row that did not change may be among them; what is gone need not

@@ -75,18 +75,18 @@ class _Found:
     def __init__(self, rules: IdentityRules, version: str) -> None:
         self._rules, self._version = rules, version
         self._identifiers: list[tuple[str, str, str, int, int]] = []
-        self._aliases: list[tuple[str, int, int, bool, str | None]] = []
+        self._ids: list[tuple[str, int, int, bool, str | None]] = []
         self._edges: list[tuple[str, str, str, str, str, bool, str, str, str | None, int, str, int, str, int, str]] = []
         self._erasures: list[tuple[str, str, int]] = []
         self._no_identifiers: list[Identifier] = []
-        self._no_aliases: list[str] = []
+        self._no_ids: list[str] = []
         self._no_edges: list[tuple[Identifier, Identifier, str]] = []
 
     def rows(self) -> IdentityRows:
-        return IdentityRows(tuple(self._identifiers), tuple(self._aliases), tuple(self._edges), tuple(self._erasures))
+        return IdentityRows(tuple(self._identifiers), tuple(self._ids), tuple(self._edges), tuple(self._erasures))
 
     def gone(self) -> GoneRows:
-        return GoneRows(tuple(self._no_identifiers), tuple(self._no_aliases), tuple(self._no_edges))
+        return GoneRows(tuple(self._no_identifiers), tuple(self._no_ids), tuple(self._no_edges))
 
     def add_identifier(self, row: Row) -> None:
         _, number, hashed, rest, namespace, name, first, last, erased, holder, *held_by = row
@@ -95,16 +95,14 @@ class _Found:
         if value is not None and erased is not None:
             self._erasures.append((namespace, value, erased))
         if value is None or first is None or not self._rules.links_at_all(namespace):
-            self._no_aliases.append(own)
+            self._no_ids.append(own)
             if value is not None:
                 self._no_identifiers.append(Identifier(namespace, value))
             return
         person = id_of(*held_by)
         self._identifiers.append((namespace, value, person, first, last))
-        if holder == number:
-            self._no_aliases.append(own)
-        else:
-            self._aliases.append((own, first, last, False, person))
+        # also of who is by itself: it may have been a person, and hold no events any more
+        self._ids.append((own, first, last, False, None if holder == number else person))
 
     def add_link(self, row: Row) -> None:
         if row[8]:

@@ -17,7 +17,7 @@ from transforms.tables.log import LOG, LOG_TABLE
 from transforms.tables.output import OutputFolder
 from transforms.tables.part_names import parts_in
 from transforms.tables.retired import Retired, changes
-from transforms.tables.sql import name_sql, parts_sql, quote
+from transforms.tables.sql import name_sql, parts_sql, path_sql
 from transforms.tables.stream_folder import last_stream
 
 _SAME = " AND ".join(f"l.{name_sql(name)} = e.{name_sql(name)}" for name in LOG_TABLE.key)
@@ -73,7 +73,7 @@ def _holding(connection: Any, parts: Sequence[Path], erased: Sequence[Path]) -> 
     """The parts that hold an erased event."""
     if not parts or not erased:
         return set()
-    listed = ", ".join(quote(str(part)) for part in parts)
+    listed = ", ".join(map(path_sql, parts))
     found = connection.execute(
         f"SELECT DISTINCT l.filename FROM read_parquet([{listed}], union_by_name = true, filename = true) l "
         f"SEMI JOIN {parts_sql(erased)} e ON {_SAME}"

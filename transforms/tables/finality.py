@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from contracts.tables import AT_ONCE, NEVER, Table
 from transforms.tables.output import OutputFolder
-from transforms.tables.sql import name_sql, quote
+from transforms.tables.sql import name_sql, path_sql
 
 _SCHEMA = pa.schema([pa.field(name, pa.int64()) for name in ("horizon", "lateness", "silence")])
 
@@ -48,5 +48,5 @@ def final_sql(folder: OutputFolder, table: Table) -> str:
         return "coalesce(is_final, false)"
     # a session ends with its silence, and no late event can come before the moment when it does; else strictly before
     bound, order = ("horizon - lateness - silence", "<=") if table.closes else ("horizon - lateness", "<")
-    reach = f"(SELECT make_timestamptz(max({bound})) FROM read_parquet({quote(str(folder.horizon.resolve()))}))"
+    reach = f"(SELECT make_timestamptz(max({bound})) FROM read_parquet({path_sql(folder.horizon.resolve())}))"
     return f"coalesce(is_final OR {name_sql(table.final_by)} {order} {reach}, false)"

@@ -1,8 +1,8 @@
 """The tables of identity kept up to date beside a stream: what changed in the identity store, as stated rows.
 
 No Beam: a housekeeper calls it now and then. Input: pages of changed rows from the identity store (``ChangedRows``
-below, ``IdentityStore.rows_since``). Output: ``StatedRows`` of ``identifiers``, ``edges``, and of ``persons`` the
-aliases; current persons are stated by their journeys, and are a facet of their own (``contracts.tables.Table.facets``).
+below, ``IdentityStore.rows_since``). Output: ``StatedRows`` of ``identifiers``, ``edges``, and of ``persons`` whom each
+id stands for; current persons are stated by their journeys, a facet of their own (``contracts.tables.Table.facets``).
 Time domain: revisions are wall clock, UTC microseconds, given by the caller. State: how far the store was read, in a
 file that is replaced after the rows of a page are in place; a page that is read again after a crash states the same
 rows once more, at a higher revision. Errors: ``OutputError`` for a damaged file, those of the store, OSError of the
@@ -37,7 +37,7 @@ class Gone(Protocol):
     def identifiers(self) -> tuple[Identifier, ...]: ...
 
     @property
-    def aliases(self) -> tuple[str, ...]: ...
+    def ids(self) -> tuple[str, ...]: ...
 
     @property
     def edges(self) -> tuple[tuple[Identifier, Identifier, str], ...]: ...
@@ -66,18 +66,17 @@ class ReadsRows(Protocol):
 
 
 def identity_rows(rows: IdentityRows, gone: Gone, revision: int) -> list[StatedRows]:
-    """What changed, as rows of the tables. Aliases only, of ``rows.persons``."""
-    aliases = [row for row in rows.persons if not row[3]]
+    """What changed, as rows of the tables."""
     no_identifiers = [(name, value, None, None, None) for name, value in gone.identifiers]
-    no_aliases = [(person, None, None, False, None) for person in gone.aliases]
+    no_ids = [(person, None, None, False, None) for person in gone.ids]
     unknown = [None] * (len(EDGES.columns) - len(EDGES.key))
     no_edges = [(*left, *right, kind, *unknown) for left, right, kind in gone.edges]
     found: list[tuple[Table, Iterable[Row], bool]] = [
         (IDENTIFIERS, rows.identifiers, False),
-        (PERSONS, aliases, False),
+        (PERSONS, rows.persons, False),
         (EDGES, rows.edges, False),
         (IDENTIFIERS, no_identifiers, True),
-        (PERSONS, no_aliases, True),
+        (PERSONS, no_ids, True),
         (EDGES, no_edges, True),
     ]
     batches = [(table, list(those), deleted) for table, those, deleted in found]
@@ -134,5 +133,5 @@ class IdentitySync:
 
 def _size(page: ChangedRows) -> int:
     rows, gone = page.rows, page.gone
-    found = (rows.identifiers, rows.persons, rows.edges, gone.identifiers, gone.aliases, gone.edges)
+    found = (rows.identifiers, rows.persons, rows.edges, gone.identifiers, gone.ids, gone.edges)
     return sum(map(len, found))

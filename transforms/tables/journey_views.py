@@ -57,7 +57,15 @@ def _stages(names: Sequence[str]) -> View:
         f"SELECT {quote(name)} AS stage, {place} AS place, {'true' if place == len(names) else 'false'} AS is_last"
         for place, name in enumerate(names, 1)
     )
-    return View("dim_stage", ("stage",), "One row a stage of the ontology, in its order from 1.", ("scores",), rows)
+    known = ", ".join(map(quote, names))
+    others = f"SELECT DISTINCT to_stage, CAST(NULL AS INTEGER), false FROM transitions WHERE to_stage NOT IN ({known})"
+    return View(
+        "dim_stage",
+        ("stage",),
+        "One row a stage of the project's ontology, in its order from 1, or of another version alone, without a place.",
+        ("scores", "transitions"),
+        f"{rows} UNION ALL {others}",
+    )
 
 
 def _day(time: str) -> str:

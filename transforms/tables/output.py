@@ -2,7 +2,7 @@
 
 ``OUT/format.json`` names the layout's version. ``OUT/.lock`` is held by the one process that writes. A commit first
 writes ``OUT/commit.json``, the full list of its moves, then moves: whoever opens the folder next finishes the list,
-so a process killed at any instant leaves either all of a run or nothing of it.
+so a process killed at any instant leaves either all of a run or nothing of it. Readers wait for it, or finish it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ MARKS = "marks.json"
 _TO_DISK_AT_ONCE = 8
 """Files that are written to the disk together: the file system then says so of all in one entry of its journal."""
 
+_PAUSE = 0.02
 FORMAT = 1
 """Raise it when parts or stores written before can no longer be read; say so in the changelog."""
 
@@ -136,6 +138,10 @@ def writing(root: Path) -> Iterator[OutputFolder]:
         LockedError: another process writes it.
     """
     folder = OutputFolder(root)
+    if "\\" in str(root.resolve()):
+        raise OutputError(
+            f"{root} has a backslash in its path, which DuckDB cannot read from", hint="rename the folder"
+        )
     try:
         root.mkdir(parents=True, exist_ok=True)
         if not folder.format_file.exists() and any(p.name != ".lock" for p in root.iterdir()):
@@ -197,26 +203,63 @@ def recover(folder: OutputFolder) -> bool:
     """Finish the commit whose journal is there. Returns whether there was one. Safe to repeat."""
     if not folder.journal.exists():
         return False
-    try:
-        plan = json.loads(folder.journal.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise OutputError(
-            f"{folder.journal}, the list of an interrupted commit, is damaged: {error}",
-            hint="restore it from a backup, or choose a new --out and run the input again",
-        ) from error
-    for path in plan["remove"]:
-        (folder.root / path).unlink(missing_ok=True)
-    for source, target in plan["rename"]:
+    plan = _planned(folder)
+    for source, target in plan.rename:
         origin, place = folder.root / source, folder.root / target
         place.parent.mkdir(parents=True, exist_ok=True)
         if origin.exists():
             origin.replace(place)
         elif not place.exists():
             raise OutputError(f"an interrupted commit cannot be finished: {source} is missing from {folder.root}")
-    for place in {(folder.root / target).parent for _, target in plan["rename"]}:
+    # last: who lists a folder just now finds what is replaced and what replaces it, of which the newer counts
+    for path in plan.remove:
+        (folder.root / path).unlink(missing_ok=True)
+    for place in {(folder.root / target).parent for _, target in plan.rename}:
         to_disk(place)
     folder.journal.unlink()
     return True
+
+
+def settle(folder: OutputFolder, patience: float = 30.0) -> None:
+    """Before tables are read: let a commit that is being made end, and finish one whose process died in its midst.
+
+    Who may not write in the folder, or has waited ``patience`` seconds, goes on with what is there.
+
+    Raises:
+        OutputError: the list of the commit is damaged, or it cannot be finished.
+    """
+    waited = 0.0
+    while folder.journal.exists() and waited < patience:
+        try:
+            lock = os.open(folder.root / ".lock", os.O_RDWR)
+        except OSError:
+            return
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            recover(folder)
+        except BlockingIOError:
+            time.sleep(_PAUSE)
+            waited += _PAUSE
+        except PermissionError:
+            return
+        finally:
+            os.close(lock)
+
+
+def _planned(folder: OutputFolder) -> Moves:
+    """The moves of the journal, all within the folder. Raises OutputError when it says anything else."""
+    try:
+        plan = json.loads(folder.journal.read_text(encoding="utf-8"))
+        moves = Moves(tuple((source, target) for source, target in plan["rename"]), tuple(plan["remove"]))
+        for path in (*moves.remove, *(name for pair in moves.rename for name in pair)):
+            if not isinstance(path, str) or Path(path).is_absolute() or ".." in Path(path).parts:
+                raise ValueError(f"{path!r} is no place in the folder")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise OutputError(
+            f"{folder.journal}, the list of an interrupted commit, is damaged: {error}",
+            hint="restore it from a backup, or choose a new --out and run the input again",
+        ) from error
+    return moves
 
 
 def next_revision(folder: OutputFolder, now: int = 0) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,8 +34,18 @@ def _ties(table: Table) -> list[str]:
 
 def parts_sql(paths: Sequence[Path | str]) -> str:
     """A DuckDB table function over some parts."""
-    listed = ", ".join(quote(str(path)) for path in paths)
+    listed = ", ".join(map(path_sql, paths))
     return f"read_parquet([{listed}], union_by_name = true)"
+
+
+def folder_sql(folder: Path) -> str:
+    """A DuckDB table function over every part of a folder, also one that comes later."""
+    return f"read_parquet({path_sql(folder)[:-1]}/*.parquet', union_by_name = true)"
+
+
+def path_sql(path: Path | str) -> str:
+    """A literal that names one file or folder: DuckDB takes a path for a pattern, whatever its folders are called."""
+    return quote(re.sub(r"[\[*?]", r"[\g<0>]", str(path)))
 
 
 def name_sql(name: str) -> str:

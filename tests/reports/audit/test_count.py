@@ -67,6 +67,29 @@ def test_sources_are_told_apart_with_their_rows_and_names() -> None:
     ]
 
 
+def test_names_that_the_ontology_does_not_know_come_first_where_a_few_are_shown() -> None:
+    common = [event(n, name=name) for n, name in enumerate(["home_view", "product_view", "search"] * 5)]
+    found = audit([*common, event(90, name="odd"), event(91, name="rare")])
+    for most, told in (
+        (2, [("odd", "unknown"), ("rare", "unknown"), ("(further names)", "")]),
+        (1, [("odd", "unknown"), ("(further names)", "1 of them unknown")]),
+    ):
+        (names,) = (part for part in parts(found, most) if part.name == "names")
+        assert [(row[1], row[-1]) for row in names.rows] == told
+
+
+def test_the_terminal_says_of_each_finding_how_to_mend_it() -> None:
+    found = audit([event(1)])
+    console = Console(file=StringIO(), width=140)
+    for item in tell_audit(found):
+        console.print(item)
+    words = " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]  # it is the StringIO
+    assert found.findings
+    for one in found.findings:
+        assert f"{one.rule}, line {one.line}: {one.message}" in words
+        assert f"fix: {one.mending}" in words
+
+
 def test_copies_say_the_same_whenever_they_were_received_and_conflicts_do_not() -> None:
     one = event(1)
     again = replace(one, received_time=one.received_time + HOUR)

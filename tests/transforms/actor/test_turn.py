@@ -271,6 +271,16 @@ def test_a_batch_and_a_state_of_a_newer_release_fail_the_bundle_by_name() -> Non
         world.counts("a")
 
 
+def test_a_state_of_an_older_release_is_read_on_and_written_as_one_of_this() -> None:
+    world = World()
+    assert world.counts("a", "b", "a") == {"a": 2, "b": 1}
+    assert world.cells.head is not None
+    world.cells.head = bytes([1]) + world.cells.head[1:]
+    world.crash()
+    assert world.counts("a") == {"a": 3}
+    assert world.cells.head[0] == HEAD_VERSION
+
+
 def test_keys_are_closed_in_event_time_by_one_timer_at_the_earliest() -> None:
     world = World(CountingFactory(pause=10 * SECOND, forget=True))
     world.counts("a", at=100 * SECOND)

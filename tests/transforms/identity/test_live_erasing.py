@@ -80,7 +80,7 @@ def compared(pages: Sequence[IdentityRows]) -> dict[str, Any]:
     """Rows without when they were received: of what is left, nobody keeps that apart."""
     return {
         "identifiers": {row[:2]: row[2:] for page in pages for row in page.identifiers},
-        "aliases": {row[0]: row[1:] for page in pages for row in page.persons if not row[3]},
+        "ids": {row[0]: row[1:] for page in pages for row in page.persons},
         "edges": {row[:5]: row[5:13] for page in pages for row in page.edges},
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import sys
 import tempfile
 from collections import Counter
@@ -25,6 +26,8 @@ from contracts.errors import LockedError, StateVersionError
 from contracts.event import DAY, HOUR, Identifier
 from contracts.exchange import APPEND, StrandMessage, StrandMessages
 from transforms.actor.core import Entry, Step
+from transforms.identity import live_eviction, live_step
+from transforms.journey.live import core as journey_core
 from transforms.journey.live.core import DECISIONS, METRICS, ONLINE, STATED, Bounds, JourneyCore
 from transforms.journey.live.entries import RECORD, LogEntry, pack_entry, unpack_entry
 from transforms.journey.live.journeys import LiveJourneys
@@ -257,3 +260,19 @@ def test_all_shards_together_hold_what_one_alone_would() -> None:
     assert alone == Bounds()
     assert (16 * shared.shard_bytes, 16 * shared.machine_bytes) == (alone.shard_bytes, alone.machine_bytes)
     assert Bounds.of_one_of(0) == alone
+
+
+def test_every_counter_of_the_keyed_stages_is_documented() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "streaming_host.md").read_text(encoding="utf-8")
+    told = {
+        stage: {name for names in re.findall(rf"^\| {stage} \| ([^|]+) \|", page, re.MULTILINE)
+                for name in re.findall(r"`(\w+)`", names)}
+        for stage in ("strand", "journey")
+    }  # fmt: skip
+    of_strands = (live_eviction.EVICTED_IDLE, live_eviction.EVICTED_BYTES, live_eviction.ARCHIVED,
+                  live_eviction.READ_BACK, live_step.REFOLDED)  # fmt: skip
+    assert told["strand"] == set(of_strands)
+    doc = LiveJourneys.__doc__ or ""
+    counts = set(re.findall(r"``(\w+)``", doc[doc.index("Counts of ``Work``") :])) - {"Work"}
+    of_cores = ("EVICTED_IDLE", "EVICTED_BYTES", "RESTED", "READ_BACK", "STATED_AGAIN", "NOT_FOLLOWED")
+    assert told["journey"] == counts | {getattr(journey_core, name) for name in of_cores}

@@ -6,6 +6,7 @@ The sources are named in docs/sessions.md.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -147,6 +148,96 @@ def test_ga4_neither_midnight_nor_a_campaign_ends_a_session_but_30_minutes_do(
     ]
     found = bench_of(under(ontology_text, "preset: ga4")).trace(events).sessions
     assert [s.events for s in found] == [2, 1]
+
+
+def test_ga4_there_is_no_limit_to_how_long_a_session_can_last_and_a_property_may_wait_7_hours_55_minutes(
+    bench_of: Any, ontology_text: str, event: Make, start: int
+) -> None:
+    """The tracker knows which timeout its property has: where it goes on with an id, so do we."""
+    longest = 7 * HOUR + 55 * MINUTE
+    events = [event("page_view", start + n * (longest - SECOND), tracker="100.200.1704067200") for n in range(30)]
+    (session,) = bench_of(under(ontology_text, "preset: ga4")).trace(events).sessions
+    assert session.ended_at - session.started_at > 9 * DAY
+
+
+@dataclass
+class Ga4Session:
+    """A session by the words of Google's pages, counted by hand."""
+
+    begun: int
+    ended: int = 0
+    events: int = 0
+    views: int = 0
+    key_events: int = 0
+    msec: int = 0
+
+    @property
+    def engaged(self) -> bool:
+        """ "lasts longer than 10 seconds, has a key event, or has at least 2 pageviews or screenviews"."""
+        return self.ended - self.begun > 10 * SECOND or self.key_events > 0 or self.views >= 2
+
+
+VISITS = st.lists(
+    st.tuples(
+        st.sampled_from([0, SECOND, 10 * SECOND, 11 * SECOND, 9 * MINUTE, GAP - 1, GAP, 5 * HOUR, 2 * DAY]),
+        st.sampled_from(["page_view", "screen_view", "scroll", "user_engagement", "view_item", "purchase"]),
+        st.integers(0, 20_000),
+    ),
+    min_size=1,
+    max_size=40,
+)
+
+
+@given(VISITS)
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+def test_ga4_sessions_of_a_device_are_those_of_the_published_words(
+    bench_of: Any, ontology_text: str, event: Make, start: int, visits: list[tuple[int, str, int]]
+) -> None:
+    """A tracker by Google's words gives the ids; what the preset makes of them is held against counting by hand.
+
+    A session begins with a view when none is active, ends after 30 minutes of inactivity whatever the day or the
+    campaign, and is told by ``ga_session_id`` (the second it began) within ``user_pseudo_id``, as the mapping joins
+    them.
+    """
+    expected: list[Ga4Session] = []
+    events, at, tracker = [], start, ""
+    for number, (pause, name, msec) in enumerate(visits):
+        at += pause
+        if not expected or pause >= GAP:
+            name = "page_view"
+            expected.append(Ga4Session(at))
+            tracker = f"100.200.{at // SECOND}"
+        session = expected[-1]
+        # no event states more time than went by since the one before
+        said = min(msec, pause // 1_000) if session.events else 0
+        session.ended = at
+        session.events += 1
+        session.views += name in ("page_view", "screen_view")
+        session.key_events += name == "purchase"
+        session.msec += said
+        properties = {"engagement_time_msec": said}
+        events.append(event(name, at, event_id=f"e{number:02}", tracker=tracker, path="/", properties=properties))
+    trace = bench_of(under(ontology_text, "preset: ga4")).trace(events, at)
+    assert [
+        (s.number, s.tracker_session_id, s.started_at, s.ended_at, s.events, s.views, s.engaged, not s.bounced)
+        for s in trace.strand_sessions
+    ] == [
+        # ga_session_number: "a user's 1st or 5th session"
+        (n, f"100.200.{s.begun // SECOND}", s.begun, s.ended, s.events, s.views, s.msec * 1_000, s.engaged)
+        for n, s in enumerate(expected, 1)
+    ]
+    assert len(trace.sessions) == len({e.tracker_session_id for e in events})
+
+
+def test_ga4_two_devices_that_begin_in_the_same_second_have_a_session_each(
+    bench_of: Any, ontology_text: str, event: Make, start: int
+) -> None:
+    """As the mapping joins them: the id alone is a time in seconds."""
+    events = [
+        (event("page_view", start, tracker=f"{device}.1704067200", event_id=device), device)
+        for device in ("100.200", "300.400")
+    ]
+    assert len(bench_of(under(ontology_text, "preset: ga4")).trace(events).sessions) == 2
 
 
 def test_ga4_engagement_time_is_the_sum_of_what_events_state(

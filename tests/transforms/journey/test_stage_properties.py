@@ -132,10 +132,15 @@ def test_no_transition_without_evidence(
             left = stages[move.from_stage]
             assert left.keep is not None or left.after is not None
             assert "least time" in move.reason or "down to" in move.reason or "lapses" in move.reason
+        then = bench.trace([one for one in events if one.event_time <= move.at], move.at).points[-1]
         for shown in move.signals:
             assert shown.stage in (move.from_stage, move.to_stage)
             assert by_id[shown.last_event_id].event_time == shown.last_time <= move.at
-            assert 0.0 < shown.value <= signals[shown.signal].cap
+            signal = signals[shown.signal]
+            assert 0.0 < shown.value <= signal.cap
+            # what it was worth then, faded, by the events up to then alone
+            kept = then.signals[signal.number]
+            assert (shown.value, shown.count) == (value(kept, signal.half_life, signal.cap, move.at), kept.times)
         entered = stages[move.to_stage]
         if entered.enter is not None:
             score = math.fsum(shown.value for shown in move.signals if shown.stage == move.to_stage)

@@ -12,7 +12,7 @@ from typing import Any
 import identity_store_world as stored
 import identity_world as world
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from identity_store_world import SHARDS, emptied, ends_of, mailbox, placed
 from identity_world import Seen, ident, links_of
@@ -45,20 +45,20 @@ class Tables:
 
     def __init__(self) -> None:
         self.identifiers: Rows = {}
-        self.aliases: Rows = {}
+        self.ids: Rows = {}
         self.edges: Rows = {}
         self.mark: Mark | None = None
 
     def take(self, rows: IdentityRows) -> None:
         self.identifiers.update((row[:2], row) for row in rows.identifiers)
-        self.aliases.update((row[0], row) for row in rows.persons if not row[3])
+        self.ids.update((row[0], row) for row in rows.persons)
         self.edges.update((row[:5], row) for row in rows.edges)
 
-    def drop(self, identifiers: Collection[Identifier], aliases: Iterable[str], edges: Iterable[Any]) -> None:
+    def drop(self, identifiers: Collection[Identifier], ids: Iterable[str], edges: Iterable[Any]) -> None:
         gone = set(map(tuple, identifiers))
         self.identifiers = {key: row for key, row in self.identifiers.items() if key not in gone}
-        for alias in aliases:
-            self.aliases.pop(alias, None)
+        for one in ids:
+            self.ids.pop(one, None)
         for left, right, kind in edges:
             self.edges.pop((*left, *right, kind), None)
         self.edges = {k: row for k, row in self.edges.items() if k[:2] not in gone and k[2:4] not in gone}
@@ -76,12 +76,12 @@ class Tables:
 
     @property
     def content(self) -> tuple[Rows, Rows, Rows]:
-        return self.identifiers, self.aliases, self.edges
+        return self.identifiers, self.ids, self.edges
 
 
-def bounded(links: Iterable[Link], rules: IdentityRules) -> Tables:
-    """What the link stage of a bounded run writes."""
-    merged = merge_links(links, rules)
+def bounded(links: Iterable[Link], rules: IdentityRules, begin: Iterable[Link] = ()) -> Tables:
+    """What the link stage of a bounded run writes; ``begin``: with which sighting links begin after requests."""
+    merged = [*merge_links(links, rules), *begin]
     placement = placed(merged, rules)
     parts: defaultdict[int, list[Link]] = defaultdict(list)
     for link in merged:
@@ -126,7 +126,7 @@ def test_tables_that_follow_hold_the_rows_of_the_bounded_run_of_all_links(
 ) -> None:
     here, links = emptied(prepared), links_of(events, rules)
     store, tables, given_so_far = stored.opened(here.address, rules), Tables(), list[Link]()
-    order = [*links, *rnd.sample(links, len(links) // 3)]
+    order, shown = [*links, *rnd.sample(links, len(links) // 3)], set[str]()
     rnd.shuffle(order)
     try:
         while order:
@@ -137,9 +137,11 @@ def test_tables_that_follow_hold_the_rows_of_the_bounded_run_of_all_links(
             else:
                 store.link(order[:size])
             order = order[size:]
+            shown.update(person for assignment in mailbox(store) for _, person in assignment.steps)
             if rnd.random() < 0.5:
                 tables.follow(store, rnd.choice([1, 2, 1_000]))
                 assert tables.content == bounded(given_so_far, rules).content
+                assert shown <= tables.ids.keys(), "who was ever told to be somebody's has a row"
         assert tables.follow(store).content == bounded(links, rules).content
         assert Tables().follow(store, 3).content == tables.content
         store.link(links)
@@ -175,6 +177,7 @@ def test_what_is_erased_goes_from_tables_that_follow(
                 tables.follow(store, rnd.choice([2, 1_000]))
                 now = Tables().follow(store)
                 assert tables.content == now.content
+                assert tables.ids.keys() == {canonical_id(Identifier(*key)) for key in tables.identifiers}
                 edges = store.edges(ends_of(links))
                 assert sorted(tables.edges.values(), key=repr) == sorted((e.columns() for e in edges), key=repr)
             if rnd.random() < 0.3:
@@ -187,18 +190,23 @@ def test_what_is_erased_goes_from_tables_that_follow(
 
 @calm
 @given(events=world.worlds(max_size=14), rules=world.any_rules, in_bulk=st.booleans())
+@example(
+    events=[Seen(0, "cookie:a user:1", name="erase"), Seen(1, "cookie:a user:1"), Seen(1, "cookie:a user:1 email:p")],
+    rules=world.rules(unique=False, size=2),
+    in_bulk=False,
+)
 def test_erasures_that_come_with_all_links_leave_the_rows_of_the_bounded_run(
     prepared: Place, events: list[Seen], rules: IdentityRules, in_bulk: bool
 ) -> None:
     # with which sighting a link begins after a request, told besides: merged links cannot know it
-    here, links = emptied(prepared), [*links_of(events, rules), *world.firsts_of(events, rules)]
+    here, links, begin = emptied(prepared), links_of(events, rules), world.firsts_of(events, rules)
     store = stored.opened(here.address, rules)
     try:
         if in_bulk:
-            bulk(store, links, rules)
+            bulk(store, [*links, *begin], rules)
         else:
-            store.link(links)
-        assert Tables().follow(store).content == bounded(links, rules).content
+            store.link([*links, *begin])
+        assert Tables().follow(store).content == bounded(links, rules, begin).content
     finally:
         store.close()
 
@@ -273,7 +281,7 @@ def test_an_id_whose_name_is_forgotten_is_still_told(place: Place) -> None:
     store.purge([StrandKey(a.primary, a.login) for a in mailbox(store)], 5)
     late = store.rows_since(mark)
     assert late.gone.identifiers == late.gone.edges == ()
-    assert set(late.gone.aliases) == {canonical_id(ident("cookie:a")), canonical_id(ident("user:1"))}
+    assert set(late.gone.ids) == {canonical_id(ident("cookie:a")), canonical_id(ident("user:1"))}
     assert place.behind("SELECT count(*) FROM identity_gone") == [(0,)]
     store.close()
 

@@ -29,7 +29,7 @@ TABLES = (IDENTIFIERS, PERSONS, EDGES)
 
 class Gone(NamedTuple):
     identifiers: tuple[Identifier, ...] = ()
-    aliases: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
     edges: tuple[tuple[Identifier, Identifier, str], ...] = ()
 
 
@@ -145,6 +145,20 @@ def test_a_merge_shows_the_alias_whoever_speaks_first(folder: OutputFolder, orde
     for _ in range(3):
         compact(folder, TABLES, Terms(lambda: 2e9, older_than=-1e12, grace=0, whole=True))
         assert seen(folder, PEOPLE) == [("p1", True, None), ("p2", False, "p1")]
+
+
+def test_an_id_whose_strands_went_to_several_stays_as_one_that_stands_for_nobody(folder: OutputFolder) -> None:
+    tick, ledger = clock(), Ledger()
+    writer, sync = PaneWriter(folder.root, TABLES, 1), IdentitySync(folder, ledger, 1, tick)
+    ledger.add(IdentityRows(persons=(("p2", 1, 2, False, None),)))
+    sync.run()
+    writer.write(b"\x00", 0, [stated(PERSONS, tick(), [("p2", 1, 2, True, None)])])
+    assert seen(folder, PEOPLE) == [("p2", True, None)]
+    writer.write(b"\x00", 1, [stated(PERSONS, tick(), [("p2", None, None, None, None)], deleted=True)])
+    assert seen(folder, PEOPLE) == [("p2", False, None)]
+    ledger.add(gone=Gone(ids=("p2",)))
+    sync.run()
+    assert seen(folder, PEOPLE) == [], "who is erased does not stay"
 
 
 def test_a_bounded_run_takes_back_the_alias_behind_a_person_too(folder: OutputFolder) -> None:

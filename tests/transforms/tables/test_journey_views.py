@@ -124,6 +124,22 @@ def test_the_funnel_has_every_day_and_stage_and_counts_days_of_utc(base: Any) ->
     assert base.execute("SELECT count(*) FROM funnel").fetchone() == (4 * 4,)
 
 
+def test_a_stage_that_only_another_version_of_the_ontology_had_is_counted_and_has_no_place(base: Any) -> None:
+    _moves(base, (None, "discovery", "2026-01-01T00:00:00Z"), ("discovery", "weighing", "2026-01-02T00:00:00Z"))
+    _moves(base, ("weighing", "decision", "2026-01-03T00:00:00Z"))
+    found = base.execute(
+        "SELECT stage, place, is_last FROM dim_stage ORDER BY place DESC NULLS FIRST LIMIT 2"
+    ).fetchall()
+    assert found == [("weighing", None, False), ("customer", 4, True)]
+    stays = base.execute(
+        "SELECT stage, stays, moved_on + fell_back FROM stage_conversion WHERE stays > 0 ORDER BY stage"
+    ).fetchall()
+    assert stays == [("decision", 1, 0), ("discovery", 1, 0), ("weighing", 1, 0)], "nowhere is before or behind it"
+    broken = [test.name for test in data_tests(documented_tables()) if "in_dim_stage" in test.name
+              and base.execute(test.sql).fetchall()]  # fmt: skip
+    assert broken == []
+
+
 def test_stage_conversion_and_dwell_leave_open_stays_out_of_the_mean(base: Any) -> None:
     _moves(base, (None, "discovery", "2026-01-01T00:00:00Z"), ("discovery", "decision", "2026-01-01T00:01:00Z"))
     found = base.execute(

@@ -9,56 +9,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import combinations
-from typing import Final
 
 from contracts import documents
 from contracts.documents import Node
 from transforms.journey.check.emitted import Emitted
 from transforms.journey.check.known_values import RANGES
 from transforms.journey.check.ranges import Answer, Ranges
+from transforms.journey.check.reach import counts_only_outside, fewest_events, most, resets_itself
+from transforms.journey.check.rules import ERROR, NOTE, WARNING, Finding
 from transforms.journey.facts import COUNTED, SESSION_COUNTED
 from transforms.journey.ontology import Ontology, Signal, Stage
 from transforms.journey.words import duration
 
-ERROR, WARNING, NOTE = "error", "warning", "note"
-
-RULES: Final[dict[str, str]] = {
-    "contradiction": "a condition that can never hold",
-    "ends-at-once": "a stage whose entry is also its end",
-    "unreachable-intent": "an intent that the signals which can be fed never reach",
-    "barely-reachable": "an intent that takes nearly every signal at its cap at once",
-    "shadowed-stage": "a stage in whose place the rules always name another",
-    "unreachable-stage": "a stage that nothing the sources emit leads to",
-    "overlap": "two conditions that can hold at once, of which one wins",
-    "cannot-tell": "a pair of conditions that this check does not understand",
-    "unfed-signal": "a signal that nothing the sources emit feeds",
-    "unseen-opposite": "a stage of which nothing the sources emit shows what speaks against it, or what ends it",
-    "unseen-outcome": "a stage of which the model can learn nothing from what the sources emit",
-    "unknown-event": "an event that sources emit and the ontology does not name",
-    "double-count": "two signals of one stage that one event feeds",
-    "dwell-outlasts-evidence": "a least time in a stage that is longer than what was shown lasts",
-    "evidence-fades-waiting": "a signal that halves before a move on may be made",
-    "no-margin": "a stage that is left a microsecond after it was reached",
-    "without-effect": "a key of a stage that changes nothing, whatever happens",
-}
-"""Every rule, with what it finds."""
-
 _NEARLY = 0.95
+_MANY_EVENTS = 25
 _MOST_UNKNOWN = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something to look at. ``rule`` is one of ``RULES``, ``severity`` error, warning or note."""
-
-    rule: str
-    severity: str
-    path: str
-    line: int
-    message: str
-    mending: str
 
 
 def check(ontology: Ontology, sources: Emitted | None = None) -> list[Finding]:
@@ -84,6 +50,7 @@ class _Check:
             yield from self._times(stage)
             yield from self._opposites(stage)
         yield from self._overlaps()
+        yield from self._two_meanings()
         if self.sources is not None:
             yield from self._outcomes(self.sources)
             yield from self._unknown(self.sources)
@@ -118,6 +85,10 @@ class _Check:
         if sources is not None and signal.behaviours.isdisjoint(sources.behaviours):
             return False
         return ranges.can(self._text(signal.when)).answer is not Answer.NEVER
+
+    def _is_outside(self, stage: Stage, signal: Signal) -> bool:
+        when, entry = self._text(signal.when), self._text(stage.entry_when)
+        return counts_only_outside(signal, when, entry, self.ontology.conversions, RANGES)
 
     # --- one stage ----------------------------------------------------------------------------------------------
 
@@ -173,17 +144,33 @@ class _Check:
             return
         node = self._at(stage, "entry", "intent")
         fed = [signal for signal in stage.signals if self._is_fed(signal, self.ranges, self.sources)]
-        reachable = math.fsum(signal.cap for signal in fed)
+        outside = [signal for signal in fed if self._is_outside(stage, signal)]
+        counted = [signal for signal in fed if signal not in outside]
+        reachable = math.fsum(map(most, counted))
         if reachable < stage.enter:
-            missing = ", ".join(signal.name for signal in stage.signals if signal not in fed)
             because = "" if self.sources is None else f" with what {self.sources.where} emits"
+            reasons = (
+                ([signal for signal in stage.signals if signal not in fed], "can never be fed"),
+                (outside, "is fed only where the entry never holds again"),
+                ([signal for signal in counted if resets_itself(signal)], "sets itself back"),
+            )
+            told = "; ".join(f"{', '.join(s.name for s in some)} {why}" for some, why in reasons if some)
             yield self._say(
                 "unreachable-intent",
                 ERROR,
                 node,
                 f"{stage.name!r} needs an intent of {stage.enter:g}, and{because} its signals add up to at most "
-                f"{reachable:g}: {missing} can never be fed",
+                f"{reachable:g}: {told}",
                 "lower the intent, raise caps, or mend the signals named",
+            )
+        elif fewest_events(counted, stage.enter, _MANY_EVENTS) is None:
+            yield self._say(
+                "many-events",
+                WARNING,
+                node,
+                f"{stage.name!r} needs an intent of {stage.enter:g}, which takes more than {_MANY_EVENTS} events even "
+                "if all come at once and none fades",
+                "raise the weights of its signals or lower the intent",
             )
         elif stage.enter > reachable * _NEARLY:
             yield self._say(
@@ -216,6 +203,24 @@ class _Check:
                     node,
                     f"signal {signal.name!r} of {stage.name!r} is never fed by what {self.sources.where} emits: {why}",
                     "name the events that show it under events.behaviours, send them, or replace the signal",
+                )
+            if self._is_outside(stage, signal):
+                yield self._say(
+                    "outside-entry",
+                    WARNING,
+                    node,
+                    f"after what feeds signal {signal.name!r}, {self._text(stage.entry_when)!r} never holds again, so "
+                    f"it leads nobody into {stage.name!r}",
+                    "take the signal out, or what excludes it out of the entry",
+                )
+            if resets_itself(signal):
+                yield self._say(
+                    "resets-itself",
+                    WARNING,
+                    node,
+                    f"all that feeds signal {signal.name!r} sets it back first, so it is never worth more than "
+                    f"{signal.weight:g}",
+                    "take what feeds it out of reset_by",
                 )
         for (one, _), (other, node) in combinations(zip(stage.signals, nodes, strict=True), 2):
             shared = one.behaviours & other.behaviours
@@ -260,6 +265,15 @@ class _Check:
                     f"without hysteresis.margin {stage.name!r} is left a microsecond after its intent was just reached",
                     "state a hysteresis.margin, such as 0.25",
                 )
+            elif stage.after is not None and stage.after < hysteresis.back:
+                yield self._say(
+                    "dwell-outlasts-evidence",
+                    WARNING,
+                    self._at(stage, "exit", "after"),
+                    f"{stage.name!r} lapses after {duration(stage.after)}, while hysteresis.back holds everybody "
+                    f"{duration(hysteresis.back)}",
+                    "shorten hysteresis.back or lengthen exit.after",
+                )
             elif lasts < hysteresis.back:
                 yield self._say(
                     "dwell-outlasts-evidence",
@@ -302,6 +316,15 @@ class _Check:
                 "does not count: it never ends the stage",
                 "shorten the rest",
             )
+        feeding = sorted({b for signal in stage.signals for b in signal.behaviours} & stage.by)
+        if feeding and stage.enter is not None:
+            yield self._say(
+                "ends-at-once",
+                WARNING,
+                self._at(stage, called, "by"),
+                f"{', '.join(feeding)} feeds {stage.name!r} and ends it as well: whoever would enter by it does not",
+                f"name it in one of the two places: in the signals or under {called}.by",
+            )
         if self.sources is None:
             return
         for key, shown in ((("weakened_by",), {b for b, _ in stage.weakened_by}), ((called, "by"), stage.by)):
@@ -340,6 +363,32 @@ class _Check:
                     f"whether the entries of {one.name!r} and {other.name!r} can hold at once cannot be told",
                     "compare facts with numbers and texts alone, or try both with wayline ontology diff",
                 )
+
+    def _two_meanings(self) -> Iterator[Finding]:
+        events = self.root.need("events")
+        for name in sorted(self.ontology.table.neutral & self.ontology.table.names.keys()):
+            shown = ", ".join(self.ontology.table.names[name])
+            yield self._say(
+                "two-meanings",
+                WARNING,
+                events.get("neutral") or events,
+                f"event {name!r} shows {shown} and is called neutral, which counts for nothing",
+                "list it in one of the two places",
+            )
+
+        for name, behaviours in sorted(self.ontology.table.names.items()):
+            for stage in self.ontology.stages:
+                speaking = {b for signal in stage.signals for b in signal.behaviours}.intersection(behaviours)
+                against = {b for b, _ in stage.weakened_by}.intersection(behaviours)
+                if speaking and against:
+                    yield self._say(
+                        "two-meanings",
+                        WARNING,
+                        events.need("behaviours").need(min(against)),
+                        f"event {name!r} speaks for {stage.name!r} ({', '.join(sorted(speaking))}) and against it "
+                        f"({', '.join(sorted(against))})",
+                        "let it show one behaviour",
+                    )
 
     def _outcomes(self, sources: Emitted) -> Iterator[Finding]:
         for stage in self.ontology.stages:

@@ -5,6 +5,7 @@ Input: the declarations of facts and features. Output: a ``Ranges``. Errors, sta
 
 from __future__ import annotations
 
+from itertools import permutations
 from typing import Final
 
 from features.journey_features import FEATURES
@@ -41,8 +42,31 @@ def _at_most() -> list[tuple[str, str]]:
     pairs = [(name, whole[behaviour]) for name, behaviour in SESSION_COUNTED.items() if behaviour in whole]
     pairs += [("session_events", "activities"), ("sessions", "activities"), ("activities", "events")]
     pairs += [("active_days", "activities"), ("channels", "activities"), ("conversions", "events")]
-    return pairs + [(name, "events") for name in COUNTED]
+    pairs += [(name, "events") for name in COUNTED]
+    counts = {f.name: f.window for f in FEATURES if f.name in TURNS and f.kind == "count" and f.window is not None}
+    for (one, short), (other, long) in permutations(counts.items(), 2):
+        if short < long and one.rpartition("_")[0] == other.rpartition("_")[0]:
+            pairs.append((one, other))
+    return [*pairs, *((name, fact) for name, fact in _OF_A_WINDOW.items() if name in counts)]
 
 
-RANGES: Final = Ranges(_domains(), _at_most())
+_OF_A_WINDOW: Final = {
+    "sessions_30d": "sessions",
+    "pricing_views_30d": "pricing_views",
+    "comparisons_30d": "comparisons",
+    "cart_7d": "cart_adds",
+    "checkout_30d": "checkouts",
+    "support_30d": "support_contacts",
+}
+"""Counts of a window, and the fact that counts the same over the whole journey."""
+
+AT_MOST: Final = tuple(_at_most())
+"""Pairs of names of which the first is never above the second."""
+RANGES: Final = Ranges(_domains(), AT_MOST)
 """Everything a stage condition may speak of."""
+
+GROWING: Final = frozenset(
+    {"events", "activities", "sessions", "conversions", "journey_days", "active_days", "channels", *COUNTED}
+    | {"is_known", "has_crm_record", "has_email", "has_phone"}
+)
+"""Facts that never fall, or stay true once they are."""

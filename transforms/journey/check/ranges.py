@@ -13,7 +13,7 @@ says that it hangs on a part that is not understood, or that the condition is to
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from itertools import count
@@ -72,6 +72,11 @@ class Atom:
     operator: str | None = None
     values: tuple[Literal, ...] = ()
     negated: bool = False
+
+    @property
+    def lasts(self) -> bool:
+        """Whether it holds for ever once it does, if its name never falls, or stays true once it is."""
+        return self.operator in (">", ">=") or (self.operator == "==" and self.values[0] is True)
 
 
 Clause = tuple[Atom, ...]
@@ -282,6 +287,14 @@ class Ranges:
     def implies(self, one: str | None, other: str | None) -> bool:
         """Whether ``other`` surely holds wherever ``one`` does."""
         return other is None or self.can(one, unless=(other,)).answer is Answer.NEVER
+
+    def lasts(self, text: str, growing: Collection[str]) -> bool:
+        """Whether a condition surely holds for ever once it does, where the names of ``growing`` never fall."""
+        try:
+            formula = _formula(_plain(text), True)
+        except _TooLargeError:
+            return False
+        return all(atom.name in growing and atom.lasts for clause in formula for atom in clause)
 
     def _clause(self, clause: Clause) -> Found:
         values: dict[str, _Values] = {}

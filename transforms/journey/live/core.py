@@ -7,7 +7,7 @@ Input: packed ``StrandMessages`` (``contracts.wire.pack``). Outputs of a step, b
 - ``decisions``: ``Decision``s to carry out;
 - ``online``: ``OnlineFeatures``;
 - ``metrics``: (name, n) to count up: the counts of ``LiveJourneys`` and ``EVICTED_IDLE``, ``EVICTED_BYTES``,
-  ``RESTED``, ``READ_BACK``, ``STATED_AGAIN``.
+  ``RESTED``, ``READ_BACK``, ``STATED_AGAIN``, ``NOT_FOLLOWED`` (polls while others are in force than can be followed).
 
 State: records and machines of the shard, see ``journeys``; what time alone will do, and when; who is asleep. The log
 holds messages (``entries``), under the person's id; the empty key holds watermark and revision that were served, and
@@ -65,7 +65,7 @@ from transforms.stores.effects import EffectStore
 from transforms.stores.records import RecordKey, RecordStore, StoredRecord
 
 STATED, DECISIONS, ONLINE, METRICS = "stated", "decisions", "online", "metrics"
-RESTED, STATED_AGAIN = "rested", "stated_again"
+RESTED, STATED_AGAIN, NOT_FOLLOWED = "rested", "stated_again", "not_followed"
 __all__ = ["DECISIONS", "EVICTED_BYTES", "EVICTED_IDLE", "METRICS", "ONLINE", "STATED", "Bounds", "JourneyCore"]
 
 _SHARD_KEY, FOLDED_KEY = b"", b"\0folded by"
@@ -220,6 +220,7 @@ class JourneyCore:
             self._renew(pending, counts)
         pending.rested = self._keeping.resting()
         counts[RESTED] += len(pending.rested)
+        counts[NOT_FOLLOWED] += self._in_force is not None and self._in_force.refusal != ""
         return self._step(pending, counts)
 
     def drain(self, now: int) -> Step:

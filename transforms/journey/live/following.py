@@ -51,6 +51,11 @@ class InForce(Protocol):
         """The earliest date of the records that were added."""
         ...
 
+    @property
+    def refusal(self) -> str:
+        """Why the newest records are not followed; empty when they are."""
+        ...
+
 
 class Folding(NamedTuple):
     """What folds journeys and makes their stages, and by what."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from transforms.journey.check.findings import RULES
+from transforms.journey.check.rules import RULES
 
 PAGE = Path(__file__).parents[4] / "docs" / "ontology_check.md"
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from transforms.journey.check.emitted import Emitted, Seen, emitted
-from transforms.journey.check.findings import ERROR, NOTE, RULES, WARNING, Finding, check
+from transforms.journey.check.findings import check
+from transforms.journey.check.rules import ERROR, NOTE, RULES, WARNING, Finding
 from transforms.journey.ontology_file import parse_ontology
 
 ROOT = Path(__file__).parents[4] / "ontology"
@@ -108,6 +109,113 @@ def test_barely_reachable_where_every_cap_is_needed_at_once() -> None:
     assert (finding.severity, finding.line) == (WARNING, line_of(CONSIDERATION))
 
 
+def test_a_signal_that_sets_itself_back_is_never_worth_more_than_its_weight() -> None:
+    asking = ("asking_price, behaviours: [pricing_view], weight: 1.0, half_life: 6d, cap: 2}",) * 2
+    changed = (asking[0], asking[1].replace("cap: 2}", "cap: 2, reset_by: [pricing_view]}"))
+    finding = one("resets-itself", changed)
+    assert (finding.severity, finding.line) == (WARNING, line_of("- {name: asking_price"))
+    assert "'asking_price' sets it back first, so it is never worth more than 1" in finding.message
+    # 2.8 + 4.5 + 2 + 2, and 1 where the cap would be 2
+    assert not [f for f in found(changed, (CONSIDERATION, "entry: {intent: 12.3}")) if f.rule == "unreachable-intent"]
+    finding = one("unreachable-intent", changed, (CONSIDERATION, "entry: {intent: 12.4}"))
+    assert (finding.severity, finding.line) == (ERROR, line_of(CONSIDERATION))
+    assert "at most 12.3: asking_price sets itself back" in finding.message
+    with_cause = (asking[0], asking[1].replace("cap: 2}", "cap: 2, reset_by: [conversion]}"))
+    assert found(with_cause) == []
+
+
+@pytest.mark.parametrize(
+    ("entry", "when"),
+    [
+        ("pricing_views == 0", None),  # what feeds it is what the entry excludes
+        ("conversions == 0", "conversions >= 1"),
+        ("!is_known && sessions < 3", "is_known && sessions >= 2"),
+    ],
+)
+def test_a_signal_that_counts_only_outside_of_the_entry_leads_nobody_in(entry: str, when: str | None) -> None:
+    condition = (CONSIDERATION, f'entry: {{intent: 2.0, when: "{entry}"}}')
+    signal = ("[pricing_view], weight: 1.0", f'[pricing_view], when: "{when}", weight: 1.0')
+    changes = (condition,) if when is None else (condition, signal)
+    finding = one("outside-entry", *changes)
+    assert (finding.severity, finding.line) == (WARNING, line_of("- {name: asking_price"))
+    assert f"{entry!r} never holds again" in finding.message
+    # without its 2, 11.3 are left
+    far = (CONSIDERATION, condition[1].replace("2.0", "11.4"))
+    finding = one("unreachable-intent", *(far, *changes[1:]))
+    assert finding.severity == ERROR
+    assert "at most 11.3: asking_price is fed only where the entry never holds again" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("entry", "when"),
+    [
+        ("sessions >= 2", "sessions == 1"),  # fed first, entered later
+        ("session_pricing_views == 0", None),  # the next session has none
+        ("conversions == 0", "conversions >= 0"),
+        ("pricing_views <= 1", None),
+    ],
+)
+def test_what_is_fed_before_the_entry_holds_counts(entry: str, when: str | None) -> None:
+    condition = (CONSIDERATION, f'entry: {{intent: 2.0, when: "{entry}"}}')
+    signal = ("[pricing_view], weight: 1.0", f'[pricing_view], when: "{when}", weight: 1.0')
+    assert [f for f in found(condition, *([] if when is None else [signal])) if f.rule != "overlap"] == []
+
+
+def test_an_intent_that_takes_many_events_even_at_once() -> None:
+    weights = (
+        ("[product_view], weight: 0.7", "[product_view], weight: 0.05"),
+        ("[comparison, review_read], weight: 1.8", "[comparison, review_read], weight: 0.04"),
+        ("[pricing_view], weight: 1.0", "[pricing_view], weight: 0.03"),
+        ("[email_click], weight: 1.0", "[email_click], weight: 0.05"),
+        ("[form, store_visit], weight: 1.0", "[form, store_visit], weight: 0.02"),
+    )
+    finding = one("many-events", *weights)
+    assert (finding.severity, finding.line) == (WARNING, line_of(CONSIDERATION))
+    assert "more than 25 events" in finding.message
+    # 25 events of 0.05 are just enough
+    assert not [f for f in found(*weights, (CONSIDERATION, "entry: {intent: 1.25}")) if f.rule == "many-events"]
+    assert [f for f in found(*weights, (CONSIDERATION, "entry: {intent: 1.26}")) if f.rule == "many-events"]
+
+
+def test_many_events_are_counted_with_those_that_feed_two_signals_and_up_to_each_cap() -> None:
+    # a look at prices feeds both: 0.6 at first, and 0.1 once the first is at its cap
+    weights = (
+        ("behaviours: [pricing_view], weight: 1.0, half_life: 6d, cap: 2}",
+         "behaviours: [pricing_view], weight: 0.5, half_life: 6d, cap: 0.5}"),
+        ("behaviours: [form, store_visit], weight: 1.0, half_life: 6d, cap: 2}",
+         "behaviours: [pricing_view], weight: 0.1, half_life: 6d, cap: 9}"),
+        ("[product_view], weight: 0.7, half_life: 6d, cap: 2.8", "[product_view], weight: 0.01, half_life: 6d, cap: 9"),
+        ("[comparison, review_read], weight: 1.8, half_life: 6d, cap: 4.5",
+         "[comparison, review_read], weight: 0.01, half_life: 6d, cap: 9"),
+        ("[email_click], weight: 1.0, half_life: 6d, cap: 2", "[email_click], weight: 0.01, half_life: 6d, cap: 9"),
+    )  # fmt: skip
+    assert not [f for f in found(*weights, (CONSIDERATION, "entry: {intent: 3.0}")) if f.rule == "many-events"]
+    assert [f for f in found(*weights, (CONSIDERATION, "entry: {intent: 3.1}")) if f.rule == "many-events"]
+
+
+def test_what_feeds_a_stage_and_ends_it_is_found() -> None:
+    changed = (DECISION, DECISION + "\n    exit: {by: [checkout], since: [login]}")
+    finding = one("ends-at-once", changed)
+    assert (finding.severity, finding.line) == (WARNING, line_of(DECISION) + 1)
+    assert "checkout feeds 'decision' and ends it as well" in finding.message
+
+
+def test_an_event_that_speaks_for_a_stage_and_against_it() -> None:
+    changed = ("pricing_view: [pricing_view, pricing,", "pricing_view: [pricing_view, search, pricing,")
+    two = [f for f in found(changed) if f.rule == "two-meanings"]
+    assert [(f.severity, f.line) for f in two] == [(WARNING, line_of("    search: [search,"))] * 2
+    assert [f.message for f in two] == [
+        f"event 'search' speaks for {stage!r} (pricing_view) and against it (search)"
+        for stage in ("consideration", "decision")
+    ]
+
+
+def test_an_event_that_is_called_neutral_and_shows_something() -> None:
+    finding = one("two-meanings", ("file_download, call_abandoned]", "file_download, call_abandoned, pricing]"))
+    assert (finding.severity, finding.line) == (WARNING, line_of("  neutral: [page_ping"))
+    assert "'pricing' shows pricing_view" in finding.message
+
+
 def test_shadowed_stage_by_a_certain_one_is_an_error() -> None:
     wide = (CUSTOMER, "entry: {when: activities >= 1}")
     condition = (DECISION, "entry: {intent: 2.1, when: sessions >= 1 && activities > 2}")
@@ -189,6 +297,13 @@ def test_dwell_outlasts_evidence() -> None:
     stages = [f for f in found(("  back: 10m", "  back: 80h")) if f.rule == "dwell-outlasts-evidence"]
     assert [f.severity for f in stages] == [WARNING, WARNING]
     assert not [f for f in found(("  back: 10m", "  back: 36h")) if f.rule == "dwell-outlasts-evidence"]
+
+
+def test_a_stage_that_lapses_before_anybody_may_leave_it() -> None:
+    lapsing = (DECISION, DECISION + "\n    exit: {after: 1h, since: [login]}")
+    finding = one("dwell-outlasts-evidence", lapsing, ("  back: 10m", "  back: 61m"))
+    assert (finding.severity, finding.line) == (WARNING, line_of(DECISION) + 1)
+    assert not [f for f in found(lapsing, ("  back: 10m", "  back: 60m")) if f.rule == "dwell-outlasts-evidence"]
 
 
 def test_evidence_fades_waiting() -> None:

@@ -70,6 +70,13 @@ def test_implication_is_by_ranges() -> None:
     assert not RANGES.implies("conversions >= 2", "sessions + 1 > 0"), "what is not understood implies nothing"
 
 
+def test_windows_of_one_count_are_nested() -> None:
+    assert RANGES.can("pricing_views_7d >= 3.0 && pricing_views_30d < 3.0").answer is Answer.NEVER
+    assert RANGES.can("cart_7d >= 2.0 && cart_adds <= 1").answer is Answer.NEVER
+    assert RANGES.can("pricing_views_30d >= 3.0 && pricing_views_7d < 3.0").answer is Answer.CAN
+    assert RANGES.can("events_1d > 5.0 && sessions_7d < 1.0").answer is Answer.CAN, "other counts are not compared"
+
+
 def held(text: str, values: dict[str, Any]) -> object:
     compiled = conditions.compile(Node(text, "t", 1), VOCABULARY)
     return ConditionSet([compiled]).verdicts(values)[0]
