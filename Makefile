@@ -17,6 +17,8 @@ STREAM_RATES ?= 500,1000,2000
 EXPLORE ?= tests
 EXPLORE_TIMES ?= 20
 EXPLORE_SEED := $(shell date +%s)
+FUZZED := tests/contracts/test_documents_hostile.py tests/pipelines/test_hostile_configuration.py \
+  tests/sources/test_importer_bounds.py tests/sources/test_mapping_hostile.py tests/transforms/input/test_hostile_avro.py
 FLINK := build/flink
 FLINK_JAVA := infra/flink/java/org/apache/beam/runners/fnexecution/control/BundleCheckpointHandlers.java
 # a compiler that runs wherever Java does: a machine that runs Flink need not have Java's own
@@ -24,8 +26,8 @@ JAVA_COMPILER := org.eclipse.jdt:ecj:3.37.0
 GOOGLESQL := build/googlesql
 PUBSUB_SERVER := $(BIN)/wayline-pubsub-server
 
-.PHONY: help demo stream-demo services flink pubsub-server googlesql test lint types unit explore schemas parity chaos interrupted \
-  accuracy stage-accuracy ecom-story lock clean bench bench-pipeline bench-identity bench-stream bench-actor bench-stages
+.PHONY: help demo stream-demo services flink pubsub-server googlesql test lint types unit explore fuzz schemas parity chaos \
+  interrupted accuracy stage-accuracy ecom-story lock clean bench bench-pipeline bench-identity bench-stream bench-actor bench-stages
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -126,7 +128,7 @@ unit: $(VENV)/.dev ## Tests only
 	$(BIN)/pytest -n 2 --dist worksteal --durations=40
 
 explore: $(VENV)/.dev ## Property tests below EXPLORE with EXPLORE_TIMES as many examples, at random: hours, in one process
-	@echo "to see the same again: make explore EXPLORE=$(EXPLORE) EXPLORE_TIMES=$(EXPLORE_TIMES) EXPLORE_SEED=$(EXPLORE_SEED)"
+	@echo "to see the same again: make explore EXPLORE='$(EXPLORE)' EXPLORE_TIMES=$(EXPLORE_TIMES) EXPLORE_SEED=$(EXPLORE_SEED)"
 	WAYLINE_EXAMPLES=$(EXPLORE_TIMES) nice -n 15 $(BIN)/pytest -m hypothesis --hypothesis-seed=$(EXPLORE_SEED) \
 	  --timeout=7200 --durations=20 $(EXPLORE)
 
@@ -156,6 +158,9 @@ chaos: $(VENV)/.runtime $(FLINK)/.ready ## A stream killed in every way, compare
 
 interrupted: $(VENV)/.runtime ## A bounded run interrupted 20 times at random moments, then let end: five minutes
 	$(BIN)/python -m benchmarks.interrupted
+
+fuzz: ## Random and hostile input of every kind, EXPLORE_TIMES as much as the tests try: minutes
+	@$(MAKE) --no-print-directory explore EXPLORE="$(FUZZED)"
 
 parity: $(VENV)/.runtime $(FLINK)/.ready ## Whether every way to the tables gives the same ones, on many worlds: half an hour
 	$(BIN)/python -m benchmarks.parity

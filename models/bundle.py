@@ -14,6 +14,7 @@ import shutil
 import zipfile
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -170,8 +171,35 @@ def load_bundle(
     Raises:
         ModelError: missing, changed, of untrusted types, for other features, or with other answers than when trained.
     """
-    manifest = read_manifest(path)
     name = f"model bundle {path.name}"
+    manifest, columns, data = _verified(path, name, feature_names, served)
+    model = LoadedModel(manifest, _construct(data, name), columns)
+    _check_smoke(model, name)
+    return model
+
+
+def check_bundle(path: Path) -> Manifest:
+    """Find out whether a bundle loads, if possible without importing the libraries that it takes.
+
+    It was loaded when it was registered. The same bytes under the same libraries load again, so they are not
+    constructed here; what other libraries made is. Raises what ``load_bundle`` raises, as whoever scores calls it.
+    """
+    manifest, _, _ = _verified(path, f"model bundle {path.name}", FEATURE_NAMES, tuple(VERSIONS))
+    if manifest.libraries != libraries():
+        load_bundle(path)
+    return manifest
+
+
+def libraries() -> dict[str, str]:
+    """The installed versions of what models are made of."""
+    return {name: version(name) for name in ("scikit-learn", "skops", "numpy")}
+
+
+def _verified(
+    path: Path, name: str, feature_names: Sequence[str], served: Collection[str]
+) -> tuple[Manifest, npt.NDArray[np.int64], bytes]:
+    """Manifest, places of the inputs and bytes of a bundle that is whole and fits this code; ``name`` is for errors."""
+    manifest = read_manifest(path)
     if manifest.version != path.name:
         raise ModelError(f"{name}: its manifest names version {manifest.version}")
     columns = check_signature(manifest, feature_names, served)
@@ -183,9 +211,7 @@ def load_bundle(
             "the file was changed or damaged",
             hint="restore the bundle, or activate another version with `wayline model promote` or `rollback`",
         )
-    model = LoadedModel(manifest, _construct(data, name), columns)
-    _check_smoke(model, name)
-    return model
+    return manifest, columns, data
 
 
 def check_signature(manifest: Manifest, feature_names: Sequence[str], served: Collection[str]) -> npt.NDArray[np.int64]:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from contracts.errors import ModelError
 from models.activations import Activations, read_activations
-from models.bundle import LoadedModel, load_bundle
+from models.bundle import LoadedModel, Manifest, check_bundle, load_bundle
 
 POINTER, BUNDLES = "champion.json", "bundles"
 
@@ -46,6 +46,17 @@ def load_activated(registry: Path, stages: Sequence[str]) -> ActivatedModels:
     return load_models(registry, read_activations(registry / POINTER), stages, {})
 
 
+def check_activated(registry: Path, stages: Sequence[str]) -> Activations:
+    """The activations, every model in force at some time found to load (``models.bundle.check_bundle``).
+
+    For who does not score: arguments and errors as of ``load_activated``.
+    """
+    activations = read_activations(registry / POINTER)
+    for version in activations.versions:
+        _check_stages(check_bundle(registry / BUNDLES / version), stages)
+    return activations
+
+
 def load_models(
     registry: Path, activations: Activations, stages: Sequence[str], loaded: Mapping[str, LoadedModel]
 ) -> ActivatedModels:
@@ -53,14 +64,18 @@ def load_models(
     models: dict[str, LoadedModel] = {}
     for version in activations.versions:
         model = loaded.get(version) or load_bundle(registry / BUNDLES / version)
-        if model.manifest.stages != tuple(stages):
-            raise ModelError(
-                f"model {version} was trained for the stages {', '.join(model.manifest.stages)}; "
-                f"the ontology has {', '.join(stages)}",
-                hint="train a model for this ontology, or roll back to rules alone with `wayline model rollback`",
-            )
+        _check_stages(model.manifest, stages)
         models[version] = model
     return ActivatedModels(activations, models)
+
+
+def _check_stages(manifest: Manifest, stages: Sequence[str]) -> None:
+    if manifest.stages != tuple(stages):
+        raise ModelError(
+            f"model {manifest.version} was trained for the stages {', '.join(manifest.stages)}; "
+            f"the ontology has {', '.join(stages)}",
+            hint="train a model for this ontology, or roll back to rules alone with `wayline model rollback`",
+        )
 
 
 def score_points(models: ActivatedModels, times: Ints, matrix: Floats, stages: int) -> tuple[list[str | None], Floats]:

@@ -28,6 +28,7 @@ from models.bundle import (
     LoadedModel,
     Manifest,
     Smoke,
+    libraries,
     smoke_vectors,
     stage_probabilities,
 )
@@ -141,7 +142,7 @@ def train(
         trained_until=parts.cutoff,
         horizon=rows.moments.horizon,
         rows={"train": len(parts.train), "calibrate": len(parts.calibrate), "test": len(parts.test)},
-        libraries=_libraries(),
+        libraries=libraries(),
         metrics=metrics,
         champion=_champion(registry, stages, rows),
         labels=label_summary(out),
@@ -237,7 +238,7 @@ def _version(
         "ontology": definitions.version,
         "features": declaration_hash(),
         "settings": asdict(settings),
-        "libraries": _libraries(),
+        "libraries": libraries(),
     }
     digest.update(json.dumps(recipe, sort_keys=True).encode())
     for array in (inputs, target, parts.train, parts.calibrate, parts.test):
@@ -248,13 +249,6 @@ def _version(
 def _dump(estimator: Any) -> bytes:
     data: bytes = skops_io().dumps(estimator)
     return data
-
-
-def _libraries() -> dict[str, str]:
-    import sklearn
-    import skops
-
-    return {"scikit-learn": str(sklearn.__version__), "skops": str(skops.__version__), "numpy": np.__version__}
 
 
 def _tuples(matrix: Floats) -> tuple[tuple[float, ...], ...]:

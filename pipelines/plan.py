@@ -19,7 +19,7 @@ from contracts.tables import feature_tables
 from features.journey_features import feature_columns
 from features.online_address import OnlinePlace, note_place, open_online, place_for
 from models.ontology_registry import OntologyRegistry
-from models.scoring import load_activated
+from models.scoring import check_activated
 from pipelines.definitions import Definitions
 from pipelines.graph import RunPlan
 from transforms.actions import ActRules
@@ -82,7 +82,7 @@ def make_plan(
     config, ontology = definitions.config, definitions.ontology
     identity = load_rules(config.identity)
     registry = options.registry or folder.registry
-    activated = load_activated(registry, ontology.stage_names)
+    activations = check_activated(registry, ontology.stage_names)
     ontologies = OntologyRegistry(registry)
     if options.actions == "live":
         config.channels.preflight()
@@ -138,7 +138,7 @@ def make_plan(
             features,
             scores,
             ontologies.dated(ontology),
-            Activated(len(ontologies.activations().records), len(activated.activations.records)),
+            Activated(len(ontologies.activations().records), len(activations.records)),
         ),
         act=ActRules(
             mode=options.actions,
@@ -151,8 +151,8 @@ def make_plan(
         marks=read_marks(folder, tombstones),
         models=tuple(
             (record.version, record.active_from)
-            for record in activated.activations.records
-            if record.version in activated.models and record.version is not None
+            for record in activations.records
+            if record.version is not None and record.version in activations.versions
         ),
         online_left=online.left,
     )

@@ -17,12 +17,13 @@ from contracts.tables import Table
 from reports.page.report import report_html
 from reports.page.sections import report_sections
 from reports.rendering import day, plural
+from transforms.journey.ontology import Stage
 from transforms.tables.output import OutputFolder, check_readable
 from transforms.tables.views import answering, fetch, open_views
 
 
-def report_page(out: Path, tables: Sequence[Table], model: Callable[[Any], str]) -> str:
-    """The page of OUT. A folder with nothing in it gives a page that says so.
+def report_page(out: Path, tables: Sequence[Table], model: Callable[[Any], str], stages: Sequence[Stage] = ()) -> str:
+    """The page of OUT, with ``stages`` held against their benchmarks. One of an empty folder says that it is.
 
     Raises:
         OutputError: ``out`` is no output folder, or its parts or views cannot be read.
@@ -34,7 +35,7 @@ def report_page(out: Path, tables: Sequence[Table], model: Callable[[Any], str])
     connection = open_views(out, tables)
     try:
         with answering(out):
-            made = [(section, section.make(connection)) for section in report_sections(tables, model)]
+            made = [(section, section.make(connection)) for section in report_sections(tables, model, stages)]
             return report_html(name, _brief(connection), made)
     finally:
         connection.close()

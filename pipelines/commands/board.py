@@ -21,7 +21,7 @@ def command(out: Path, port: int, opens: bool, config: Path | None, pseudonym_ke
     """Show the tables of an output folder in a browser on this machine, also while a stream writes them."""
     import webbrowser
 
-    from pipelines.commands.model import model_section
+    from pipelines.commands.model import model_section, stages_in_force
     from pipelines.definitions import load_definitions
     from reports.asked import decision_asked, person_found
     from reports.explain import explain_person
@@ -50,7 +50,8 @@ def command(out: Path, port: int, opens: bool, config: Path | None, pseudonym_ke
         with closing(JourneyTables(out, definitions.tables)) as tables:
             return person_html(explain_person(tables, person_id, how))
 
-    shown = sections(definitions.tables, model_section(config, out))
+    stages = stages_in_force(out, definitions.ontology)
+    shown = sections(definitions.tables, model_section(config, out), stages)
     renewal = Renewal(shown, lambda: open_views(out, definitions.tables), lambda: state_of(out))
     with board_server(port, renewal, story) as server, renewal:
         address = f"http://127.0.0.1:{server.server_port}/"

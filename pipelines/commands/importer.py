@@ -212,7 +212,8 @@ def find_files(patterns: tuple[str, ...]) -> list[Path]:
     found: set[Path] = set()
     for pattern in patterns:
         path = Path(pattern)
-        matches = [p for p in path.iterdir() if p.is_file()] if path.is_dir() else [Path(p) for p in glob.glob(pattern)]
+        # a name that stands for itself is no pattern, whatever is in it
+        matches = [*path.iterdir()] if path.is_dir() else [path] if path.is_file() else map(Path, glob.glob(pattern))
         files = [p for p in matches if p.is_file()]
         if not files:
             raise InputError(f"no file is found at {pattern}", hint="name a file, a folder, or a glob in quotes")

@@ -15,6 +15,7 @@ from pipelines.commands.times import instant, shown
 if TYPE_CHECKING:
     from models.dataset import StageDefinitions
     from transforms.journey.dated import DatedOntologies
+    from transforms.journey.ontology import Ontology, Stage
 
 
 def stage_definitions(config: Path | None, registry: Path | None = None, at: int | None = None) -> StageDefinitions:
@@ -57,6 +58,17 @@ def model_section(config: Path | None, out: Path) -> Callable[[Any], str]:
         return model_html(model_quality(connection, registry, definitions), definitions.certain)
 
     return make
+
+
+def stages_in_force(out: Path, ontology: Ontology) -> tuple[Stage, ...]:
+    """Stages of what is in force in OUT in the end: the project's ontology, or what was activated.
+
+    Raises ConfigurationError when the project's was changed without an activation.
+    """
+    from models.ontology_registry import OntologyRegistry
+
+    dated = OntologyRegistry(out / "registry").dated(ontology)
+    return (ontology if dated is None else dated.last).stages
 
 
 def _check_stages(dated: DatedOntologies, at: int) -> None:

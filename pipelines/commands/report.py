@@ -21,12 +21,14 @@ def command(out: Path, to: Path | None, config: Path | None) -> None:
 
 def report(out: Path, to: Path | None, config: Path | None) -> Path:
     """Make and write the report; where it is. Raises OutputError, ConfigurationError, ModelError."""
-    from pipelines.commands.model import model_section
+    from pipelines.commands.model import model_section, stages_in_force
     from pipelines.definitions import load_definitions
     from reports.written import report_page, write_report
     from transforms.tables.output import OutputFolder
 
-    page = report_page(out, load_definitions(config).tables, model_section(config, out))
+    definitions = load_definitions(config)
+    stages = stages_in_force(out, definitions.ontology)
+    page = report_page(out, definitions.tables, model_section(config, out), stages)
     target = to or OutputFolder(out).report
     write_report(page, target)
     return target

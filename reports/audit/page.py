@@ -15,8 +15,9 @@ from reports.rendering import clean
 
 _NAMES = 300
 _SHORT = 20
-_MORE = "th.number{text-align:right}.number,.short{white-space:nowrap}"
-"""Beside the style of the board: numbers and short words stay on one line where there is little room."""
+_MORE = "th.number{text-align:right}.number,.short{white-space:nowrap}.wide td:not([class]){min-width:12rem}"
+"""Beside the style of the board: numbers and short words stay on one line where there is little room, and what is long
+keeps to a width at which it can be read, since a table scrolls by itself."""
 
 
 def audit_page(audit: Audit) -> str:

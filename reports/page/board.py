@@ -115,7 +115,7 @@ svg .mark{font-size:11px;font-weight:700;paint-order:stroke;stroke:var(--paper);
 table{border-collapse:collapse;font-size:.92rem;min-width:min(100%,26rem)}
 caption{text-align:left}th,td{border-bottom:1px solid var(--line);
 padding:.2rem .7rem .2rem 0;text-align:left;vertical-align:top}
-.number{text-align:right;font-variant-numeric:tabular-nums}
+.number{text-align:right;font-variant-numeric:tabular-nums}.long{min-width:13rem}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.1rem 1rem;margin:0}dt{color:var(--soft)}
 dd{margin:0;overflow-wrap:anywhere}td:first-child{white-space:nowrap}
 ol,ul{padding-left:1.2rem;margin:.3rem 0}li{margin:.25rem 0;overflow-wrap:anywhere}

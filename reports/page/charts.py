@@ -270,10 +270,16 @@ def _drawn(title: str, height: float, parts: Sequence[str], width: float = 0) ->
     return wide(f"{title}, drawn", f'<svg {size} role="img" aria-label="{escape(title)}">{"".join(parts)}</svg>')
 
 
+_LONG = 40
+"""A longer text keeps to a width at which it can be read, however narrow the window."""
+
+
 def _cell(value: Any) -> str:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return f'<td class="number">{_shown(value)}</td>'
-    return f"<td>{escape(_shown(value))}</td>"
+    text = _shown(value)
+    kind = ' class="long"' if len(text) > _LONG else ""
+    return f"<td{kind}>{escape(text)}</td>"
 
 
 def _shown(value: Any) -> str:

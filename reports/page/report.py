@@ -17,6 +17,7 @@ from reports.page.sections import Section
 _STYLE = (
     STYLE
     + """.report{align-items:stretch}.brief{margin:.2rem 0 .8rem}.brief dd{font-variant-numeric:tabular-nums}
+.report #model,.report #metrics,.report #quality,.report #ledger,.report #checks{grid-column:1/-1}
 @media print{nav,.skip{display:none}.report{display:block}section{break-inside:avoid;margin:.5rem 0}}
 """
 )

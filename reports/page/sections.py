@@ -13,12 +13,15 @@ from functools import cache, partial
 from typing import Any
 
 from contracts.tables import Table
+from reports.identity_words import rule_words
+from reports.page.benchmark_section import against_benchmarks
 from reports.page.charts import HUES, bars, flow, lines, numbers, table
 from reports.page.decision_sections import decisions, decisions_and_the_newest, why_candidates_fell
 from reports.page.journey_sections import sessions_by_channel, time_in_stage, time_to_map
 from reports.page.nothing import nothing
 from reports.page.received import checks, ledger, quality
 from reports.rendering import length, number, plural
+from transforms.journey.ontology import Stage
 from transforms.tables.metrics import METRICS_FILE, Metric, load_metrics, metric_sql
 from transforms.tables.views import fetch
 
@@ -34,28 +37,38 @@ class Section:
     make: Callable[[Any], str]
 
 
-def sections(tables: Sequence[Table], model: Callable[[Any], str] | None = None) -> tuple[Section, ...]:
+def sections(
+    tables: Sequence[Table], model: Callable[[Any], str] | None = None, stages: Sequence[Stage] = ()
+) -> tuple[Section, ...]:
     """Every section of the board, in the order of the page.
 
     Args:
         tables: the contracts of the tables.
         model: makes the section on the model, if there is to be one: it needs more than the tables.
+        stages: those of the ontology in force, to be held against their benchmarks.
     """
-    return _all(tables, model, decisions_and_the_newest)
+    return _all(tables, model, stages, decisions_and_the_newest)
 
 
-def report_sections(tables: Sequence[Table], model: Callable[[Any], str]) -> tuple[Section, ...]:
+def report_sections(
+    tables: Sequence[Table], model: Callable[[Any], str], stages: Sequence[Stage] = ()
+) -> tuple[Section, ...]:
     """Every section of the report: those of the board, but none that names a person or leads to another page."""
-    return _all(tables, model, decisions)
+    return _all(tables, model, stages, decisions)
 
 
 def _all(
-    tables: Sequence[Table], model: Callable[[Any], str] | None, decided: Callable[[Any], str]
+    tables: Sequence[Table],
+    model: Callable[[Any], str] | None,
+    stages: Sequence[Stage],
+    decided: Callable[[Any], str],
 ) -> tuple[Section, ...]:
+    benchmarks = any(stage.benchmark is not None for stage in stages)
     return (
         Section("funnel", "Funnel with drop-off", _funnel),
         Section("flow", "Stage flow", _flow),
         Section("cohorts", "Cohorts: share with a session, by week since the first", _cohorts),
+        *([Section("benchmarks", "Benchmarks", partial(against_benchmarks, tuple(stages)))] if benchmarks else []),
         Section("dwell", "Time in stage", time_in_stage),
         Section("mapped", "Time to map: from the first event to a stage after the first", time_to_map),
         Section("channels", "Sessions per channel", sessions_by_channel),
@@ -140,7 +153,8 @@ def _identity(connection: Any) -> str:
     if not rows:
         return said + nothing("No two identifiers were seen together yet.")
     counted = [(f"{row[1]} by {row[0]}", float(row[2]), plural(row[2], "pair")) for row in rows[:10]]
-    return said + bars("Pairs of identifiers by rule", counted) + numbers("Pairs by rule and fate", names, rows)
+    told, meant = (*names, "which means"), [(*row, rule_words(str(row[0]))) for row in rows]
+    return said + bars("Pairs of identifiers by rule", counted) + numbers("Pairs by rule and fate", told, meant)
 
 
 @cache

@@ -16,10 +16,10 @@ from skops.io import dumps
 
 from contracts.errors import ModelError
 from features.journey_features import FEATURE_NAMES, model_inputs
-from models.bundle import load_bundle, smoke_vectors
+from models.bundle import check_bundle, libraries, load_bundle, smoke_vectors
 from models.evaluation import Gates
 from models.registry import ModelRegistry
-from models.scoring import load_activated, score_points
+from models.scoring import check_activated, load_activated, score_points
 from models.training import compare_on
 
 LENIENT = Gates(max_ece=1.0)
@@ -48,6 +48,22 @@ def test_a_changed_model_file_is_refused(trained_world: TrainedWorld) -> None:
     file.write_bytes(file.read_bytes() + b"x")
     with pytest.raises(ModelError, match="SHA-256"):
         load_bundle(bundle_of(trained_world))
+
+
+def test_a_bundle_is_checked_by_its_bytes_and_loaded_where_other_libraries_made_it(trained_world: TrainedWorld) -> None:
+    path = bundle_of(trained_world)
+    manifest = check_bundle(path)
+    assert manifest == trained_world.trained.model.manifest
+    assert manifest.libraries == libraries()
+    data = dumps(LogisticRegression())
+    (path / "model.skops").write_bytes(data)
+    with pytest.raises(ModelError, match="SHA-256"):
+        check_bundle(path)
+    edited(path, sha256=hashlib.sha256(data).hexdigest())
+    check_bundle(path)
+    edited(path, libraries={**libraries(), "scikit-learn": "0.1"})
+    with pytest.raises(ModelError, match="cannot score its stored vectors"):
+        check_bundle(path)
 
 
 def test_types_outside_the_allow_list_are_not_constructed(trained_world: TrainedWorld) -> None:
@@ -179,8 +195,9 @@ def test_a_model_of_other_stages_is_neither_promoted_nor_loaded(trained_world: T
     with pytest.raises(ModelError, match="the ontology has a, b"):
         registry.promote(version, stages=("a", "b"), active_from=0, reason="", now=NOW, gates=LENIENT)
     registry.promote(version, stages=STAGES, active_from=0, reason="", now=NOW, gates=LENIENT)
-    with pytest.raises(ModelError, match="the ontology has a, b"):
-        load_activated(registry.root, ("a", "b"))
+    for read in (load_activated, check_activated):
+        with pytest.raises(ModelError, match="the ontology has a, b"):
+            read(registry.root, ("a", "b"))
 
 
 def test_a_candidate_and_the_champion_are_compared_on_the_same_rows(trained_world: TrainedWorld) -> None:

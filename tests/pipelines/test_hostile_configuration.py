@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import os
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,8 +27,6 @@ from transforms.journey.ontology_file import parse_ontology
 from transforms.schema_registry import load_registry
 from transforms.tables.metrics import load_metrics
 
-TIMES = int(os.environ.get("WAYLINE_FUZZ", "1"))
-"""How much more than a test suite has time for; `make fuzz` sets it."""
 SOUND = load_definitions(None)
 CONFIGURATION = """
 shards: {strand: 4, journey: 4}
@@ -128,7 +125,7 @@ def test_the_file_as_it_is_shipped_is_read(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=30 * TIMES)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 1 << 40))
 def test_a_changed_file_is_read_or_refused(kind: str, seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     text = yaml.safe_dump(changed(DOCUMENTS[kind], random.Random(seed)), allow_unicode=True)

@@ -7,6 +7,7 @@ import re
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from contracts.errors import InputError, LockedError, OutputError
 from pipelines.definitions import Definitions
 from reports.asked import decision_asked, person_asked
 from reports.lookup import JourneyTables, Row
+from reports.page.benchmark_section import against_benchmarks, verdict
 from reports.page.board import DARK, LIGHT
 from reports.page.charts import bars, calibration, flow, lines, spans, table
 from reports.page.renewal import Renewal, state_of
@@ -70,6 +72,38 @@ def test_the_board_shows_every_section_of_a_run(whole: str, definitions: Definit
     assert all(stage.name in whole for stage in definitions.ontology.stages)
     assert "cannot be read" not in whole
     assert "aria-busy" not in whole
+
+
+def test_people_who_moved_on_are_held_against_the_benchmark_of_their_stage(
+    tiny_out: Path, definitions: Definitions
+) -> None:
+    """Counted by hand from the transitions; who went on and back again has moved on, and a lost lead has not."""
+    stages = definitions.ontology.stages
+    place = {stage.name: stage.number for stage in stages}
+    expected = [replace(stages[0], benchmark=0.999999), replace(stages[1], benchmark=0.000001), *stages[2:]]
+    connection = open_views(tiny_out, definitions.tables)
+    _, moves = fetch(connection, "SELECT person_id, from_stage, to_stage FROM transitions")
+    _, first, second, *_ = re.findall(r"<tr>(.*?)</tr>", against_benchmarks(expected, connection))
+    for told, stage, words in ((first, stages[0], "below"), (second, stages[1], "above")):
+        ever = {who for who, _, after in moves if after == stage.name}
+        on = {who for who, before, after in moves if before == stage.name and place[after] > stage.number}
+        assert 0 < len(on) < len(ever)
+        cells = [html.unescape(cell) for cell in re.findall(r"<td[^>]*>(.*?)</td>", told)]
+        assert cells[:4] == [stage.name, f"{len(ever):,}", f"{len(on):,}", f"{len(on) / len(ever):.1%}"]
+        assert cells[5] == f"{words} its benchmark"
+    lost = [*stages[:-1], replace(stages[-1], terminal=True)]
+    without = against_benchmarks(lost, connection)
+    sold = {who for who, before, after in moves if before == stages[2].name and after == stages[3].name}
+    assert sold
+    assert f"<td>{stages[2].name}</td>" not in without, "nothing but the lost stage is left to move on to"
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("moved", "people", "said"), [(30, 100, "about"), (30, 1_000, "below"), (400, 1_000, "above"), (0, 3, "about")]
+)
+def test_a_share_of_few_people_is_not_called_below_its_benchmark(moved: int, people: int, said: str) -> None:
+    assert verdict(moved / people, people, 0.35) == f"{said} its benchmark"
 
 
 def test_numbers_of_the_board_are_those_of_the_tables(whole: str, tiny_out: Path, definitions: Definitions) -> None:

@@ -18,7 +18,7 @@ TIMES = int(os.environ.get("WAYLINE_EXAMPLES", "1"))
 # how long an example takes says how busy the machine is, not whether a rule holds
 _ANY_MACHINE = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("same_each_time", derandomize=True, print_blob=True, **_ANY_MACHINE)
-settings.register_profile("explore", print_blob=True, **_ANY_MACHINE)
+settings.register_profile("explore", derandomize=False, print_blob=True, **_ANY_MACHINE)
 
 
 def load_profile() -> None:
@@ -40,6 +40,19 @@ def multiply(items: Iterable[pytest.Item], times: int) -> None:
         else:
             # where ``@settings`` leaves them; the decorator itself may be applied once only, and most tests have it
             test._hypothesis_internal_use_settings = _more(test._hypothesis_internal_use_settings, times)
+
+
+class TellAtOnce:
+    """A plugin: what fails is told when it fails, not hours later at the end."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Write what the end of the run will say of a test, too."""
+        if report.failed:
+            reporter: Any = self._config.pluginmanager.get_plugin("terminalreporter")
+            reporter.write_line(f"\n{report.nodeid}\n{report.longreprtext}")
 
 
 def _more(asked: settings, times: int) -> settings:
