@@ -5,7 +5,9 @@ Errors a user can meet are ``WaylineError``s: one message, one hint, their exit 
 
 from __future__ import annotations
 
+import errno
 import importlib
+import io
 import logging
 import os
 import sys
@@ -13,7 +15,7 @@ import sys
 import click
 from click.shell_completion import CompletionItem
 
-from contracts.errors import EXIT_CODES, WaylineError
+from contracts.errors import EXIT_CODES, InputError, OutputError, WaylineError
 from pipelines import telemetry
 from pipelines.commands.project import project_option
 
@@ -106,6 +108,10 @@ def wayline() -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the console script; ends the process with a documented exit code."""
     telemetry.disable()
+    for stream in (sys.stdout, sys.stderr):
+        # a name of a file may be no text at all, and a terminal may lack letters
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     quieten_libraries(os.environ.get("WAYLINE_LOG", "ERROR"))
     # processes are the unit of parallelism; threads of a numerical library inside them only get in each other's way
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -125,7 +131,25 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.exit(0)
+    except OSError as error:
+        refused = refused_by_system(error)
+        if refused is None:
+            raise
+        report(refused)
+        sys.exit(refused.exit_code)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def refused_by_system(error: OSError) -> WaylineError | None:
+    """What the system refuses whoever asks for this file, said with its name; None for any other failure."""
+    said = f"{error.filename}: {error.strerror}"
+    if error.filename is None:
+        return None
+    if error.errno in (errno.ENOSPC, errno.EROFS, errno.EDQUOT):
+        return OutputError(said, hint="make room, or name a place that can be written")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP):
+        return InputError(said, hint="mend its permissions, or name another file or folder")
+    return None
 
 
 def quieten_libraries(level: str) -> None:

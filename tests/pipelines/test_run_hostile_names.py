@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Callable
 from contextlib import closing
@@ -13,7 +14,7 @@ from run_world import KEY, MINUTE, NOON, Runs, event, write_events
 
 from contracts.errors import ConfigurationError, WaylineError
 from contracts.event import Context
-from pipelines.cli import report, wayline
+from pipelines.cli import main, refused_by_system, report, wayline
 from pipelines.definitions import load_definitions
 from reports.explain import explain_person
 from reports.lookup import JourneyTables
@@ -107,6 +108,15 @@ def test_an_error_that_names_what_stood_in_a_file_is_text_too(capsys: pytest.Cap
     said = capsys.readouterr().err
     assert unsafe(said) == []
     assert "fix: did you mean" in said
+
+
+def test_a_name_that_the_system_refuses_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (["tables", "--out"], ["run", "--out", "x", "--input"], ["mapping", "show"]):
+        with pytest.raises(SystemExit) as ended:
+            main([*command, "a" * 300])
+        assert ended.value.code == 4
+        assert "too long" in capsys.readouterr().err
+    assert refused_by_system(OSError(errno.EIO, "Input/output error", "x")) is None
 
 
 def test_what_a_browser_shows_is_text(hostile: tuple[Path, Path, Path, str]) -> None:
