@@ -30,6 +30,8 @@ from transforms.tables.output import OutputFolder
 
 WAYLINE = str(Path(sys.executable).with_name("wayline"))
 _LOOK_EVERY = 0.2
+ONE_WORKER = "--sdk_worker_parallelism=1"
+"""For a stream that is about something else: each worker is a process that loads the engine, whenever it starts."""
 
 
 def wayline(*arguments: str) -> str:
@@ -93,7 +95,7 @@ class StreamProcess:
 
     def await_received(self, number: int) -> None:
         """Until the ledger counts so many."""
-        self._await(lambda: total(self.ledger()).received >= number, f"receive {number} records", every=2.0)
+        self._await(lambda: total(self.ledger()).received >= number, f"receive {number} records", every=1.0)
 
     def await_end(self) -> None:
         """Until it ends, with code 0."""

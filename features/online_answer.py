@@ -73,6 +73,7 @@ class TableAnswer(OnlineResponse):  # type: ignore[misc]  # Feast is untyped
         self._persons = persons
         self._rows = rows
         self._made: Any = None
+        self._feature_types: dict[str, Any] = {}
 
     @property
     def proto(self) -> Any:

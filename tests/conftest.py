@@ -27,6 +27,12 @@ property_tests.load_profile()
 os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """An exploration takes hours."""
+    if property_tests.TIMES > 1:
+        config.pluginmanager.register(property_tests.TellAtOnce(config))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """As many examples as asked for."""
     property_tests.multiply(items, property_tests.TIMES)

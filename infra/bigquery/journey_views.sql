@@ -24,7 +24,7 @@ SELECT
 UNION ALL
 SELECT DISTINCT
   `to_stage`,
-  CAST(NULL AS INT64),
+  NULL,
   FALSE
 FROM `wayline`.`transitions`
 WHERE

@@ -42,5 +42,18 @@ def multiply(items: Iterable[pytest.Item], times: int) -> None:
             test._hypothesis_internal_use_settings = _more(test._hypothesis_internal_use_settings, times)
 
 
+class TellAtOnce:
+    """A plugin: what fails is told when it fails, not hours later at the end."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Write what the end of the run will say of a test, too."""
+        if report.failed:
+            reporter: Any = self._config.pluginmanager.get_plugin("terminalreporter")
+            reporter.write_line(f"\n{report.nodeid}\n{report.longreprtext}")
+
+
 def _more(asked: settings, times: int) -> settings:
     return settings(asked, max_examples=asked.max_examples * times)

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "pipelines"))
 
 from run_world import MINUTE, NOON, Record, event, write_events
 
-from benchmarks.chaos_parts import StreamProcess, wayline
+from benchmarks.chaos_parts import ONE_WORKER, StreamProcess, wayline
 from pipelines.definitions import load_definitions
 from reports.table_diff import chosen_tables, compare
 from transforms.ledger import total
@@ -51,7 +51,7 @@ def test_a_poison_event_a_fold_that_fails_a_full_disk_and_a_slow_store_stop_noth
     noted.mkdir()
     monkeypatch.setenv("WAYLINE_FAULTS", str(noted))
     monkeypatch.setenv("PYTHONPATH", str(FAULTS))
-    options = ["--source=files", f"--input={tmp_path / 'all'}", f"--out={out}", "--no-view"]
+    options = ["--source=files", f"--input={tmp_path / 'all'}", f"--out={out}", "--no-view", ONE_WORKER]
     with StreamProcess(options, out, 240) as stream:
         stream.await_end()
     monkeypatch.delenv("WAYLINE_FAULTS")

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "pipelines"))
 from click.testing import CliRunner
 from run_world import MINUTE, NOON, event, write_events
 
-from benchmarks.chaos_parts import StreamProcess
+from benchmarks.chaos_parts import ONE_WORKER, StreamProcess
 from contracts.errors import StateVersionError
 from pipelines.cli import wayline as command
 from transforms.actor.segments import VERSION
@@ -28,7 +28,7 @@ def test_a_stream_does_not_resume_from_a_checkpoint_of_a_newer_release_and_says_
     out, feed = tmp_path / "out", tmp_path / "feed"
     some = [event(n, "page_view", NOON + n * MINUTE, {"anonymous_id": f"a{n % 3}"}) for n in range(12)]
     write_events(feed / "events.avro", some)
-    options = ["--source=files", f"--input={feed}", "--follow", f"--out={out}", "--no-view"]
+    options = ["--source=files", f"--input={feed}", "--follow", f"--out={out}", "--no-view", ONE_WORKER]
     monkeypatch.setenv("PYTHONPATH", str(FAULTS))
     monkeypatch.setenv("WAYLINE_STATE_VERSION", str(VERSION + 1))
     with StreamProcess(options, out, 240) as stream:

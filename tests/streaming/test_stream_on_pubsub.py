@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.chaos_parts import StreamProcess, wayline
+from benchmarks.chaos_parts import ONE_WORKER, StreamProcess, wayline
 from pipelines.definitions import load_definitions
 from reports.table_diff import chosen_tables, compare
 from sources.publish import publish
@@ -75,7 +75,7 @@ def test_a_topic_full_of_garbage_is_in_the_dead_letters_whole_and_only_then_ackn
     garbage = [bytes([first, *rnd.randbytes(rnd.randrange(60))]) + b"%d" % n for n, first in enumerate(range(256))]
     garbage += [b"{", b"\xff" * 1_000, b"\xc3\x01short", b"\x00\x00"]
     half = len(garbage) // 2
-    options = ["--source=pubsub", f"--subscription={subscription}", f"--out={out}", "--no-view"]
+    options = ["--source=pubsub", f"--subscription={subscription}", f"--out={out}", "--no-view", ONE_WORKER]
     with StreamProcess(options, out, PATIENCE) as stream:
         client.send(endpoint, topic, [{"data": data} for data in garbage[:half]])
         stream.await_work()

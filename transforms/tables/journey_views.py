@@ -58,7 +58,7 @@ def _stages(names: Sequence[str]) -> View:
         for place, name in enumerate(names, 1)
     )
     known = ", ".join(map(quote, names))
-    others = f"SELECT DISTINCT to_stage, CAST(NULL AS INTEGER), false FROM transitions WHERE to_stage NOT IN ({known})"
+    others = f"SELECT DISTINCT to_stage, NULL, false FROM transitions WHERE to_stage NOT IN ({known})"
     return View(
         "dim_stage",
         ("stage",),
