@@ -117,6 +117,8 @@ def interruptible(patience: float = 10.0) -> Iterator[None]:
             ended = threading.Timer(patience, _end)
             ended.daemon = True
             ended.start()
+            # what threads of the runner still say of workers that ended is no failure
+            threading.excepthook = _say_nothing
         heard = True
         raise KeyboardInterrupt
 
@@ -129,6 +131,10 @@ def interruptible(patience: float = 10.0) -> Iterator[None]:
         raise
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _say_nothing(_: threading.ExceptHookArgs) -> None:
+    """Of a thread that failed after Ctrl-C."""
 
 
 def _end() -> None:
