@@ -114,8 +114,7 @@ class Run:
             self.links += len(links)
             began, started = time.process_time(), time.perf_counter()
             stage.start_bundle()
-            for link in links:
-                self._take_merged(stage.process(link))
+            self._take_merged(stage.process(LinkBatch(tuple(links))))
             self._take_merged(stage.finish_bundle())
             cpu, clock = cpu + time.process_time() - began, clock + time.perf_counter() - started
         self._done("merge", cpu, clock)

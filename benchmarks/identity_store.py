@@ -140,27 +140,36 @@ def in_parts(store: IdentityStore, links: Sequence[Link], rules: IdentityRules) 
     return len(parts), Cost(count, cpu, clock)
 
 
-def costs(size: int, rules: IdentityRules) -> dict[str, Cost]:
-    """What it costs to fill a store with the links of ``size`` identifiers in both ways, and to go on link by link."""
+def loads(size: int, rules: IdentityRules) -> dict[str, Cost]:
+    """What it costs to fill a store with the links of ``size`` identifiers: as a run does, and in one piece."""
     with tempfile.TemporaryDirectory() as folder:
         store = open_identity(StoreAddress(Path(folder) / STORE_FILE), rules)
         _, in_pieces = in_parts(store, Stream(rules).take(size * 4 // 5), rules)
         store.close()
     with tempfile.TemporaryDirectory() as folder:
         store = open_identity(StoreAddress(Path(folder) / STORE_FILE), rules)
+        resolved, loaded = in_bulk(store, Stream(rules).take(size * 4 // 5), rules)
+        store.close()
+    return {"load, in parts": in_pieces, "resolve": resolved, "load, in one piece": loaded}
+
+
+def linking(size: int, rules: IdentityRules) -> Cost:
+    """What it costs to go on link by link in a store of ``size`` identifiers."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = open_identity(StoreAddress(Path(folder) / STORE_FILE), rules)
         stream = Stream(rules)
-        resolved, loaded = in_bulk(store, stream.take(size * 4 // 5), rules)
+        in_bulk(store, stream.take(size * 4 // 5), rules)
         in_batches(store, stream.take(_BATCH))
         linked = in_batches(store, stream.take(_MEASURED))
         store.close()
-    return {"load, in parts": in_pieces, "resolve": resolved, "load, in one piece": loaded, "link": linked}
+    return linked
 
 
 def measure(sizes: Sequence[int], rules: IdentityRules) -> None:
     """Print the figures."""
     links: list[Cost] = []
     for size in sizes:
-        found = costs(size, rules)
+        found = {**loads(size, rules), "link": linking(size, rules)}
         for name, cost in found.items():
             print(f"{size:>9} identifiers: {name:<18} {cost}")
         links.append(found["link"])

@@ -14,9 +14,10 @@ import resource
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -24,6 +25,9 @@ from rich.console import Console
 from benchmarks import pipeline
 from benchmarks.figures import Part, Run, document, page_lines
 from benchmarks.page_part import marked, renewed
+
+if TYPE_CHECKING:
+    from benchmarks.identity_store import Cost
 
 MAKE = "make bench"
 PIPELINE = "pipeline"
@@ -72,12 +76,23 @@ def _link_steps(size: int, *, with_store: bool) -> Run:
     return Run(size, links, seconds, cpu, _peak(), {step.name: step.cpu / links * 1e6 for step in steps})
 
 
-def _store(size: int) -> Run:
-    """The identity store: loaded in both ways, then links in batches."""
-    from benchmarks.identity_store import RULES, costs
+def _store_filled(size: int) -> Run:
+    """The identity store: what fills it, as a run does and in one piece."""
+    from benchmarks.identity_store import RULES, loads
     from transforms.identity.rules_file import load_rules
 
-    found = costs(size, load_rules(RULES))
+    return _of_costs(size, loads(size, load_rules(RULES)))
+
+
+def _store_linked(size: int) -> Run:
+    """The identity store, so full: some thousand links more, in batches."""
+    from benchmarks.identity_store import RULES, linking
+    from transforms.identity.rules_file import load_rules
+
+    return _of_costs(size, {"link": linking(size, load_rules(RULES))})
+
+
+def _of_costs(size: int, found: Mapping[str, Cost]) -> Run:
     links = sum(cost.links for cost in found.values())
     each = {name: cost.cpu / cost.links * 1e6 for name, cost in found.items()}
     seconds, cpu = sum(cost.clock for cost in found.values()), sum(cost.cpu for cost in found.values())
@@ -103,14 +118,15 @@ PARTS: dict[str, tuple[str, Callable[[int], Run] | None]] = {
     "poison": ("links", _poisoned),
     "link stage": ("links", _link_stage),
     "link stage with store": ("links", _link_stage_with_store),
-    "identity store": ("links", _store),
+    "identity store, filled": ("links", _store_filled),
+    "identity store, link by link": ("links", _store_linked),
 }
 """Name to unit and measure; the pipeline starts processes of its own."""
 
 
 @click.command()
 @click.option("--sizes", default="100000,1000000", show_default=True, help="Events, links, identifiers; by commas.")
-@click.option("--parts", default=",".join(PARTS), show_default=True, help="What to measure, separated by commas.")
+@click.option("--parts", default="; ".join(PARTS), show_default=True, help="What to measure, separated by semicolons.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the document there.")
 @click.option("--write", "page", type=click.Path(path_type=Path), help="Renew the tables of this page.")
 @click.option("--one", hidden=True, help="Measure PART:SIZE in this process and print it as JSON.")
@@ -121,9 +137,9 @@ def main(sizes: str, parts: str, json_file: Path | None, page: Path | None, one:
         print(json.dumps(asdict(_measured_here(name, int(size)))))
         return
     console = Console()
-    asked, names = sorted(int(size) for size in sizes.split(",")), [name.strip() for name in parts.split(",")]
+    asked, names = sorted(int(size) for size in sizes.split(",")), [name.strip() for name in parts.split(";")]
     if unknown := [name for name in names if name not in PARTS]:
-        raise click.BadParameter(f"no part is called {unknown[0]!r}; there are {', '.join(PARTS)}")
+        raise click.BadParameter(f"no part is called {unknown[0]!r}; there are {'; '.join(PARTS)}")
     whole = pipeline.measure(console, asked, None, model=True) if PIPELINE in names else []
     done = [Part(name, PARTS[name][0], _runs(console, name, asked, whole)) for name in names]
     command = f"python -m benchmarks.suite --sizes {sizes}"

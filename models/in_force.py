@@ -116,6 +116,8 @@ class Registries:
     def _look(self) -> None:
         stamps = self._read_stamps()
         if stamps == self._stamps:
+            # perhaps again: what could not be followed was taken back
+            self._refusal, self._refused = "", None
             return
         try:
             found = self._read()

@@ -21,7 +21,7 @@ from contracts.exchange import (
     DeadLetter,
     ErasedMark,
     IdentityRows,
-    Link,
+    LinkBatch,
     Purge,
     ShardInput,
     TableBatch,
@@ -167,8 +167,8 @@ def _letter_id(letter: DeadLetter) -> str:
     return letter.dead_letter_id
 
 
-def _last_time(link: Link) -> int:
-    return link.last_time
+def _last_time(links: LinkBatch) -> int:
+    return max(link.last_time for link in links.links)
 
 
 def _is_expired(letter: DeadLetter) -> bool:
@@ -209,7 +209,7 @@ class _Horizon(beam.PTransform):  # type: ignore[misc]  # Beam's base class is u
         self._as_of = as_of
         self._latest = _Latest(erased_until)
 
-    def expand(self, links: beam.PCollection[Link]) -> beam.PCollection[int]:
+    def expand(self, links: beam.PCollection[LinkBatch]) -> beam.PCollection[int]:
         if self._as_of is not None:
             return links.pipeline | "AsOf" >> beam.Create([self._as_of], reshuffle=False)
         return (

@@ -12,6 +12,7 @@ import logging
 import math
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -50,15 +51,24 @@ class Housekeeper:
         folder: OUT, held for writing.
         definitions: of the project.
         plan: of the stream.
+        warn: told what whoever runs the stream has to know, as it changes.
     """
 
-    def __init__(self, folder: OutputFolder, definitions: Definitions, plan: StreamPlan) -> None:
+    def __init__(
+        self,
+        folder: OutputFolder,
+        definitions: Definitions,
+        plan: StreamPlan,
+        warn: Callable[[str], None] = _log.error,
+    ) -> None:
         self._folder = folder
         self._tables = definitions.tables
         self._plan = plan
         self._lateness = definitions.config.lateness
         self._silence = silence_of(definitions.ontology.sessions)
         self._stop = threading.Event()
+        self._warn = warn
+        self._refusal = ""
         self._failure: Exception | None = None
         self._erased: float | None = None
         self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
@@ -119,7 +129,7 @@ class Housekeeper:
                 # a store that is away comes back, and a disk that is full is emptied; all of it is done again then
                 if str(error) != told:
                     told = str(error)
-                    _log.warning("the tables of identity are not kept up to date for now: %s", told)
+                    self._warn(f"the tables of identity are not kept up to date for now: {told}")
 
     def _is_erasing(self) -> bool:
         """Whether something was erased so lately that parts which hold it may not have been old enough to merge."""
@@ -133,11 +143,18 @@ class Housekeeper:
         if settle(self._folder.purges, self._identity, self._folder.stores, self._sync.run):
             self._erased = time.monotonic()
         self._forget_copies(time.time() - SETTLED)
-        # only to say what the workers do not follow, whose logs nobody may see: it logs it
-        self._in_force.known(at_once=True)
+        self._look_whether_all_is_followed()
         horizon = self._progress.value(GREATEST_EVENT_TIME)
         if horizon is not None:
             write_horizon(self._folder.horizon, Horizon(horizon, self._lateness, self._silence))
+
+    def _look_whether_all_is_followed(self) -> None:
+        """As the workers do, whose logs nobody may see."""
+        self._in_force.known(at_once=True)
+        refusal = self._in_force.refusal
+        if refusal != self._refusal:
+            self._refusal = refusal
+            self._warn(f"an activation is not followed: {refusal}" if refusal else "all activations are followed again")
 
 
 def silence_of(rule: SessionRule) -> int:

@@ -4,6 +4,7 @@ does.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -27,6 +28,7 @@ from transforms.tables.output import OutputFolder, writing
 from transforms.tables.stream_folder import begin_stream, last_stream
 from transforms.tables.views import answering, open_views
 
+_log = logging.getLogger(__name__)
 Observe = Callable[[str], None]
 """What is being done, told as it changes."""
 
@@ -47,9 +49,14 @@ class StreamReport:
 
 
 def stream(
-    options: StreamOptions, observe: Observe | None = None, definitions: Definitions | None = None
+    options: StreamOptions,
+    observe: Observe | None = None,
+    definitions: Definitions | None = None,
+    warn: Observe | None = None,
 ) -> StreamReport:
     """Run a stream until its source ends, it is drained, or it fails.
+
+    ``observe`` is told what is being done, ``warn`` what has to be known while it runs; by default it is logged.
 
     Raises:
         WaylineError: whatever stops it; what was committed stays, and the next stream goes on from there.
@@ -77,7 +84,7 @@ def stream(
         if not options.resume:
             tell("taking over what was before")
             taken_over = take_over(folder, plan, now())
-        with Housekeeper(folder, definitions, plan) as house:
+        with Housekeeper(folder, definitions, plan, warn or _log.error) as house:
             if options.resume and finished.exists():
                 # its launcher died between that and the end: the tables are all that is left to do
                 tell("it had drained already")

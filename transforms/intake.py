@@ -1,9 +1,9 @@
 """The Beam hosts of validate and protect.
 
 ``Validate``: ``Received`` in; ``Received`` that hold a valid event, ``DeadLetter`` and ``LedgerCount`` (dead_lettered,
-expired_late) out. ``Protect``: valid ``Received`` in; (strand shard, packed ``ShardInput``), ``Link``, ``DeadLetter``
-and ``LedgerCount`` (dead_lettered) out. Both are stateless but for what they gather within a bundle, and total:
-whatever comes in goes out as one thing or the other, and is counted.
+expired_late) out. ``Protect``: valid ``Received`` in; (strand shard, packed ``ShardInput``), ``LinkBatch``,
+``DeadLetter`` and ``LedgerCount`` (dead_lettered) out. Both are stateless but for what they gather within a bundle, and
+total: whatever comes in goes out as one thing or the other, and is counted.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from apache_beam.transforms.window import GlobalWindows
 
 from contracts import coders as _coders  # noqa: F401  # registers the coders of what goes in and out
 from contracts.event import SECOND, Event
-from contracts.exchange import DeadLetter, LedgerCount, Link, Received
+from contracts.exchange import DeadLetter, LedgerCount, LinkBatch, Received
 from transforms.dead_letter import RAW_PAYLOAD, UNDATED, DeadLetterBox
-from transforms.identity.evidence import LinkBook
+from transforms.identity.evidence import LinkBook, link_batches
 from transforms.identity.rules import IdentityRules
 from transforms.minimise import FieldFilter, scrubbed
 from transforms.protect import Protector, Pseudonymiser, ShardBatcher
@@ -181,15 +181,15 @@ class _Protect(_Counting):
         place, strand_event = protected
         self._links.observe(place.identifiers, event.name, strand_event.event_id, event.event_time, event.received_time)
         if len(self._links) >= _LINKS_IN_MEMORY:
-            for link in self._links.drain():
-                yield pvalue.TaggedOutput(LINKS, link)
+            for links in link_batches(self._links.drain()):
+                yield pvalue.TaggedOutput(LINKS, links)
         yield from self._batches.add(place.shard, strand_event)
 
     def finish_bundle(self) -> Iterator[Any]:
         for batch in self._batches.drain():
             yield _in_global_window(None, batch)
-        for link in self._links.drain():
-            yield _in_global_window(LINKS, link)
+        for links in link_batches(self._links.drain()):
+            yield _in_global_window(LINKS, links)
         yield from self._tell()
         self._links = LinkBook(self._rules)
         if self._protector.remembered - self._known > _MANY:
@@ -201,7 +201,7 @@ class ProtectOutputs(NamedTuple):
     """What ``Protect`` gives; ``strand_inputs`` are (strand shard, packed ``ShardInput``)."""
 
     strand_inputs: beam.PCollection[tuple[bytes, bytes]]
-    links: beam.PCollection[Link]
+    links: beam.PCollection[LinkBatch]
     dead_letters: beam.PCollection[DeadLetter]
     ledger: beam.PCollection[LedgerCount]
 
@@ -234,7 +234,7 @@ class Protect(beam.PTransform):  # type: ignore[misc]
         )
         return ProtectOutputs(
             outputs["strand_inputs"],
-            typed(outputs[LINKS], Link),
+            typed(outputs[LINKS], LinkBatch),
             typed(outputs[DEAD], DeadLetter),
             typed(outputs[LEDGER], LedgerCount),
         )

@@ -1,8 +1,8 @@
 """Link: all links of a run to assignments and identity rows. The bounded host.
 
-Contract: ``Link`` in; (strand shard, packed ``ShardInput`` of assignments) and (part, ``IdentityRows``) out. Resolution
-itself is ``transforms.identity.resolve``, which knows no Beam. State: none outside a bundle. Time: event time in
-microseconds.
+Contract: ``LinkBatch`` in; (strand shard, packed ``ShardInput`` of assignments) and (part, ``IdentityRows``) out.
+Resolution itself is ``transforms.identity.resolve``, which knows no Beam. State: none outside a bundle. Time: event
+time in microseconds.
 
 No worker holds all links. They are merged per pair where they arise and kept by the hash of their left end; one worker
 sees all pairs as two numbers each and says which identifiers belong together (``transforms.identity.components``), in
@@ -27,7 +27,7 @@ from contracts.event import Event, Identifier
 from contracts.exchange import ERASED, SEEN, UNLINK, Assignment, ErasedMark, IdentityRows, Link, LinkBatch, ShardInput
 from transforms.identity.components import Placement, hash_of, pack_pairs, pairs_of, place, reach, unpack, unpack_reach
 from transforms.identity.erasing import erased_pairs
-from transforms.identity.evidence import FirstAfter, LinkBook
+from transforms.identity.evidence import FirstAfter, LinkBook, link_batches
 from transforms.identity.graph import NEVER, Links
 from transforms.identity.ids import DEFAULT_SHARDS, shard_of
 from transforms.identity.resolve import Resolution, Tombstones, resolve_collected
@@ -39,7 +39,6 @@ ROWS, PAIRS, CROWD, REQUESTS, REACH = "rows", "pairs", "crowd", "requests", "rea
 _LINKS, _PLACEMENT = b"L", b"P"
 """What comes together for a shard, told apart by its first byte: both are bytes, so that nothing is pickled."""
 _BOOK_LIMIT = 50_000
-_LINK_BATCH = 5_000
 _ROW_BATCH = 10_000
 _ASSIGNMENT_BATCH = 1_000
 _ONE_KEY = b""
@@ -57,7 +56,7 @@ def _key(number: int) -> bytes:
 
 
 class MergeLinks(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
-    """Links to (shard of the left end, packed LinkBatch), merged per pair within a bundle.
+    """Batches of links to (shard of the left end, packed LinkBatch), merged per pair within a bundle.
 
     Tag ``pairs``: the hashes of their ends. Tag ``requests``: those that ask for erasure.
     """
@@ -69,8 +68,9 @@ class MergeLinks(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyp
     def start_bundle(self) -> None:
         self._book = LinkBook(self._rules)
 
-    def process(self, link: Link) -> Iterator[Any]:
-        self._book.add(link)
+    def process(self, batch: LinkBatch) -> Iterator[Any]:
+        for link in batch.links:
+            self._book.add(link)
         if len(self._book) >= _BOOK_LIMIT:
             yield from self._drain()
 
@@ -97,7 +97,7 @@ class MergeLinks(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyp
                 rights.append(hash_of(link.right))
         yield pvalue.TaggedOutput(PAIRS, (_ONE_KEY, pack_pairs(left, right, unlinked)))
         for shard, links in sorted(by_shard.items()):
-            for batch in _batches(links):
+            for batch in link_batches(links):
                 yield _key(shard), _LINKS + wire.pack_compressed(batch)
 
 
@@ -166,7 +166,7 @@ class FindFirstAfter(beam.DoFn):  # type: ignore[misc]  # Beam's base class is u
         for link in self._book.drain() if self._book is not None else ():
             by_shard.setdefault(hash_of(link.left) % self._shards, []).append(link)
         for shard, links in sorted(by_shard.items()):
-            for batch in _batches(links):
+            for batch in link_batches(links):
                 yield _key(shard), _LINKS + wire.pack_compressed(batch)
 
 
@@ -188,7 +188,7 @@ class RouteLinks(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyp
                 for part, sent in route(link, placement):
                     by_part.setdefault(part, []).append(sent)
         for part, links in sorted(by_part.items()):
-            for some in _batches(links):
+            for some in link_batches(links):
                 yield _key(part), some
 
 
@@ -276,12 +276,6 @@ class ResolveLinks(beam.DoFn):  # type: ignore[misc]  # Beam's base class is unt
         return {i: hashed % placement.parts == part for i, hashed in hashes if placement.is_crowded(hashed)}
 
 
-def _batches(links: Iterable[Link]) -> Iterator[LinkBatch]:
-    source = iter(links)
-    while some := tuple(islice(source, _LINK_BATCH)):
-        yield LinkBatch(some)
-
-
 def batch_assignments(assignments: Iterable[Assignment], shards: int) -> Iterator[tuple[bytes, bytes]]:
     """Assignments in packed batches per strand shard."""
     open_batches: dict[bytes, list[Assignment]] = {}
@@ -312,7 +306,7 @@ def batch_rows(resolution: Resolution) -> Iterator[IdentityRows]:
 
 
 class ResolveIdentity(beam.PTransform):  # type: ignore[misc]  # Beam's base class is untyped
-    """Links to persons: ``PCollection[Link]`` in, ``Resolved`` out.
+    """Links to persons: ``PCollection[LinkBatch]`` in, ``Resolved`` out.
 
     Args:
         rules: the identity rules.
@@ -348,11 +342,10 @@ class ResolveIdentity(beam.PTransform):  # type: ignore[misc]  # Beam's base cla
         ]
         self._tombstones += erased_pairs(marks)
 
-    def expand(self, links: beam.PCollection[Link]) -> Resolved:
+    def expand(self, links: beam.PCollection[LinkBatch]) -> Resolved:
         coders.register()
-        tombstones = links.pipeline | "Erasures" >> beam.Create(self._tombstones, reshuffle=False).with_output_types(
-            Link
-        )
+        erasures = beam.Create(list(link_batches(self._tombstones)), reshuffle=False)
+        tombstones = links.pipeline | "Erasures" >> erasures.with_output_types(LinkBatch)
         merged = (
             (links, tombstones)
             | "WithErasures" >> beam.Flatten()

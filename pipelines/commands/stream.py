@@ -159,12 +159,16 @@ def run_with_view(console: Console, options: StreamOptions, view: bool) -> Strea
     """Run, with what the tables say in between, or a line a change."""
     from pipelines.stream import stream
 
+    def told(what: str) -> None:
+        console.print(f"wayline stream: {what}", highlight=False)
+
     if not view:
-        return stream(options, lambda what: console.print(f"wayline stream: {what}", highlight=False))
+        return stream(options, told, warn=told)
     from pipelines.stream_view import StreamView
 
     with StreamView(console, options) as shown:
-        return stream(options, shown.tell)
+        # a view on a terminal stands below what is printed meanwhile
+        return stream(options, shown.tell, warn=told)
 
 
 def print_report(console: Console, out: Path, report: StreamReport) -> None:

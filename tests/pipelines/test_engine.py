@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -84,3 +86,44 @@ def test_a_run_without_a_model_says_that_rules_alone_decide() -> None:
 
 def test_a_run_with_a_model_says_which_and_from_when() -> None:
     assert "events from 1970-01-01 00:00:01Z on are scored by stage-1" in report((("stage-1", 1_000_000),))
+
+
+_INTERRUPTED = """
+import os, signal, threading, time
+from pipelines.engine import interruptible
+try:
+    with interruptible(patience=0.3):
+        {what}
+except KeyboardInterrupt as error:
+    print("interrupted by", type(error.__cause__).__name__, flush=True)
+{then}
+"""
+_STRIKE = "os.kill(os.getpid(), signal.SIGINT)"
+_MEANWHILE = f"try:\n            {_STRIKE}\n        finally:\n            "
+
+
+@pytest.mark.parametrize(
+    ("what", "then", "code", "said"),
+    [
+        (_STRIKE, "", 0, "interrupted by NoneType"),
+        # what a runner makes of a worker that heard it first
+        (
+            f"{_MEANWHILE}raise RuntimeError('a worker ended')",
+            "",
+            0,
+            "RuntimeError",
+        ),
+        # what a runner waits for in the end
+        (f"{_MEANWHILE}time.sleep(60)", "", 130, ""),
+        (_STRIKE, "threading.Thread(target=time.sleep, args=(60,)).start()", 130, "interrupted by NoneType"),
+        ("raise ValueError('no Ctrl-C')", "", 1, ""),
+    ],
+    ids=["at once", "a failure", "a wait inside", "a wait at the end", "no interruption"],
+)
+def test_ctrl_c_ends_a_process_whatever_a_runner_makes_of_it(what: str, then: str, code: int, said: str) -> None:
+    program = _INTERRUPTED.format(what=what, then=then)
+    # a shell's background is deaf to Ctrl-C, and hands that on
+    program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n" + program
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50)
+    assert done.returncode == code, done.stderr
+    assert said in done.stdout

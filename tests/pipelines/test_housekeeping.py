@@ -24,7 +24,7 @@ from transforms.tables.stream_folder import begin_stream
 
 
 @contextmanager
-def kept_house(tmp_path: Path) -> Iterator[tuple[Housekeeper, OutputFolder]]:
+def kept_house(tmp_path: Path, warned: list[str] | None = None) -> Iterator[tuple[Housekeeper, OutputFolder]]:
     """Of a stream whose greatest event time is noon."""
     write_events(tmp_path / "in" / "events.avro", [event(1, "page_view", NOON, {"anonymous_id": "a1"})])
     options = StreamOptions(tmp_path / "out", (str(tmp_path / "in"),))
@@ -35,7 +35,8 @@ def kept_house(tmp_path: Path) -> Iterator[tuple[Housekeeper, OutputFolder]]:
         progress = open_progress(plan.run.stores)
         progress.note(GREATEST_EVENT_TIME, NOON)
         progress.close()
-        with Housekeeper(folder, definitions, plan) as house:
+        said = [] if warned is None else warned
+        with Housekeeper(folder, definitions, plan, said.append) as house:
             yield house, folder
 
 
@@ -56,12 +57,30 @@ def failing(monkeypatch: pytest.MonkeyPatch, errors: list[Exception]) -> Callabl
 def test_a_store_that_is_away_and_a_full_disk_are_waited_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     away: list[Exception] = [LockedError("the store is away"), OSError(errno.ENOSPC, "No space left on device")] * 3
     are_over = failing(monkeypatch, away)
-    with kept_house(tmp_path) as (house, folder):
+    warned: list[str] = []
+    with kept_house(tmp_path, warned) as (house, folder):
         deadline = time.monotonic() + 20
         while not (are_over() and folder.horizon.exists()):
             assert time.monotonic() < deadline, "the thread did not go on"
             time.sleep(0.02)
         house.finish()
+    assert {text.split(": ")[0] for text in warned} == {"the tables of identity are not kept up to date for now"}
+
+
+def test_an_activation_that_cannot_be_followed_is_said_once_and_that_it_is_again(tmp_path: Path) -> None:
+    warned: list[str] = []
+    with kept_house(tmp_path, warned) as (house, folder):
+        pointer = folder.registry / "champion.json"
+        pointer.parent.mkdir(exist_ok=True)
+        pointer.write_text("{}")
+        house.finish()
+        house.finish()
+        (said,) = warned
+        assert said.startswith("an activation is not followed: ")
+        assert str(pointer) in said
+        pointer.unlink()
+        house.finish()
+    assert warned[1:] == ["all activations are followed again"]
 
 
 def test_what_is_wrong_with_the_thread_itself_is_said_at_the_end(

@@ -31,7 +31,8 @@ def test_runs_interrupted_at_random_moments_leave_tables_that_answer_and_the_nex
     for n in range(_MOMENTS):
         kind = (signal.SIGKILL, signal.SIGINT)[n % 2]
         blow = struck(command, chance.uniform(0.2, 0.8) * seconds, kind)
-        assert blow.code in (0, 130 if kind == signal.SIGINT else -signal.SIGKILL)
+        # Python itself ends by the signal where it hears it before the command begins, or after its end
+        assert blow.code in ((0, 130, -signal.SIGINT) if kind == signal.SIGINT else (0, -signal.SIGKILL))
         cut += blow.code != 0
         found = runs.views()
         if found != before:

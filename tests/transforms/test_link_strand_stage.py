@@ -11,7 +11,7 @@ from apache_beam.testing.util import assert_that, equal_to
 
 from contracts import coders, wire
 from contracts.event import Event, Identifier
-from contracts.exchange import IdentityRows, LedgerCount, Link, ShardInput, StrandBatch, StrandEvent
+from contracts.exchange import IdentityRows, LedgerCount, Link, LinkBatch, ShardInput, StrandBatch, StrandEvent
 from transforms.dead_letter import DeadLetterBox
 from transforms.identity.evidence import LinkBook
 from transforms.identity.ids import canonical_id
@@ -81,7 +81,7 @@ def test_links_and_events_meet_in_the_strand_fold_and_every_event_has_one_fate()
     coders.register()
     one, two, anonymous = (canonical_id(i) for i in identifiers("user_id:1 user_id:2 anonymous_id:c"))
     with beam.Pipeline(runner=RUNNER, options=PipelineOptions(["--direct_num_workers=1"])) as p:
-        resolved = p | "Links" >> beam.Create(links()) | ResolveIdentity(RULES, SHARDS)
+        resolved = p | "Links" >> beam.Create([LinkBatch(tuple(links()))]) | ResolveIdentity(RULES, SHARDS)
         keyed_events = p | "Events" >> beam.Create([keyed(event) for event in events()])
         strands = (keyed_events, resolved.assignments) | Strand(DeadLetterBox(b"k" * 32), "schema", 4)
         belongs = strands.records | "Belongs" >> beam.FlatMap(by_person)
@@ -108,7 +108,7 @@ def test_a_link_of_merged_sightings_begins_with_the_first_after_the_erasure() ->
         book.observe(e.identifiers, e.name, e.event_id, e.event_time, e.received_time)
     with beam.Pipeline(runner=RUNNER, options=PipelineOptions(["--direct_num_workers=1"])) as p:
         keyed_events = p | "Events" >> beam.Create([keyed(event) for event in seen])
-        merged = p | "Links" >> beam.Create(book.drain())
+        merged = p | "Links" >> beam.Create([LinkBatch(tuple(book.drain()))])
         resolved = merged | ResolveIdentity(RULES, SHARDS, events=keyed_events)
         edges = resolved.rows | "Edges" >> beam.FlatMap(
             lambda part: [(row[1], row[3], row[5], row[9]) for row in part[1].edges]

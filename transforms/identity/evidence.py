@@ -11,14 +11,16 @@ the links that do: the first sighting after each of the times that an erasure ma
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 
 from contracts.event import Identifier
-from contracts.exchange import Link
+from contracts.exchange import Link, LinkBatch
 from transforms.identity.rules import IdentityRules, Pair
 
 _FIRST_TIME, _FIRST_ID, _LAST_TIME, _LAST_ID, _RECEIVED = range(5)
 _PAIRS_LIMIT = 100_000
+_BATCH = 5_000
 
 
 class LinkBook:
@@ -93,6 +95,13 @@ class LinkBook:
             entry[_LAST_TIME], entry[_LAST_ID] = last_time, last_id
         if received < entry[_RECEIVED]:  # type: ignore[operator]
             entry[_RECEIVED] = received
+
+
+def link_batches(links: Iterable[Link]) -> Iterator[LinkBatch]:
+    """Links in batches for their way from stage to stage, where each element costs more than what is in it."""
+    source = iter(links)
+    while some := tuple(islice(source, _BATCH)):
+        yield LinkBatch(some)
 
 
 def merge_links(links: Iterable[Link], rules: IdentityRules) -> list[Link]:

@@ -55,6 +55,9 @@ def load_metrics(path: Path, tables: Sequence[Table]) -> tuple[Metric, ...]:
         ConfigurationError: the file is not as it should be, or names a view or column that does not exist.
     """
     base = empty_tables(tables)
+    # what the file says is tried here, and reaches nothing but these tables
+    base.execute("SET enable_external_access = false")
+    base.execute("SET lock_configuration = true")
     try:
         root = load(path).mapping(("metrics",))
         return tuple(_metric(name, node, base) for name, node in root["metrics"].items()) if root else ()
@@ -145,6 +148,8 @@ def _metric(name: str, node: Node, base: Any) -> Metric:
 
 def _try(base: Any, name: str, part: Node, sql: str, columns: Sequence[str]) -> None:
     try:
+        if [statement.type.name for statement in duckdb.extract_statements(sql)] != ["SELECT"]:
+            part.fail(f"metric {name}: one expression is expected, and no statement beside it")
         base.execute(sql)
     except duckdb.Error as error:
         first = str(error).splitlines()[0]

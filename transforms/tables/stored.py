@@ -1,6 +1,6 @@
 """The event log as a source: events accepted by earlier runs join the new ones on their way to the strand stage.
 
-Contract: nothing in; (strand shard, packed ``ShardInput`` of stored events) and their ``Link``s out. They were
+Contract: nothing in; (strand shard, packed ``ShardInput`` of stored events) and their ``LinkBatch``es out. They were
 validated and protected when they first came, and the ledger does not count them again. State: none outside a bundle.
 """
 
@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 from apache_beam import pvalue
 
-from contracts.exchange import Link
-from transforms.identity.evidence import LinkBook
+from contracts.exchange import LinkBatch
+from transforms.identity.evidence import LinkBook, link_batches
 from transforms.identity.ids import shard_of
 from transforms.identity.rules import IdentityRules
 from transforms.protect import ShardBatcher
@@ -28,7 +28,7 @@ class Stored(NamedTuple):
     """What the log gives."""
 
     strand_inputs: beam.PCollection[tuple[bytes, bytes]]
-    links: beam.PCollection[Link]
+    links: beam.PCollection[LinkBatch]
 
 
 class _ReadLog(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
@@ -48,8 +48,8 @@ class _ReadLog(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
             book.observe(event.identifiers, event.name, event.event_id, event.event_time, event.received_time)
             yield from batches.add(shard_of(stored.primary, self._shards), stored)
         yield from batches.drain()
-        for link in book.drain():
-            yield pvalue.TaggedOutput(LINKS, link)
+        for links in link_batches(book.drain()):
+            yield pvalue.TaggedOutput(LINKS, links)
 
 
 class ReadStored(beam.PTransform):  # type: ignore[misc]
@@ -74,4 +74,4 @@ class ReadStored(beam.PTransform):  # type: ignore[misc]
             | "ReadLog"
             >> beam.ParDo(self._fn).with_output_types(tuple[bytes, bytes]).with_outputs(LINKS, main="strand_inputs")
         )
-        return Stored(outputs["strand_inputs"], typed(outputs[LINKS], Link))
+        return Stored(outputs["strand_inputs"], typed(outputs[LINKS], LinkBatch))

@@ -15,7 +15,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from contracts import wire
 from contracts.event import DAY, HOUR, Event, Identifier
 from contracts.event_codec import decode_event
-from contracts.exchange import DeadLetter, LedgerCount, Link, Received, ShardInput, StrandEvent
+from contracts.exchange import DeadLetter, LedgerCount, LinkBatch, Received, ShardInput, StrandEvent
 from transforms.dead_letter import UNDATED, DeadLetterBox
 from transforms.identity.rules_file import load_rules
 from transforms.inputs import list_inputs
@@ -41,7 +41,7 @@ class _Keep(beam.DoFn):  # type: ignore[misc]
 
 KINDS: dict[str, Any] = {
     "strand_inputs": tuple[bytes, bytes],
-    "links": Link,
+    "links": LinkBatch,
     "dead_letters": DeadLetter,
     "ledger": LedgerCount,
 }
@@ -120,7 +120,7 @@ def test_everything_received_goes_on_or_is_a_dead_letter_and_the_ledger_balances
     raw = {"a1", "u1"}
     assert not {i.value for e in events for i in wire.unpack(Event, e.event).identifiers} & raw
     pseudonym = Pseudonymiser(KEY).pseudonym(Identifier("user_id", "u1"))
-    assert any(link.left == pseudonym for link in out["links"])
+    assert any(link.left == pseudonym for batch in out["links"] for link in batch.links)
 
 
 def test_events_after_the_horizon_are_left_and_a_dead_letter_opens_to_the_whole_event(

@@ -79,6 +79,29 @@ def test_what_does_not_exist_is_refused_with_its_line_and_the_nearest_name(
     assert hint in (caught.value.hint or "")
 
 
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("1 FROM sessions; COPY (SELECT 1) TO 'VICTIM'; SELECT 1", ""),
+        ("1; DROP TABLE sessions; SELECT count(*)", "one expression is expected"),
+        ("count(*) FROM sessions -- ", ""),
+        ("(SELECT content FROM read_text('VICTIM'))", "disabled"),
+        ("(SELECT count(*) FROM 'VICTIM.parquet')", ""),
+        ("count(*); SET enable_external_access = true; SELECT count(*)", "one expression is expected"),
+        ("getenv('HOME')", "getenv"),
+    ],
+)
+def test_an_expression_is_one_and_reaches_nothing_but_the_tables(tmp_path: Path, written: str, said: str) -> None:
+    victim = tmp_path / "victim"
+    for part in ("expression", "where"):
+        sql = written.replace("VICTIM", str(victim))
+        text = GOOD.replace("avg(CASE WHEN bounced THEN 1 ELSE 0 END)", sql if part == "expression" else "count(*)")
+        text += f'    where: "true AND {sql}"\n' if part == "where" else ""
+        with pytest.raises(ConfigurationError, match=said):
+            load_metrics(_write(tmp_path, text.replace("expression: " + sql, f'expression: "{sql}"')), TABLES)
+        assert not victim.exists()
+
+
 def test_a_metric_or_dimension_that_is_none_is_refused_with_the_nearest() -> None:
     with pytest.raises(UsageError) as caught:
         find_metric(SHIPPED, "retenton")
