@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "identity"))
 from store_world import Place
 
 from contracts.event import Identifier
-from contracts.exchange import Assignment, Link
+from contracts.exchange import Assignment, Link, LinkBatch
 from transforms.identity.components import Placement, pairs_of, place
 from transforms.identity.ids import canonical_id
 from transforms.identity.resolve import Resolution
@@ -77,8 +77,7 @@ def placed(links: Iterable[Link], rules: IdentityRules) -> Placement:
     """What one shard of a bounded run knows about the parts of merged links."""
     book = MergeLinks(rules, 1)
     book.start_bundle()
-    for link in links:
-        assert list(book.process(link)) == []
+    assert list(book.process(LinkBatch(tuple(links)))) == []
     packed = [made.value.value[1] for made in book.finish_bundle() if getattr(made, "tag", None) == PAIRS]
     return place(pairs_of(packed), rules.crowd, 64, 1)[0]
 
