@@ -130,4 +130,4 @@ def test_the_file_as_it_is_shipped_is_read(kind: str, tmp_path: Path) -> None:
 def test_a_changed_file_is_read_or_refused(kind: str, seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     text = yaml.safe_dump(changed(DOCUMENTS[kind], random.Random(seed)), allow_unicode=True)
     with contextlib.suppress(ConfigurationError):
-        KINDS[kind][1](text, tmp_path_factory.getbasetemp())
+        KINDS[kind][1](text, tmp_path_factory.mktemp("changed"))

@@ -158,7 +158,7 @@ def test_a_new_run_shows_by_itself_but_not_under_the_reader(
 def test_rows_of_a_running_stream_show_without_a_reload(
     page: Browser, port: int, growing: Path, definitions: Definitions, tmp_path: Path
 ) -> None:
-    simulate(WorldConfig(customers=14, days=8, seed=21), tmp_path / "world")
+    simulate(WorldConfig(customers=40, days=8, seed=21), tmp_path / "world")
     _board(page, port)
     before = page.value("document.getElementById('identity').dataset.version")
     page.value("window.loadedOnce = true")
