@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+INTERRUPTED = 130
+"""What a shell says of a program that Ctrl-C ended."""
+
 EXIT_CODES: dict[int, str] = {
     0: "success",
     1: "an unexpected failure: a defect of Wayline, reported with its traceback",
@@ -21,7 +24,7 @@ EXIT_CODES: dict[int, str] = {
     9: "a check failed: of schemas, output folders, an ontology, tables, a project or this machine; or a journey test",
     10: "the engine of a stream cannot be started, reached or kept running",
     11: "the state of a stream was written by a newer version",
-    130: "interrupted",
+    INTERRUPTED: "interrupted",
 }
 
 

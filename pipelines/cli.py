@@ -15,7 +15,8 @@ import sys
 import click
 from click.shell_completion import CompletionItem
 
-from contracts.errors import EXIT_CODES, InputError, OutputError, WaylineError
+from contracts.errors import EXIT_CODES, INTERRUPTED, InputError, OutputError, WaylineError
+from contracts.printable import printable
 from pipelines import telemetry
 from pipelines.commands.project import project_option
 
@@ -119,10 +120,10 @@ def main(arguments: list[str] | None = None) -> None:
         code = wayline.main(args=arguments, standalone_mode=False)
     except click.exceptions.Abort:
         click.echo("interrupted", err=True)
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     except KeyboardInterrupt:
         click.echo("interrupted; the output folder holds what the last finished run wrote", err=True)
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     except click.ClickException as error:
         error.show()
         sys.exit(2)
@@ -176,13 +177,9 @@ def _not_ours(record: logging.LogRecord) -> bool:
 
 def report(error: WaylineError) -> None:
     """One message and its remedy on standard error, without what a terminal would obey: names come from files."""
-    click.secho(f"error: {_plain(error.message)}", fg="red", err=True)
+    click.secho(f"error: {printable(error.message, lines=True)}", fg="red", err=True)
     if error.hint:
-        click.secho(f"  fix: {_plain(error.hint)}", err=True)
-
-
-def _plain(text: str) -> str:
-    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+        click.secho(f"  fix: {printable(error.hint, lines=True)}", err=True)
 
 
 if __name__ == "__main__":

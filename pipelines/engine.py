@@ -21,8 +21,6 @@ from typing import Any
 from contracts import errors
 from contracts.errors import OutputError, UsageError, WaylineError
 
-INTERRUPTED = 130
-"""The exit code of a process that Ctrl-C ended."""
 LOCAL = ("DirectRunner", "FnApiRunner")
 _RUN_OPTIONS = ("input", "out", "as-of", "actions", "config", "registry", "session-by", "workers", "runner")
 _OURS = re.compile(r"contracts\.errors\.(\w+): (.*?)(?: \[while running [^\]]*\])?$", re.MULTILINE)
@@ -139,7 +137,7 @@ def _say_nothing(_: threading.ExceptHookArgs) -> None:
 
 def _end() -> None:
     os.write(2, b"interrupted; workers did not end by themselves\n")
-    os._exit(INTERRUPTED)
+    os._exit(errors.INTERRUPTED)
 
 
 def local_runner(options: Any) -> Any:

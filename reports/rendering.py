@@ -16,6 +16,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from contracts.printable import printable
 from reports.lookup import Row
 
 Item = TypeVar("Item")
@@ -27,8 +28,8 @@ SHORT = 8
 
 
 def clean(value: object) -> str:
-    """Text that cannot command the terminal: events come from strangers."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(value))
+    """A value as text that cannot command the terminal."""
+    return printable(str(value))
 
 
 def json_text(value: object, indent: int | None = None) -> str:

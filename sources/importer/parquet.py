@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from contracts.errors import InputError
 from sources.importer.parquet_pages import Pages, PagesError, pages_of, schema_depth
-from sources.importer.rows import MAX_DEPTH, MAX_ROW, Numbered, Row, RowError
+from sources.importer.rows import BAD_BYTES, MAX_DEPTH, MAX_ROW, Numbered, Row, RowError
 
 MAX_COLUMN = 512 * 1024 * 1024
 MAX_AT_ONCE = 512 * 1024 * 1024
@@ -23,17 +23,8 @@ MAX_REPEATED = 16 * 1024 * 1024
 _BATCH = 4_096
 _SMALLER = "write it in smaller row groups"
 
-_UNREADABLE = (
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    ArithmeticError,
-    RecursionError,
-    MemoryError,
-    NotImplementedError,
-)
-"""What Arrow raises on bytes that are not what they should be: its own errors are kinds of these, but for OSError."""
+_UNREADABLE = (*BAD_BYTES, NotImplementedError)
+"""Of Arrow; its own errors are kinds of these, but for OSError."""
 
 
 def column_names(path: Path) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ from contracts.errors import InputError
 from contracts.event_reader import FAULTS
 from sources.importer.json_items import LookAhead, TooLongError
 from sources.importer.parquet import column_names, parquet_rows
-from sources.importer.rows import MAX_DEPTH, MAX_ROW, Numbered, Row, RowError, is_deeper
+from sources.importer.rows import BAD_BYTES, MAX_DEPTH, MAX_ROW, Numbered, Row, RowError, is_deeper
 from transforms.avro_file import read_blocks
 from transforms.avro_json import named_types
 from transforms.avro_walk import LARGE, TooManyValuesError, Walker
@@ -42,19 +42,8 @@ SUFFIXES = {
 }
 MAX_LINE = 16 * 1024 * 1024
 
-_UNREADABLE = (
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    ArithmeticError,
-    RecursionError,
-    MemoryError,
-    struct.error,
-    fastavro.schema.SchemaParseException,
-    fastavro.schema.UnknownType,
-)
-"""What decoders of binary formats raise on bytes that are not what they should be; a length may be any number."""
+_UNREADABLE = (*BAD_BYTES, struct.error, fastavro.schema.SchemaParseException, fastavro.schema.UnknownType)
+"""Of decoders of Avro and of compressed text."""
 
 
 class Layout(Protocol):

@@ -20,6 +20,16 @@ MAX_DEPTH = 100
 MAX_ROW = 64 * 1024 * 1024
 """Characters of a row of CSV, bytes of a row of Parquet."""
 LONG = 2**63
+BAD_BYTES = (
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+    MemoryError,
+)
+"""What decoders of binary formats raise on bytes that are not what they should be; a length may be any number."""
 
 REASONS = {
     "bad_row": "the row cannot be read: not JSON, not an object, or a number of columns other than the header's",

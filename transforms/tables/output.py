@@ -31,6 +31,8 @@ _TO_DISK_AT_ONCE = 8
 """Files that are written to the disk together: the file system then says so of all in one entry of its journal."""
 
 _PAUSE = 0.02
+"""Seconds between two looks whether a commit has ended."""
+
 FORMAT = 1
 """Raise it when parts or stores written before can no longer be read; say so in the changelog."""
 
