@@ -34,7 +34,7 @@ def test_the_state_of_a_source_does_not_grow_with_its_bundles(job_server: JobSer
     job = submit(build, flink_options(job_server.endpoint, settings), job_server)
     try:
         deadline = time.monotonic() + _PATIENCE
-        while len(told(tmp_path / "told", "one")) < 2 * _NAMES:
+        while len(told(tmp_path / "told", "one")) < 3 * _NAMES:
             assert time.monotonic() < deadline, "the source does not go on"
             time.sleep(0.5)
         names = 0

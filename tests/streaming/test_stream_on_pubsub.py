@@ -37,10 +37,10 @@ def unacknowledged(endpoint: str, topic: str, subscription: str) -> int:
 
 @pytest.mark.timeout(420)  # a minute on a machine that has nothing else to do
 @pytest.mark.usefixtures("flink_settings")  # skipped where Flink cannot run
-def test_a_stream_that_is_drained_by_ctrl_c_acknowledges_all_and_equals_the_bounded_run(
-    pubsub_server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("by", ["command", "ctrl-c"])
+def test_a_stream_that_is_drained_acknowledges_all_and_equals_the_bounded_run(
+    by: str, pubsub_server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # by ``wayline drain`` the next test drains, and that of chaos, which compares the tables too
     endpoint, (topic, subscription) = pubsub_server.endpoint, pubsub_server.names()
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", endpoint)
     world, bounded, out = tmp_path / "world", tmp_path / "bounded", tmp_path / "out"
@@ -53,7 +53,10 @@ def test_a_stream_that_is_drained_by_ctrl_c_acknowledges_all_and_equals_the_boun
     options = ["--source=pubsub", f"--subscription={subscription}", f"--out={out}", "--no-view"]
     with StreamProcess(options, out, PATIENCE) as stream:
         stream.await_received(published.events)
-        stream.interrupt()
+        if by == "command":
+            wayline("drain", f"--out={out}")
+        else:
+            stream.interrupt()
         stream.await_end()
     counted = total(stream.ledger())
     assert (counted.received, counted.missing) == (published.events, 0)
