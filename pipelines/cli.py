@@ -19,6 +19,7 @@ from contracts.errors import EXIT_CODES, INTERRUPTED, InputError, OutputError, W
 from contracts.printable import printable
 from pipelines import telemetry
 from pipelines.commands.project import project_option
+from pipelines.interruption import interruptible
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("pipelines.commands.init", "Make a project: configuration, ontology, policies, mappings, scenarios."),
@@ -117,12 +118,10 @@ def main(arguments: list[str] | None = None) -> None:
     # processes are the unit of parallelism; threads of a numerical library inside them only get in each other's way
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     try:
-        code = wayline.main(args=arguments, standalone_mode=False)
-    except click.exceptions.Abort:
+        with interruptible():
+            code = wayline.main(args=arguments, standalone_mode=False)
+    except (click.exceptions.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
-        sys.exit(INTERRUPTED)
-    except KeyboardInterrupt:
-        click.echo("interrupted; the output folder holds what the last finished run wrote", err=True)
         sys.exit(INTERRUPTED)
     except click.ClickException as error:
         error.show()

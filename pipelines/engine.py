@@ -10,12 +10,8 @@ import difflib
 import os
 import re
 import shlex
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from contracts import errors
@@ -74,9 +70,8 @@ def execute(build: Callable[[Any], None], options: Any) -> Any:
     pipeline = beam.Pipeline(runner=local_runner(options), options=options)
     build(pipeline)
     try:
-        with interruptible():
-            result = pipeline.run()
-            result.wait_until_finish()
+        result = pipeline.run()
+        result.wait_until_finish()
     except WaylineError:
         raise
     except OSError as error:
@@ -87,57 +82,6 @@ def execute(build: Callable[[Any], None], options: Any) -> Any:
             raise
         raise found from error
     return result
-
-
-@contextmanager
-def interruptible(patience: float = 10.0) -> Iterator[None]:
-    """Let Ctrl-C end what runs inside, whatever a runner makes of it.
-
-    Workers hear Ctrl-C too. A runner then may wait for ever for one that has ended, or fail by it, before it is itself
-    interrupted. So any failure after Ctrl-C is that, and a process that does not end by itself is ended: what it wrote
-    is as whole as after a loss of power.
-
-    Args:
-        patience: seconds until it is ended.
-
-    Raises:
-        KeyboardInterrupt: after Ctrl-C.
-    """
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or before is not signal.default_int_handler:
-        yield
-        return
-    heard = False
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        nonlocal heard
-        if not heard:
-            ended = threading.Timer(patience, _end)
-            ended.daemon = True
-            ended.start()
-            # what threads of the runner still say of workers that ended is no failure
-            threading.excepthook = _say_nothing
-        heard = True
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGINT, interrupt)
-    try:
-        yield
-    except Exception as error:
-        if heard:
-            raise KeyboardInterrupt from error
-        raise
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _say_nothing(_: threading.ExceptHookArgs) -> None:
-    """Of a thread that failed after Ctrl-C."""
-
-
-def _end() -> None:
-    os.write(2, b"interrupted; workers did not end by themselves\n")
-    os._exit(errors.INTERRUPTED)
 
 
 def local_runner(options: Any) -> Any:

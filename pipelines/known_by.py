@@ -15,6 +15,7 @@ from models.ontology_registry import OntologyRegistry
 from models.scoring import load_activated, score_points
 from pipelines.definitions import Definitions
 from pipelines.plan import read_marks, read_tombstones
+from pipelines.registry_used import registry_used
 from reports.history import History, history_of_output
 from transforms.identity.rules_file import load_rules
 from transforms.journey.dated import DatedOntologies
@@ -41,7 +42,7 @@ def known_by(out: Path, definitions: Definitions, at: int | None, registry: Path
     tombstones = read_tombstones(folder)
     rules = load_rules(definitions.config.identity)
     history = history_of_output(folder, rules, tombstones, read_marks(folder, tombstones), at)
-    root, ontology = registry or folder.registry, definitions.ontology
+    root, ontology = registry or registry_used(folder), definitions.ontology
     models = load_activated(root, ontology.stage_names)
 
     def score(times: Any, matrix: Any) -> tuple[list[str | None], Any]:

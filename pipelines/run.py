@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contracts.errors import LedgerError, OutputError
@@ -18,6 +19,7 @@ from pipelines.definitions import Definitions, load_definitions
 from pipelines.engine import engine_options, execute
 from pipelines.memory import share_memory
 from pipelines.plan import RunOptions, default_workers, find_inputs, make_plan
+from pipelines.registry_used import note_registry
 from transforms import ledger
 from transforms.actions import check_decision_ledger
 from transforms.ledger import LedgerRow
@@ -93,6 +95,7 @@ def run(options: RunOptions, observe: Observe | None = None, definitions: Defini
         _retire(folder, plan)
         _shorten(plan)
         _note_activated(plan)
+        note_registry(folder, Path(plan.registry))
         shutil.rmtree(folder.staging, ignore_errors=True)
         committing = (time.process_time_ns() - before_commit) // 1_000
         tell("testing the tables", None)

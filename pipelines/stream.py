@@ -18,7 +18,9 @@ from pipelines.clock import now
 from pipelines.definitions import Definitions, load_definitions
 from pipelines.engine import cause
 from pipelines.housekeeping import Housekeeper
+from pipelines.interruption import unhurried
 from pipelines.memory import share_memory
+from pipelines.registry_used import note_registry
 from pipelines.stream_engine import Job, open_engine
 from pipelines.stream_plan import StreamOptions, StreamPlan, drain_file, make_stream_plan, settled_shards, source_of
 from pipelines.taking_over import take_over
@@ -78,6 +80,7 @@ def stream(
         plan = make_stream_plan(options, definitions, folder, number, now())
         shards = 0 if options.by_person else options.shards
         begin_stream(folder, definitions.tables, resume=options.resume, shards=shards)
+        note_registry(folder, Path(plan.run.registry))
         flag, finished = drain_file(folder, number), Path(plan.finished)
         take_down(flag)
         taken_over = 0
@@ -92,7 +95,8 @@ def stream(
                 tell("starting the engine")
                 job = engine.submit(lambda pipeline: _build(pipeline, plan))
                 tell("running")
-                _wait(job, finished, flag.touch, tell)
+                with unhurried():
+                    _wait(job, finished, flag.touch, tell)
             tell("finishing the tables")
             house.finish()
         drained = flag.exists()

@@ -17,7 +17,7 @@ from pipelines.commands.times import instant
     "--as-of", callback=instant, metavar="TIME", help="What had happened and was known by then; by default all of it."
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON document, for machines.")
-@click.option("--registry", type=click.Path(path_type=Path), help="Folder of the registry; by default that in OUT.")
+@click.option("--registry", type=click.Path(path_type=Path), help="Folder of the registry; by default the last run's.")
 @project_config
 @click.option(
     "--pseudonym-key", type=click.Path(path_type=Path), help="Key file, for raw identifiers. Default: OUT/keys."

@@ -48,10 +48,12 @@ def stage_definitions(config: Path | None, registry: Path | None = None, at: int
 
 def model_section(config: Path | None, out: Path) -> Callable[[Any], str]:
     """What makes the section on the model of OUT, of a connection to its views. It raises as ``stage_definitions``."""
+    from pipelines.registry_used import registry_used
     from reports.model_quality import model_quality
     from reports.page.model_section import model_html
+    from transforms.tables.output import OutputFolder
 
-    registry = out / "registry"
+    registry = registry_used(OutputFolder(out))
     definitions = stage_definitions(config, registry)
 
     def make(connection: Any) -> str:
@@ -66,8 +68,10 @@ def stages_in_force(out: Path, ontology: Ontology) -> tuple[Stage, ...]:
     Raises ConfigurationError when the project's was changed without an activation.
     """
     from models.ontology_registry import OntologyRegistry
+    from pipelines.registry_used import registry_used
+    from transforms.tables.output import OutputFolder
 
-    dated = OntologyRegistry(out / "registry").dated(ontology)
+    dated = OntologyRegistry(registry_used(OutputFolder(out))).dated(ontology)
     return (ontology if dated is None else dated.last).stages
 
 

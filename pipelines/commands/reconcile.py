@@ -12,7 +12,7 @@ from pipelines.commands.project import project_config
 @click.command("reconcile")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Output folder of a run or a stream.")
 @project_config
-@click.option("--registry", type=click.Path(path_type=Path), help="Model registry. Default: OUT/registry.")
+@click.option("--registry", type=click.Path(path_type=Path), help="Model registry. Default: that of the last run.")
 @click.option("--pseudonym-key", type=click.Path(path_type=Path), help="Key file. Default: OUT/keys.")
 @click.option("--dead-letter-key", type=click.Path(path_type=Path), help="Key file. Default: OUT/keys.")
 @click.option("--session-by", type=click.Choice(["gap", "tracker"]), help="Overrides what the ontology says.")
@@ -37,13 +37,15 @@ def command(
     from pipelines.definitions import load_definitions
     from pipelines.plan import RunOptions
     from pipelines.reconcile import reconcile
+    from pipelines.registry_used import registry_used
+    from transforms.tables.output import OutputFolder
 
     console = Console()
     options = RunOptions(
         (),
         out,
         config=config,
-        registry=registry,
+        registry=registry or registry_used(OutputFolder(out)),
         pseudonym_key=pseudonym_key,
         dead_letter_key=dead_letter_key,
         session_by=session_by,

@@ -90,7 +90,7 @@ def test_a_run_with_a_model_says_which_and_from_when() -> None:
 
 _INTERRUPTED = """
 import os, signal, threading, time
-from pipelines.engine import interruptible
+from pipelines.interruption import interruptible
 try:
     with interruptible(patience=0.3):
         {what}

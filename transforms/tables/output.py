@@ -72,6 +72,11 @@ class OutputFolder:
         return self.root / "registry"
 
     @property
+    def registry_note(self) -> Path:
+        """Where the registry is that OUT was last run with, if it is not the one in OUT."""
+        return self.root / "registry.json"
+
+    @property
     def actions(self) -> Path:
         return self.root / "actions"
 
