@@ -9,6 +9,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +28,27 @@ from contracts.event import DAY, HOUR, Identifier
 from contracts.exchange import APPEND, StrandMessage, StrandMessages
 from transforms.actor.core import Entry, Step
 from transforms.identity import live_eviction, live_step
-from transforms.journey.live import core as journey_core
-from transforms.journey.live.core import DECISIONS, METRICS, ONLINE, STATED, Bounds, JourneyCore
+from transforms.journey.live.archiving import ARCHIVE_READ_BACK, ARCHIVED
+from transforms.journey.live.core import (
+    DECISIONS,
+    METRICS,
+    NOT_FOLLOWED,
+    ONLINE,
+    RESTED,
+    STATED,
+    Bounds,
+    JourneyCore,
+)
 from transforms.journey.live.entries import RECORD, LogEntry, pack_entry, unpack_entry
 from transforms.journey.live.journeys import LiveJourneys
+from transforms.journey.live.paging import EVICTED_BYTES, EVICTED_IDLE, READ_BACK, STATED_AGAIN
 from transforms.stores.database import STORE_FILE, StoreAddress
 from transforms.stores.effects import EffectStore, open_effects
 from transforms.stores.records import RecordStore, open_records
 
 TIGHT = Bounds(shard_bytes=6_000, machine_bytes=60_000, idle=500, settled=2_500, look_every=1)
+TAILS = st.sampled_from([1, 500, 2_000, 10**9])
+"""Bytes that a record keeps of its events: next to none, some, and all of them."""
 T0 = 1_704_067_200_000_000
 
 
@@ -142,8 +155,8 @@ def misfortunes(rng: random.Random, host: Host, strands: Strands, meanwhile: Cal
 
 
 @settings(deadline=None, max_examples=12)
-@given(seed=st.integers(0, 10**6), alone=st.booleans())
-def test_kills_rollbacks_and_evictions_change_no_table(seed: int, alone: bool) -> None:
+@given(seed=st.integers(0, 10**6), alone=st.booleans(), tail=TAILS)
+def test_kills_rollbacks_evictions_and_archives_change_no_table(seed: int, alone: bool, tail: int) -> None:
     rng = random.Random(seed)
     strands = Strands(rng)
     strands.live(rng.randrange(1, 50), erasing=True)
@@ -154,7 +167,9 @@ def test_kills_rollbacks_and_evictions_change_no_table(seed: int, alone: bool) -
 
         def make() -> JourneyCore:
             journeys = LiveJourneys(SETTINGS, model, effects)
-            return JourneyCore(journeys, lambda: horizon, 3, None if alone else records, TIGHT)
+            return JourneyCore(
+                journeys, lambda: horizon, 3, None if alone else records, replace(TIGHT, tail_bytes=tail)
+            )
 
         host = Host(make)
         now = misfortunes(rng, host, strands)
@@ -274,5 +289,5 @@ def test_every_counter_of_the_keyed_stages_is_documented() -> None:
     assert told["strand"] == set(of_strands)
     doc = LiveJourneys.__doc__ or ""
     counts = set(re.findall(r"``(\w+)``", doc[doc.index("Counts of ``Work``") :])) - {"Work"}
-    of_cores = ("EVICTED_IDLE", "EVICTED_BYTES", "RESTED", "READ_BACK", "STATED_AGAIN", "NOT_FOLLOWED")
-    assert told["journey"] == counts | {getattr(journey_core, name) for name in of_cores}
+    of_cores = {EVICTED_IDLE, EVICTED_BYTES, RESTED, READ_BACK, STATED_AGAIN, NOT_FOLLOWED, ARCHIVED, ARCHIVE_READ_BACK}
+    assert told["journey"] == counts | of_cores
