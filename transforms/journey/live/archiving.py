@@ -95,7 +95,7 @@ class Archiving:
 
     def shorten(self, long: Collection[str], records: Mapping[str, PersonRecord], pending: Pending) -> None:
         """Put the oldest events of long records into archives, where nothing else happens to them meanwhile."""
-        busy = {*pending.asleep, *pending.gone, *(p for work in pending.works for p in (*work.records, *work.touched))}
+        busy = {person for work in pending.works for person in (*work.records, *work.touched)}
         put: list[StoredRecord] = []
         for person in sorted(set(long) - busy):
             strands, archives = self._cut(records[person], pending.now)

@@ -201,12 +201,12 @@ class JourneyCore:
         pending = Pending([work], now=now)
         counts: Counter[str] = Counter()
         self._next_poll = now + self._bounds.look_every
-        if not self.journeys.following.is_ongoing:
-            self._put_away(pending, counts, now)
-        else:
+        if self.journeys.following.is_ongoing:
             self._renew(pending, counts)
         self._archiving.shorten(self._keeping.long, self.journeys.records, pending)
         self._archiving.delete_unused(now)
+        if not self.journeys.following.is_ongoing:
+            self._put_away(pending, counts, now)
         pending.rested = self._keeping.resting()
         counts[RESTED] += len(pending.rested)
         counts[NOT_FOLLOWED] += self._in_force is not None and self._in_force.refusal != ""
@@ -332,6 +332,9 @@ class JourneyCore:
         leaving = self._keeping.leaving(now, PAGE)
         if len(leaving) == PAGE:
             self._next_poll = now
+        for person in pending.shortened:
+            # the next look, which is at once, puts away the shorter record
+            leaving.pop(person, None)
         self._paging.put_away(self._records, leaving, pending, counts)
 
     def _step(self, pending: Pending, counts: Counter[str]) -> Step:
