@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 import re
 import sys
@@ -13,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import fastavro
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,10 +24,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 from journey_world import SETTINGS, Strands, Tables, bounded, model
 from test_live_journeys import delivered, differences
 
-from contracts import wire
+from contracts import codec, wire
+from contracts import records as records_of
 from contracts.errors import LockedError, StateVersionError
 from contracts.event import DAY, HOUR, Identifier
-from contracts.exchange import APPEND, StrandMessage, StrandMessages
+from contracts.exchange import APPEND, WHOLE, ArchivedEvents, StrandMessage, StrandMessages
 from transforms.actor.core import Entry, Step
 from transforms.identity import live_eviction, live_step
 from transforms.journey.live.archiving import ARCHIVE_READ_BACK, ARCHIVED
@@ -41,6 +44,7 @@ from transforms.journey.live.core import (
 )
 from transforms.journey.live.entries import RECORD, LogEntry, pack_entry, unpack_entry
 from transforms.journey.live.journeys import LiveJourneys
+from transforms.journey.live.messages import PersonRecord, as_messages, size_of, take
 from transforms.journey.live.paging import EVICTED_BYTES, EVICTED_IDLE, READ_BACK, STATED_AGAIN
 from transforms.stores.database import STORE_FILE, StoreAddress
 from transforms.stores.effects import EffectStore, open_effects
@@ -268,6 +272,27 @@ def test_an_entry_of_a_later_version_is_refused_by_name() -> None:
     assert unpack_entry(data) == entry
     with pytest.raises(StateVersionError, match="version 999"):
         unpack_entry(data[:1] + (999).to_bytes(2) + data[3:])
+
+
+def test_what_a_release_without_archives_wrote_is_read() -> None:
+    login = Identifier("user_id", "u")
+    message = StrandMessage("s", Identifier("anonymous_id", "a"), login, "p", APPEND, 1, 2, 0, (b"e", b"f"), ((1, 2),))
+    before = fastavro.parse_schema(codec.without_logical_types(deepcopy(codec.raw_schema("strand_messages", 1))))
+    out = io.BytesIO()
+    fastavro.schemaless_writer(out, before, records_of.to_record(StrandMessages((message,))))
+    newest = pack_entry(LogEntry(RECORD, "p", None))
+    data = newest[:1] + (1).to_bytes(2) + newest[3:] + out.getvalue()
+    assert unpack_entry(data) == LogEntry(RECORD, "p", None, (message,))
+
+
+def test_a_record_is_written_down_with_the_names_of_its_archives() -> None:
+    named = (ArchivedEvents("a", 3, T0, T0 + 1), ArchivedEvents("b", 1, T0 + 2, T0 + 2))
+    message = StrandMessage("s", Identifier("anonymous_id", "a"), None, "p", WHOLE, 1, 2, 0, (b"e",), archives=named)
+    entry = LogEntry(RECORD, "p", None, (message,))
+    assert unpack_entry(pack_entry(entry)) == entry
+    record = take(PersonRecord("p"), entry.messages).record
+    assert as_messages(record) == (message,)
+    assert record.tail == size_of(b"e")
 
 
 def test_all_shards_together_hold_what_one_alone_would() -> None:
