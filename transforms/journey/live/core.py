@@ -7,7 +7,8 @@ Input: packed ``StrandMessages`` (``contracts.wire.pack``). Outputs of a step, b
 - ``decisions``: ``Decision``s to carry out;
 - ``online``: ``OnlineFeatures``;
 - ``metrics``: (name, n) to count up: the counts of ``LiveJourneys`` and ``EVICTED_IDLE``, ``EVICTED_BYTES``,
-  ``RESTED``, ``READ_BACK``, ``STATED_AGAIN``, ``NOT_FOLLOWED`` (polls while others are in force than can be followed).
+  ``RESTED``, ``READ_BACK``, ``STATED_AGAIN``, ``ARCHIVED``, ``ARCHIVE_READ_BACK``, ``NOT_FOLLOWED`` (polls while others
+  are in force than can be followed).
 
 State: records and machines of the shard, see ``journeys``; what time alone will do, and when; who is asleep. The log
 holds messages (``entries``), under the person's id; the empty key holds watermark and revision that were served, and
@@ -17,9 +18,9 @@ a poll follows the other until all were folded again, and until then nobody is p
 **Bounds**, looked at by ``poll``, every ``Bounds.look_every``, and at once when a shard is over them. Machines beyond
 ``machine_bytes``, those longest untouched first, are given up and made again from their events when needed. A person
 whom nothing is due for and nobody touched for ``idle`` goes to the record store, and out of memory and log. Beyond
-``shard_bytes`` so do others, longest untouched first; of them the log keeps when they are due. Marks of departed
-strands and early messages expire (``messages.KEPT``). Without a record store nothing leaves: that is for shards of one
-person.
+``shard_bytes`` so do others, longest untouched first; of them the log keeps when they are due. Of a person whose events
+take more than twice ``tail_bytes`` the older ones go to archives (``archiving``). Marks of departed strands and early
+messages expire (``messages.KEPT``). Without a record store nothing leaves: that is for shards of one person.
 
 A record stays in the record store when it is read back, so a checkpoint of before finds it; it is not written again
 before ``settled``, which is longer than any checkpoint that an engine goes back to is old. A record of a person whom
