@@ -205,6 +205,26 @@ def test_a_strand_moves_with_what_was_archived_and_its_archives_go_once_no_check
     assert world.agrees("q")
 
 
+@pytest.mark.parametrize("late", [False, True], ids=["soon", "when they would be deleted"])
+def test_archives_that_are_the_same_again_stay(world: World, late: bool) -> None:
+    world.come(200)
+    world.poll()
+    mine = archived_names(world.record())
+    world.send("p", GONE, [])
+    world.send("q", WHOLE, world.events)
+    world.poll()
+    world.now += BOUNDS.settled if late else 0
+    world.send("q", GONE, [])
+    world.send("p", WHOLE, world.events)
+    world.poll()
+    assert archived_names(world.record()) == mine
+    world.now += BOUNDS.settled
+    world.poll()
+    assert world.archives() == mine
+    world.host.restart()
+    assert world.agrees()
+
+
 def test_an_archive_stays_while_the_copy_in_the_record_store_refers_to_it(world: World) -> None:
     world.bounds = replace(BOUNDS, shard_bytes=1, settled=50)
     world.host.core = world.make()

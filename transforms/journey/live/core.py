@@ -204,8 +204,9 @@ class JourneyCore:
         self._next_poll = now + self._bounds.look_every
         if self.journeys.following.is_ongoing:
             self._renew(pending, counts)
-        self._archiving.shorten(self._keeping.long, self.journeys.records, pending)
+        # before anything is archived, which may be what nobody referred to until now
         self._archiving.delete_unused(now)
+        self._archiving.shorten(self._keeping.long, self.journeys.records, pending)
         if not self.journeys.following.is_ongoing:
             self._put_away(pending, counts, now)
         pending.rested = self._keeping.resting()
