@@ -26,7 +26,7 @@ from transforms.journey.open_session import OpenSession
 from transforms.journey.path import StagePaths, observe
 from transforms.journey.stages import Opinion, Standing, Walk
 
-BYTES_AN_EVENT, BYTES_AT_LEAST = 700, 30_000
+BYTES_AN_EVENT, BYTES_AT_LEAST = 600, 26_000
 """About what a machine takes: measured on simulated journeys."""
 
 
@@ -173,6 +173,8 @@ class Machine:
         """Give up the last part, which everybody was told of."""
         self._forget()
         self.part = _NO_PART
+        if self.decide is not None:
+            self.decide.forget()
 
     def stage_on(self, probabilities: Sequence[Sequence[float]] | None, versions: Sequence[str | None] | None) -> Part:
         """The stages of what was folded last; arguments as of ``StagePaths.stage_path``, for the new points."""
