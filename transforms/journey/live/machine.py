@@ -26,7 +26,7 @@ from transforms.journey.open_session import OpenSession
 from transforms.journey.path import StagePaths, observe
 from transforms.journey.stages import Opinion, Standing, Walk
 
-BYTES_AN_EVENT, BYTES_AT_LEAST = 700, 30_000
+BYTES_AN_EVENT, BYTES_AT_LEAST = 600, 26_000
 """About what a machine takes: measured on simulated journeys."""
 
 
@@ -137,7 +137,8 @@ class Machine:
     def fold_on(self, ordered: Sequence[tuple[Event, str]], horizon: int) -> Sequence[Point]:
         """Take events that come next, in order, up to a horizon not before them; return the new points to score."""
         fold = self.fold
-        self._forget()
+        if self.part is not _NO_PART:
+            self._forget()
         if fold.points and ordered and ordered[0][0].event_time == fold.points[0].at:
             self.stages.undo()
             self._opinions.clear()
@@ -173,6 +174,8 @@ class Machine:
         """Give up the last part, which everybody was told of."""
         self._forget()
         self.part = _NO_PART
+        if self.decide is not None:
+            self.decide.forget()
 
     def stage_on(self, probabilities: Sequence[Sequence[float]] | None, versions: Sequence[str | None] | None) -> Part:
         """The stages of what was folded last; arguments as of ``StagePaths.stage_path``, for the new points."""
