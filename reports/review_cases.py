@@ -199,8 +199,8 @@ def _not_far_enough(label: str, cases: Sequence[Sample], why: dict[str, Why], en
     # an entry lowered that far would let in whoever does anything at all
     lower = "lower entry.intent, " if middle >= entry * _IN_REACH else ""
     return (
-        f" Their intent of {label} is {middle:.2f} of the {entry:g} that it takes: {lower}lengthen the half-lives of its"
-        " signals, or add a signal for what they did."
+        f" Their intent of {label} is {middle:.2f} of the {entry:g} that it takes: {lower}lengthen the half-lives of"
+        " its signals, or add a signal for what they did."
     )
 
 

@@ -218,7 +218,8 @@ def _label(store: ReviewStore, connection: Any, ontology: Ontology, who: str) ->
             click.echo(f"{key!r} is none of the keys")
     left = len(_open(store, who))
     call = f"wayline review --out {store.folder.parent}"
-    click.echo(f"\n{given} labels given, {left} left for {who}; " + (f"go on: {call} --who {who}" if left else "all done"))
+    further = f"go on: {call} --who {who}" if left else "all done"
+    click.echo(f"\n{given} labels given, {left} left for {who}; {further}")
     click.echo(f"what they say: {call} --report")
 
 
@@ -246,9 +247,10 @@ def _report(store: ReviewStore, connection: Any, ontology: Ontology) -> None:
         click.echo("no label yet, so nothing is known")
         return
     click.echo(f"right: {_said(found.overall)}")
+    some = f"{found.counted:,} of {found.journeys:,} journeys in all"
     click.echo(
-        f"  in brackets 95 % intervals; each label stands for its stratum, {found.counted:,} of {found.journeys:,} journeys"
-        " in all" + ("" if found.counted == found.journeys else ": the others' strata have no label yet")
+        f"  in brackets 95 % intervals; each label stands for its stratum, {some}"
+        + ("" if found.counted == found.journeys else ": the others' strata have no label yet")
     )
     limits = dict(zip(BAND_NAMES, BAND_LIMITS, strict=True))
     for title, group, order in (
@@ -270,8 +272,8 @@ def _report(store: ReviewStore, connection: Any, ontology: Ontology) -> None:
         click.echo(f"- {line}")
     if said:
         click.echo(
-            "\ntry a change before it is put in force, and see whom it moves: wayline ontology diff NOW.yaml CHANGED.yaml"
-            f" --on {store.folder.parent}"
+            "\ntry a change before it is put in force, and see whom it moves: wayline ontology diff NOW.yaml "
+            f"CHANGED.yaml --on {store.folder.parent}"
         )
 
 
