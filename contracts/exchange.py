@@ -7,6 +7,7 @@ UTC microseconds in event time unless a field says otherwise.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from contracts.construction import fast_init
 from contracts.event import Event, Identifier
@@ -279,6 +280,15 @@ class StrandBatch:
 WHOLE, APPEND, GONE = "whole", "append", "gone"
 
 
+class ArchivedEvents(NamedTuple):
+    """Events of a strand that lie by themselves in the record store, in order; ``name`` is a hash of what they are."""
+
+    name: str
+    events: int
+    first_time: int
+    last_time: int
+
+
 @fast_init
 @dataclass(frozen=True, slots=True)
 class StrandMessage:
@@ -294,7 +304,8 @@ class StrandMessage:
     gives them to another, so of two persons that state the same event the one with the higher version has it.
 
     ``sequence`` is that of the assignment. Events at or before ``erased_until`` that a ``whole`` or ``gone`` lacks were
-    erased; others that it lacks are another person's. ``spans`` as in ``StrandRecord``.
+    erased; others that it lacks are another person's. ``spans`` as in ``StrandRecord``. ``archives`` are of
+    a record that is written down as the messages that make it: events before ``events`` that are not in it.
     """
 
     strand_id: str
@@ -308,6 +319,7 @@ class StrandMessage:
     events: tuple[bytes, ...] = ()
     spans: tuple[tuple[int, int], ...] = ()
     erased_until: int | None = None
+    archives: tuple[ArchivedEvents, ...] = ()
 
 
 @fast_init

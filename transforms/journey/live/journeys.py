@@ -16,6 +16,7 @@ and the horizon before. When others are activated (``follow``), who was folded b
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence, Set
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -26,8 +27,8 @@ from transforms.journey.live.deciding import Deciding, LivePerson
 from transforms.journey.live.dues import Dues
 from transforms.journey.live.following import Folding, Following, Force
 from transforms.journey.live.machine import Machine
-from transforms.journey.live.messages import PersonRecord, by_person, event_of, expired, ordered, take
-from transforms.journey.live.stating import Sheet, Stating, decisions_sheet
+from transforms.journey.live.messages import PersonRecord, Reading, by_person, event_of, expired, ordered
+from transforms.journey.live.stating import Sheet, Stating, decisions_sheet, key_of_event
 from transforms.journey.live.work import Job, Work
 from transforms.journey.worker import JourneySettings, Score
 from transforms.labels import MATURITY
@@ -67,6 +68,7 @@ class LiveJourneys:
         self.records: dict[str, PersonRecord] = {}
         self.live: dict[str, LivePerson] = {}
         self.watermark = MIN_TIME
+        self.reading = Reading()
 
     def adopt(self, store: EffectStore) -> None:
         """Use it from now on."""
@@ -148,7 +150,7 @@ class LiveJourneys:
         work = Work()
         jobs: list[Job] = []
         grouped = by_person(messages)
-        found = {person: take(self._record(person), sent) for person, sent in grouped.items()}
+        found = {person: self.reading.take(self._record(person), sent) for person, sent in grouped.items()}
         changed = [person for person, taken in found.items() if taken.changed or person in unknown]
         self._bring_back(changed, work)
         sheet = Sheet()
@@ -295,13 +297,13 @@ class LiveJourneys:
             events = ordered(new)
             # One event_id of two devices is stated once, which takes a look at both.
             known = live.stated.get(EVENTS.name, {})
-            twice = any(event.event_id in known for event, _ in events)
+            twice = any(key_of_event(event.event_id) in known for event, _ in events)
             if not events or (
                 not twice and events[0][0].event_time > live.matured and live.machine.comes_next(*events[0])
             ):
                 horizon = max(self.watermark, live.machine.horizon, *(event.event_time for event, _ in events[-1:]))
                 return Job(live, record, events, horizon)
-        events = ordered(record.events())
+        events = self.reading.events(record)
         again = self._new(person)
         horizon = max(self.watermark, events[-1][0].event_time)
         if live is not None:
@@ -313,7 +315,7 @@ class LiveJourneys:
         """Folding again by what is in force now, not only as far as before."""
         record, again = self._record(person), self._new(person)
         again.stated, again.going = live.stated, live.going
-        return Job(again, record, ordered(record.events()), horizon, True, live.machine)
+        return Job(again, record, self.reading.events(record), horizon, True, live.machine)
 
     def _bring_back(self, persons: Iterable[str], work: Work) -> None:
         """Make the machines of persons that have none, as far as they were: up to the watermark, if nothing is due."""
@@ -323,7 +325,7 @@ class LiveJourneys:
             record = self._record(person)
             if person not in self.live and person not in work.live and record.has_events:
                 folding = self.following.before if self._is_owed(person) else None
-                events = ordered(record.events())
+                events = self.reading.events(record)
                 stated_to = self._stated_to.get(person, self.watermark)
                 served = max(events[-1][0].event_time, min(stated_to, (self.dues.of(person) or MAX_TIME) - 1))
                 job = Job(self._new(person, folding), record, events, served)
@@ -342,7 +344,7 @@ class LiveJourneys:
         for job in jobs:
             reach = self.reach(job.live.machine.person_id, job.horizon)
             if reach > job.horizon:
-                known = {table: dict(stated) for table, stated in job.live.stated.items()}
+                known = {table: copy(stated) for table, stated in job.live.stated.items()}
                 further.append((Job(job.live, job.record, [], reach), known))
         self._work_on([job for job, _ in further], work, None, before)
         for job, known in further:
@@ -409,6 +411,8 @@ class LiveJourneys:
             for job in jobs
             if (machine := job.live.machine).part.points
         )
+        for job in jobs:
+            job.live.machine.rest()
         if vectors or retired:
             work.online = OnlineFeatures(vectors, tuple(retired))
         work.counts["retired"] += len(retired)
