@@ -63,11 +63,15 @@ def interruptible(patience: float = 10.0) -> Iterator[None]:
 
 @contextmanager
 def unhurried() -> Iterator[None]:
-    """What runs inside hears Ctrl-C as a ``KeyboardInterrupt`` and takes the time it needs; it answers for its end."""
-    if threading.current_thread() is not threading.main_thread():
+    """What runs inside hears Ctrl-C as a ``KeyboardInterrupt`` and takes the time it needs; it answers for its end.
+
+    Who was started deaf to Ctrl-C, as by a shell in its background, stays so.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     finally:

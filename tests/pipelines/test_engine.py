@@ -127,3 +127,37 @@ def test_ctrl_c_ends_a_process_whatever_a_runner_makes_of_it(what: str, then: st
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50)
     assert done.returncode == code, done.stderr
     assert said in done.stdout
+
+
+_UNHURRIED = """
+import os, signal, sys, time
+from pipelines.interruption import interruptible, unhurried
+if "deaf" in sys.argv:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+else:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+with interruptible(patience=0.3):
+    with unhurried():
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            print("deaf", flush=True)
+        except KeyboardInterrupt:
+            time.sleep(1)
+            print("drained", flush=True)
+    print("finished", flush=True)
+    if "again" in sys.argv:
+        os.kill(os.getpid(), signal.SIGINT)
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "code", "said"),
+    [("", 0, "drained finished"), ("deaf", 0, "deaf finished"), ("again", 1, "drained finished")],
+)
+def test_what_answers_for_its_own_end_has_the_time_for_it_and_what_comes_after_has_not(
+    how: str, code: int, said: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _UNHURRIED, how], capture_output=True, text=True, timeout=50, check=False
+    )
+    assert (done.stdout.split(), bool(done.returncode)) == (said.split(), bool(code)), done.stderr
