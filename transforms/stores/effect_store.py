@@ -69,6 +69,14 @@ SCHEMA = Schema(
             "since when a strand that is carried is its person's",
             (f"ALTER TABLE strands ADD COLUMN since INTEGER NOT NULL DEFAULT {MIN_TIME}",),
         ),
+        Migration(
+            "one index of decisions, by strand and id: each index costs a decision as much as the decision itself",
+            (
+                "DROP INDEX decisions_by_id",
+                "DROP INDEX decisions_by_strand",
+                "CREATE UNIQUE INDEX decisions_of_strands ON decisions (anchor_strand, decision_id)",
+            ),
+        ),
     ),
 )
 
@@ -117,7 +125,8 @@ class StoredEffects:
     ) -> dict[str, Decision]:
         claimed: dict[str, Decision] = {}
         ids = [decision.decision_id for decision in decisions]
-        for encoding, body in tx.all("SELECT encoding, body FROM decisions WHERE decision_id IN ??", (ids,)):
+        strands = sorted({decision.anchor_strand for decision in decisions})
+        for encoding, body in tx.all(_CLAIMED, (strands, ids)):
             stored = self._decoded(tx, encoding, body)
             claimed[stored.decision_id] = stored
         rows: list[tuple[object, ...]] = []
@@ -246,7 +255,7 @@ class StoredEffects:
     def unfinished(self) -> tuple[Decision, ...]:
         def look(tx: Transaction) -> tuple[Decision, ...]:
             rows = tx.all(
-                "SELECT encoding, body FROM decisions JOIN actions USING (decision_id)"
+                "SELECT encoding, body FROM decisions JOIN actions USING (anchor_strand, decision_id)"
                 " WHERE status IN ('pending', 'sending') ORDER BY decisions.at, decision_id"
             )
             return tuple(self._decoded(tx, encoding, body) for encoding, body in rows)
@@ -313,6 +322,8 @@ class StoredEffects:
         return self._code.decode(body, look_up)
 
 
+_CLAIMED = "SELECT encoding, body FROM decisions WHERE anchor_strand IN ?? AND decision_id || '' IN ??"
+"""Found by strand alone, and then by id within: of two lists SQLite would try each strand with each id."""
 _ACTION_COLUMNS = (*_ACTION.split(", "), "decided_at", "owner")
 _INSERT_ACTION = f"INSERT INTO actions ({', '.join(_ACTION_COLUMNS)}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _PUT_OUTCOME = (
