@@ -2,8 +2,8 @@
 
 To import Beam and the pipeline takes a second of CPU, and what loads a model another one. Here one process does that
 for all workers, while the launcher still plans and builds the graph; each worker then begins at once and shares that
-memory with the others. The process is single-threaded, knows nothing of the run, and ends when its standard input
-does, that is, with the launcher, however that ends.
+memory with the others. The process is single-threaded, knows nothing of the run, and ends with its workers when its
+standard input has ended, that is, with the launcher, however that ends.
 
 How a worker comes to be: the runner starts the program ``worker_call``, which asks for a worker through a Unix socket.
 Where no process answers, it becomes a worker by itself, as it was before there was any of this.
@@ -18,7 +18,6 @@ import os
 import select
 import shlex
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -79,10 +78,10 @@ def serve(listener: socket.socket, work: Callable[[], None]) -> None:
     """
     gc.collect()
     gc.freeze()  # no collection of a worker has to walk through what all share, and so to copy it
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
         ready, _, _ = select.select([listener.fileno(), _STDIN], [], [])
         if _STDIN in ready:
+            _see_all_end()
             return
         connection, _ = listener.accept()
         with connection:
@@ -91,6 +90,15 @@ def serve(listener: socket.socket, work: Callable[[], None]) -> None:
                 listener.close()
                 _as_worker(connection, environment, work)
                 return
+
+
+def _see_all_end() -> None:
+    """Wait for every worker: what they used counts as used by whoever waits for this process only then."""
+    while True:
+        try:
+            os.wait()
+        except ChildProcessError:
+            return
 
 
 def _asked(connection: socket.socket) -> dict[str, str] | None:
@@ -110,7 +118,6 @@ def _asked(connection: socket.socket) -> dict[str, str] | None:
 
 def _as_worker(connection: socket.socket, environment: dict[str, str], work: Callable[[], None]) -> None:
     """Work as the process that asked would, and tell it the exit code."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, _STDIN)
     os.close(nothing)

@@ -86,13 +86,17 @@ def test_who_asked_waits_for_the_end_of_the_worker_and_not_for_its_code_alone(
     assert late.exists()
 
 
-def test_a_worker_lives_on_when_the_process_it_came_from_ends(server: subprocess.Popen[str], tmp_path: Path) -> None:
-    asked = call(tmp_path, "it", "time.sleep(1)")
+def test_the_process_ends_after_its_workers_and_has_what_they_used(
+    server: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    asked = call(tmp_path, "it", "until = time.process_time() + 1\nwhile time.process_time() < until: pass")
     assert said(server)[0] == "it"
     assert server.stdin is not None
     server.stdin.close()
-    assert server.wait(20) == 0
-    assert asked.wait(20) == 0
+    _, code, used = os.wait4(server.pid, 0)
+    server.returncode = code
+    assert asked.wait(20) == code == 0
+    assert used.ru_utime + used.ru_stime >= 1.0
 
 
 def test_one_that_asks_and_dies_harms_nobody(server: subprocess.Popen[str], tmp_path: Path) -> None:
