@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from contracts import wire
 from contracts.event import Event
@@ -15,7 +15,8 @@ from features.journey_features import FEATURE_NAMES, vector
 from features.state import FeatureState
 from pipelines.definitions import load_definitions
 from transforms.collector import relax_collector
-from transforms.journey.fold import FeatureFunctions, JourneyFold
+from transforms.journey.feature_port import FeatureFunctions
+from transforms.journey.fold import JourneyFold
 from transforms.tables.log import read_log
 
 _SAMPLE = 20_000
@@ -27,6 +28,9 @@ class _Nothing:
 
     def observe(self, *arguments: object, **named: object) -> None:
         return None
+
+    def fork(self) -> Self:
+        return self
 
 
 def _no_vector(state: Any, at: int) -> tuple[float, ...]:

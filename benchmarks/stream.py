@@ -4,6 +4,8 @@
 keep their order and come at the rate, each handed out when the clock reaches its time (``wayline stream --live``), so
 event time is the time of publishing, and an action's revision less its decision's time is the latency from event to
 action: identity, journey, features to the online store, scoring by a trained model, decisions, claims and tables.
+Everybody in the world is there all the time; with ``--busy N`` only N are at once, and the next N come when these have
+had all their events, which is how a stream without end is.
 Each rate has an output folder and a process tree of its own. CPU is that of the tree (launcher, Java, workers). What is
 measured begins after a warm-up at the same rate: a stream runs for days, and Java compiles for the first half minute.
 """
@@ -121,8 +123,18 @@ def cpu_of(pid: int) -> float:
 @click.option("--shards", default=2, show_default=True, help="Actors a keyed stage.")
 @click.option("--parallelism", default=1, show_default=True, help="Flink tasks a stage.")
 @click.option("--state-memory", default=768, show_default=True, help="MiB that the actors hold at most.")
+@click.option("--busy", type=int, help="People who are there at once, before others come. Default: all, all the time.")
 @click.option("--model/--no-model", default=True, show_default=True, help="Train one, and score with it.")
-def main(rates: str, seconds: int, warm_up: int, shards: int, parallelism: int, state_memory: int, model: bool) -> None:
+def main(
+    rates: str,
+    seconds: int,
+    warm_up: int,
+    shards: int,
+    parallelism: int,
+    state_memory: int,
+    busy: int | None,
+    model: bool,
+) -> None:
     """Measure."""
     telemetry.disable()
     console = Console()
@@ -136,7 +148,7 @@ def main(rates: str, seconds: int, warm_up: int, shards: int, parallelism: int, 
     results = []
     for rate in asked:
         console.print(f"{rate:,} events/s for {seconds} s", highlight=False)
-        results.append(_measure(world, rate, seconds, warm_up, asked_of_it, registry, console))
+        results.append(_measure(world, busy, rate, seconds, warm_up, asked_of_it, registry, console))
         console.print(_table([results[-1]]))
     if len(results) > 1:
         console.print(_table(results))
@@ -169,20 +181,34 @@ def _wayline(*arguments: object) -> None:
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
-def _in_order(world: Path) -> Iterator[Event]:
+def _in_order(world: Path, busy: int | None) -> Iterator[Event]:
+    """The events by time; with ``busy`` those of so many people by time, then those of as many others."""
     found = [
         event
         for path in sorted(world.rglob("*.avro"))
         for event in read_events(path.open("rb"))
         if not isinstance(event, Damage)
     ]
-    yield from sorted(found, key=lambda event: (event.event_time, event.event_id))
+    groups = _groups(world, busy) if busy else {}
+    yield from sorted(found, key=lambda event: (groups.get(event.event_id, 0), event.event_time, event.event_id))
 
 
-def _in_the_present(world: Path, target: Path, rate: int, count: int, begin: float) -> int:
+def _groups(world: Path, busy: int) -> dict[str, int]:
+    """By event id, which of the groups of ``busy`` people its person is in."""
+    import duckdb
+
+    with duckdb.connect() as connection:
+        found = connection.execute(
+            "SELECT event_id, (dense_rank() OVER (ORDER BY true_person_id) - 1) // ? FROM read_parquet(?)",
+            [busy, str(world.parent / "truth" / "events.parquet")],
+        ).fetchall()
+    return dict(found)
+
+
+def _in_the_present(world: Path, busy: int | None, target: Path, rate: int, count: int, begin: float) -> int:
     """The first events of a world, dated so that they come at a rate from an instant on. Returns how many."""
     events = []
-    for number, event in enumerate(_in_order(world)):
+    for number, event in enumerate(_in_order(world, busy)):
         if number >= count:
             break
         at = round((begin + number / rate) * _SECOND)
@@ -194,13 +220,20 @@ def _in_the_present(world: Path, target: Path, rate: int, count: int, begin: flo
 
 
 def _measure(
-    world: Path, rate: int, seconds: int, warm_up: int, options: list[str], registry: Path | None, console: Console
+    world: Path,
+    busy: int | None,
+    rate: int,
+    seconds: int,
+    warm_up: int,
+    options: list[str],
+    registry: Path | None,
+    console: Console,
 ) -> Result:
     out = FOLDER / f"stream-{rate}"
     shutil.rmtree(out, ignore_errors=True)
     whole = warm_up + seconds
     begin = time.time() + _LEAD + rate * whole / 20_000
-    count = _in_the_present(world, out / "input", rate, rate * whole, begin)
+    count = _in_the_present(world, busy, out / "input", rate, rate * whole, begin)
     results = out / "out"
     command = [
         str(Path(sys.executable).with_name("wayline")), "stream", "--source", "files", "--live", "--no-view",

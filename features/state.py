@@ -9,6 +9,7 @@ Time domain: event time, UTC microseconds. A window of length w at a moment t ho
 
 from __future__ import annotations
 
+import copy
 import math
 from bisect import bisect_right
 from collections.abc import Mapping
@@ -21,6 +22,8 @@ __all__ = ["COUNTER", "COUNTERS", "GROUPS", "MONTH", "TOTALS", "WEEK", "WINDOWS"
 _DAYS = 30
 _NEVER = 2**62
 _PRUNE_AT = 512
+_OWN = ("_times", "_feeds", "_cursors", "counts", "active_days", "device_classes")
+"""What changes in place."""
 _HAND_HELD = frozenset({"mobile", "tablet"})
 _CLOCK = tuple((math.cos(a), math.sin(a)) for a in (2 * math.pi * minute / 1440 for minute in range(1440)))
 
@@ -169,6 +172,13 @@ class FeatureState:
             self.conversion_value += value
         if event.consent:
             self._observe_consent(time, event.consent)
+
+    def fork(self) -> FeatureState:
+        """Another that goes on from here by itself."""
+        other = copy.copy(self)
+        for name in _OWN:
+            setattr(other, name, getattr(self, name).copy())
+        return other
 
     def _observe_totals(self, time: int, effects: Effects) -> None:
         if effects.cart:

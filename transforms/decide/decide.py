@@ -204,6 +204,12 @@ class DecideWalk:
         self.steps(horizon, inclusive=True)
         return tuple(self._made)
 
+    def forget(self) -> None:
+        """Give up what was handed out, and the runs of plans that ended."""
+        self._made = []
+        self._at = nowhere
+        self.book.forget()
+
     # --- moments --------------------------------------------------------------------------------------------
 
     def trigger(self, trigger: Trigger) -> None:

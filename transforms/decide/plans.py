@@ -101,6 +101,12 @@ class PlanBook:
         """Forget the runs that ended."""
         self.open = [run for run in self.open if run.ended_at is None]
 
+    def forget(self) -> None:
+        """Give up the runs that ended, and the moves before those that are open: ``finish`` tells no more of them."""
+        self._runs = list(self.open)
+        since = min((run.start.at for run in self.open), default=2**62)
+        del self._changes[: bisect_right(self._changes, since)]
+
     def next_due(self, until: int, *, inclusive: bool) -> PlanRun | None:
         """The open run whose step is due first, up to ``until``; runs that the journey left before then end."""
         while self.open:

@@ -27,10 +27,12 @@ from typing import Any, NamedTuple
 
 from contracts.event import Event
 from contracts.exchange import MIN_TIME, SignalEvidence, Transition
-from transforms.journey.fold import DEFAULT_LATENESS, FeatureFunctions, Fold, JourneyFold, Point, Trace
+from transforms.journey.feature_port import FeatureFunctions
+from transforms.journey.fold import DEFAULT_LATENESS, Fold, JourneyFold, Point, Trace
 from transforms.journey.ontology import Ontology
 from transforms.journey.path import StagePaths
-from transforms.journey.stages import Move, Opinion, StagePoint, StageRules, StageWalk, Standing, Walk
+from transforms.journey.stages import Move, Opinion, StagePoint, StageRules, Standing, Walk
+from transforms.journey.walk import StageWalk
 
 
 class Activated(NamedTuple):
@@ -140,14 +142,14 @@ class DatedFold(Fold):
             fold.features, fold.facts = self.features, self.facts
         self._evidence.append(self)
 
-    def take(self, index: int, event: Event, strand_id: str) -> bool:
+    def take(self, event: Event, strand_id: str) -> bool:
         """Take one event; True when it began a session."""
-        began = super().take(index, event, strand_id)
+        began = super().take(event, strand_id)
         at = event.event_time
         # those before the one in force are asked no more
         for fold in self._evidence[self._spans.place_at(at) : -1]:
             fold.held = fold._verdicts(at)
-            fold._feed(index, at, fold.ontology.meaning(event.name, event.context.path))
+            fold._feed(event.event_id, at, fold.ontology.meaning(event.name, event.context.path))
         return began
 
     def point(self, at: int, event: int, on_event: bool, opener: int | None) -> Point:

@@ -17,7 +17,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from contracts.event import HOUR, Event
 from contracts.exchange import LoggedDecision, Outcome, Session
@@ -26,6 +26,7 @@ from transforms.conditions import ConditionSet
 from transforms.journey.behaviours import Meaning
 from transforms.journey.consent import ConsentFold
 from transforms.journey.facts import EVENT_FACT_NAMES, EVENT_FACTS, FactState, FactValue, place_of
+from transforms.journey.feature_port import FeatureFunctions
 from transforms.journey.ontology import Ontology
 from transforms.journey.open_session import OpenSession
 from transforms.journey.sessions import SessionFold
@@ -35,35 +36,6 @@ DEFAULT_LATENESS = 48 * HOUR
 _REMEMBERED = 50_000
 # Outcomes that mean something without naming the action they answer.
 _SPEAK_ALONE = frozenset({"converted", "complained", "unsubscribed"})
-
-
-class Features(Protocol):
-    """The accumulator that the feature functions use; ``features.state.FeatureState``."""
-
-    def observe(
-        self,
-        event: Event,
-        behaviours: tuple[str, ...],
-        new_session: bool,
-        activity: bool = True,
-        *,
-        value: float | None = None,
-    ) -> None:
-        """Take in the next event."""
-
-
-@dataclass(frozen=True)
-class FeatureFunctions:
-    """The features, injected: their names, a fresh accumulator, and the vector as of a moment.
-
-    ``next_turn``: (accumulator, moment, names of features) to the first instant after the moment at which one of them
-    can change without an event. Needed where conditions look at features.
-    """
-
-    names: tuple[str, ...]
-    start: Callable[[], Features]
-    vector: Callable[[Any, int], tuple[float, ...]]
-    next_turn: Callable[[Any, int, tuple[str, ...]], int | None] | None = None
 
 
 class Step(NamedTuple):
@@ -117,7 +89,8 @@ class Point(NamedTuple):
 class Trace:
     """A journey before anybody said what stage it is in. ``steps`` are its events in order, ``points`` its points.
 
-    Of a journey that goes on, ``points`` are the new ones and the one before them, if there is one.
+    Of a journey that goes on, ``points`` are the new ones and the one before them, if there is one; ``steps`` are those
+    that belong to them, and ``began`` is when the first of all was.
     """
 
     person_id: str
@@ -128,11 +101,12 @@ class Trace:
     outcomes: tuple[Outcome, ...]
     logged: tuple[LoggedDecision, ...]
     strand_sessions: tuple[Session, ...] = ()
+    began: int | None = None
 
     @property
     def first_time(self) -> int:
         """Time of the first event."""
-        return self.steps[0].event.event_time
+        return self.steps[0].event.event_time if self.began is None else self.began
 
 
 class JourneyFold:
@@ -218,8 +192,9 @@ class Fold:
     """One journey being folded, up to an instant and then on.
 
     Attributes:
-        steps: its events in order.
+        steps: its events in order; ``forget_steps`` gives up those of the past.
         points: its points so far. Whoever has done with all but the last may remove them.
+        began, lineage: time and strand of its first event.
         sessions, outcomes, logged: as in ``Trace``.
     """
 
@@ -240,6 +215,8 @@ class Fold:
         self.created = -(2**62)
         self.made_of = 0
         self.checksum = 0
+        self.began = 0
+        self.lineage = ""
         self.steps: list[Step] = []
         self.points: list[Point] = []
         self.outcomes: list[Outcome] = []
@@ -263,7 +240,7 @@ class Fold:
         for index, (event, strand_id) in enumerate(ordered):
             at = event.event_time
             place = first + index
-            if self.take(place, event, strand_id):
+            if self.take(event, strand_id):
                 opener = place
             if index < last and ordered[index + 1][0].event_time == at:
                 continue
@@ -279,6 +256,20 @@ class Fold:
             return point.opener
         self.grid(point.at, self.steps[-1].event.event_time, point.event, until)
         return None
+
+    def forget_steps(self) -> list[Step]:
+        """Give up, and return, the events before those of the last point, which must be the only one left.
+
+        What comes next refers to none of them: what they showed is summed up, in signals, facts, features and sessions.
+        """
+        (point,) = self.points
+        before = point.event if point.opener is None else min(point.event, point.opener)
+        gone = self.steps[:before]
+        if gone:
+            del self.steps[:before]
+            opener = None if point.opener is None else point.opener - before
+            self.points[0] = point._replace(event=point.event - before, opener=opener)
+        return gone
 
     def next_instant(self) -> int | None:
         """The next instant at which time makes a point, should no event come before."""
@@ -296,11 +287,13 @@ class Fold:
         turn = host.features.next_turn(self.features, at, host.watched)
         return turn if instant is None else instant if turn is None else min(instant, turn)
 
-    def take(self, index: int, event: Event, strand_id: str) -> bool:
+    def take(self, event: Event, strand_id: str) -> bool:
         """Take one event; True when it began a session."""
         meaning = self.ontology.meaning(event.name, event.context.path)
         if event.received_time > self.created:
             self.created = event.received_time
+        if not self.steps:
+            self.began, self.lineage = event.event_time, strand_id
         if not self.steps or self.steps[-1].event.event_id != event.event_id:
             self.made_of += 1
             self.checksum = checksum(event.event_id, self.checksum)
@@ -317,7 +310,7 @@ class Fold:
         self.facts.observe(event, meaning, value or 0.0, session, began)
         self.features.observe(event, meaning.behaviours, began, meaning.activity, value=value)
         self.held = self._verdicts(event.event_time)
-        self._feed(index, event.event_time, meaning)
+        self._feed(event.event_id, event.event_time, meaning)
         if event.consent or meaning.revokes:
             self.consent.observe(event, strand_id, meaning.revokes)
         if meaning.receipt is not None and (event.action_id or meaning.receipt in _SPEAK_ALONE):
@@ -330,7 +323,7 @@ class Fold:
         host = self.host
         return host.held(self.facts.values, self.vector(self.features, at) if host.watched else ())
 
-    def _feed(self, index: int, at: int, meaning: Meaning) -> None:
+    def _feed(self, event_id: str, at: int, meaning: Meaning) -> None:
         for number, kept in meaning.weakens:
             self.signals.weaken(number, kept)
         for number in meaning.resets:
@@ -338,7 +331,7 @@ class Fold:
         for number in meaning.signals:
             when = self.host._signal_when[number]
             if when is None or self.held[when]:
-                self.signals.feed(number, at, index)
+                self.signals.feed(number, at, event_id)
         if meaning.signals or meaning.resets or meaning.weakens:
             self.frozen = tuple(self.signals.fed)
         if meaning.renews or meaning.ends:

@@ -8,6 +8,6 @@ from __future__ import annotations
 from features.journey_features import FEATURE_NAMES, vector
 from features.state import FeatureState
 from features.turning import next_turn
-from transforms.journey.fold import FeatureFunctions
+from transforms.journey.feature_port import FeatureFunctions
 
 FUNCTIONS = FeatureFunctions(FEATURE_NAMES, FeatureState, vector, next_turn)

@@ -16,7 +16,8 @@ from typing import Any
 from contracts.exchange import SignalEvidence, Transition, Trigger
 from transforms.journey import words
 from transforms.journey.facts import EVENT_FACT_NAMES, RECENT, FactValue, facts_at
-from transforms.journey.fold import FeatureFunctions, Point, Step, Trace
+from transforms.journey.feature_port import FeatureFunctions, Features
+from transforms.journey.fold import Point, Step, Trace
 from transforms.journey.ontology import Ontology, Signal
 from transforms.journey.signals import value
 from transforms.journey.stages import (
@@ -27,10 +28,10 @@ from transforms.journey.stages import (
     Opinion,
     Said,
     StageRules,
-    StageWalk,
     Standing,
     Walk,
 )
+from transforms.journey.walk import StageWalk
 
 _COUNTRY, _TIME_ZONE = EVENT_FACT_NAMES.index("country"), EVENT_FACT_NAMES.index("time_zone")
 _BY = (RULES, MODEL, RULES)
@@ -183,11 +184,8 @@ class StagePaths:
         for signal in signals:
             fed = point.signals[signal.number]
             if fed.times:
-                event = trace.steps[fed.event].event
                 worth = value(fed, signal.half_life, signal.cap, at)
-                found.append(
-                    SignalEvidence(signal.stage, signal.name, worth, fed.times, event.event_id, event.event_time)
-                )
+                found.append(SignalEvidence(signal.stage, signal.name, worth, fed.times, fed.event_id, fed.since))
         return tuple(found)
 
     # --- triggers -----------------------------------------------------------------------------------------------
@@ -207,7 +205,7 @@ class StagePaths:
 
         Args:
             walk: its moves are all so far, its opinions those of the trace's points.
-            vectors: of the journey's steps.
+            vectors: of the trace's steps.
         """
         instants: list[tuple[int, int, Move | None]] = [(move.at, move.point, move) for move in moves]
         moved = {at for at, _, _ in instants}
@@ -235,9 +233,13 @@ class StagePaths:
 
         return at_instant
 
-    def vectors(self, steps: Sequence[Step]) -> Vectors:
-        """Feature vectors of a journey at any instant. ``steps`` may grow."""
-        return Vectors(steps, self._features)
+    def vectors(self, steps: Sequence[Step], before: Features | None = None) -> Vectors:
+        """Feature vectors of a journey at any instant; ``before``: of a journey that goes on, the features before."""
+        return Vectors(steps, self._features, before)
+
+    def start_features(self) -> Features:
+        """Features of a journey without events."""
+        return self._features.start()
 
     def _trigger(self, trace: Trace, walk: Walk, at: int, index: int, move: Move | None, vectors: Vectors) -> Trigger:
         point = trace.points[index]
@@ -289,15 +291,21 @@ class Vectors:
     """Feature vectors of one journey at any instant: a point's own, or refolded up to the instant.
 
     Refolding goes on from where it stood when asked in ascending order, and starts again when asked for the past.
+
+    Args:
+        steps: the events; of a journey that goes on, those that nobody asks for the time before.
+        functions: the feature functions.
+        before: the features of what went before these; None: nothing did.
     """
 
-    __slots__ = ("_functions", "_state", "_steps", "_upto", "done")
+    __slots__ = ("_before", "_done", "_functions", "_state", "_steps", "_upto")
 
-    def __init__(self, steps: Sequence[Step], functions: FeatureFunctions) -> None:
+    def __init__(self, steps: Sequence[Step], functions: FeatureFunctions, before: Features | None = None) -> None:
         self._steps = steps
         self._functions = functions
-        self._state = functions.start()
-        self.done = 0
+        self._before = before
+        self._state: Features | None = None
+        self._done = 0
         self._upto = -(2**62)
 
     def at(self, at: int, point: Point) -> dict[str, float]:
@@ -306,19 +314,21 @@ class Vectors:
         return dict(zip(self._functions.names, vector, strict=True))
 
     def _refold(self, at: int, last: int) -> tuple[float, ...]:
-        if at < self._upto:
-            self._state = self._functions.start()
-            self.done = 0
+        state = self._state
+        if state is None or at < self._upto:
+            state = self._state = self._functions.start() if self._before is None else self._before.fork()
+            self._done = 0
         self._upto = at
-        self.observe(last + 1)
-        return self._functions.vector(self._state, at)
+        observe(state, self._steps[self._done : last + 1])
+        self._done = max(self._done, last + 1)
+        return self._functions.vector(state, at)
 
-    def observe(self, end: int) -> None:
-        """Take in the steps before ``end``, which nobody will ask for the time before; ``done`` of them are."""
-        for step in self._steps[self.done : end]:
-            meaning = step.meaning
-            self._state.observe(step.event, meaning.behaviours, step.began, meaning.activity, value=step.value)
-        self.done = max(self.done, end)
+
+def observe(features: Features, steps: Iterable[Step]) -> None:
+    """Have features take in events in order."""
+    for step in steps:
+        meaning = step.meaning
+        features.observe(step.event, meaning.behaviours, step.began, meaning.activity, value=step.value)
 
 
 def _as_step(trigger: Trigger) -> Trigger:

@@ -24,6 +24,8 @@ from transforms.journey.behaviours import Meaning
 from transforms.journey.open_session import NO_CAMPAIGN, OpenSession, campaign_of, next_midnight, session_id_of
 from transforms.journey.session_rule import SessionRule
 
+_SOME = 16
+
 
 class _Line:
     """Where the next activity may belong: of a person, or of one strand."""
@@ -40,7 +42,7 @@ class SessionFold:
     """Sessions of one journey, and of each of its strands.
 
     Attributes:
-        all: the person's sessions, as begun.
+        all: the person's sessions, as begun; see ``forget_closed``.
         latest: the person's session of the latest activity.
         touched: the person's sessions that took an activity since ``forget_touched``; ``touched_by_strand`` the others.
     """
@@ -146,6 +148,22 @@ class SessionFold:
         self.touched = {}
         self.touched_by_strand = {}
         self._marked = None
+
+    def forget_closed(self) -> None:
+        """Give up sessions that no activity can join any more, once there are some: those of the past."""
+        if len(self._by_strand) < _SOME:
+            return
+        last = self.latest
+        kept = set() if last is None else {last.session_id}
+        for line in (self._person, *self._lines.values()):
+            if line.tracked and last is not None:
+                since = last.ended_at - self._rule.timeout
+                line.tracked = {key: found for key, found in line.tracked.items() if found.ended_at > since}
+            kept.update(found.session_id for found in line.tracked.values())
+            if line.latest is not None:
+                kept.add(line.latest.session_id)
+        self.all = [found for found in self.all if found.session_id in kept]
+        self._by_strand = {key: found for key, found in self._by_strand.items() if key in kept}
 
     def _part(self, shared: OpenSession) -> OpenSession:
         """Part a session of the person from that of its strand, which is returned, wherever it is known."""

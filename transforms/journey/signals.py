@@ -20,15 +20,16 @@ from transforms.journey.ontology import Ontology, Stage
 
 
 class Fed(NamedTuple):
-    """A signal's state: the uncapped sum as of ``since``, how often it was fed, and the place of the last event."""
+    """A signal's state: the uncapped sum as of ``since``, when the last event fed it, how often it was, and by which
+    event last."""
 
     total: float
     since: int
     times: int
-    event: int
+    event_id: str
 
 
-UNFED = Fed(0.0, 0, 0, -1)
+UNFED = Fed(0.0, 0, 0, "")
 
 Score = tuple[tuple[int, int, float], ...]
 """What a stage's intent is made of: (signal number, half-life, cap)."""
@@ -49,18 +50,18 @@ class SignalFold:
         self._half_lives = [signal.half_life for signal in ontology.signals]
         self.fed: list[Fed] = [UNFED] * len(self._weights)
 
-    def feed(self, number: int, at: int, event: int) -> None:
-        """One more event at ``at``; ``event`` is its place in the journey."""
+    def feed(self, number: int, at: int, event_id: str) -> None:
+        """One more event at ``at``."""
         total, since, times, _ = self.fed[number]
         if times:
             total = total * 2.0 ** ((since - at) / self._half_lives[number]) if at != since else total
-        self.fed[number] = Fed(total + self._weights[number], at, times + 1, event)
+        self.fed[number] = Fed(total + self._weights[number], at, times + 1, event_id)
 
     def weaken(self, number: int, kept: float) -> None:
         """Leave this share of what was fed: a factor, which decay commutes with, so the time it refers to stays."""
-        total, since, times, event = self.fed[number]
+        total, since, times, event_id = self.fed[number]
         if times:
-            self.fed[number] = Fed(total * kept, since, times, event)
+            self.fed[number] = Fed(total * kept, since, times, event_id)
 
     def reset(self, number: int) -> None:
         """Back to nothing."""

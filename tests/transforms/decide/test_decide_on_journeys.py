@@ -14,7 +14,8 @@ from features.journey_features import FEATURE_NAMES, FeatureState, vector
 from transforms.decide.decide import DecideResult, decide_journey, replay
 from transforms.decide.policy import load_policies, policy_vocabulary
 from transforms.journey.facts import FACTS
-from transforms.journey.fold import FeatureFunctions, JourneyFold
+from transforms.journey.feature_port import FeatureFunctions
+from transforms.journey.fold import JourneyFold
 from transforms.journey.ontology import load_ontology
 from transforms.journey.path import StagePaths
 

@@ -14,11 +14,13 @@ from contracts.exchange import Decision, History, Trigger
 from features.journey_features import FEATURE_NAMES, FeatureState, vector
 from transforms.decide.decide import DecideWalk, decide_journey
 from transforms.decide.policy import load_policies, policy_vocabulary
-from transforms.journey.facts import FACTS
-from transforms.journey.fold import FeatureFunctions, JourneyFold, Trace, event_order
+from transforms.journey.facts import FACTS, RECENT
+from transforms.journey.feature_port import FeatureFunctions
+from transforms.journey.fold import JourneyFold, Point, Step, Trace, event_order
 from transforms.journey.ontology import load_ontology
-from transforms.journey.path import StagePaths
-from transforms.journey.stages import Opinion, StageWalk, Walk
+from transforms.journey.path import StagePaths, observe
+from transforms.journey.stages import Move, Opinion, Walk
+from transforms.journey.walk import StageWalk
 
 ROOT = Path(__file__).parents[3] / "ontology"
 ONTOLOGY = load_ontology(ROOT / "journey.yaml")
@@ -58,12 +60,14 @@ def score(at: int) -> tuple[list[float], str | None]:
 
 
 class InParts:
-    """The machines of one journey, going on together; only the last point is kept."""
+    """The machines of one journey, going on together; of what is past only the last point is kept."""
 
     def __init__(self) -> None:
         self.fold = FOLD.start("p1")
         self.stages = StageWalk(PATHS.rules)
-        self.vectors = PATHS.vectors(self.fold.steps)
+        self.before = PATHS.start_features()
+        self.gone: list[Step] = []
+        self.moves: list[Move] = []
         self.decide: DecideWalk | None = None
         self.opinions: list[Opinion | None] = []
         self.points: list[Any] = []
@@ -74,9 +78,17 @@ class InParts:
     def go_on(self, events: list[tuple[Event, str]], horizon: int) -> None:
         fold, stages = self.fold, self.stages
         del fold.points[:-1], self.opinions[:-1], stages.stages[:-1], stages.speakers[:-1]
+        if fold.points:
+            gone = fold.forget_steps()
+            observe(self.before, gone)
+            self.gone += gone
+            stages.forget_moves(fold.points[0].at - RECENT)
+            fold.sessions.forget_closed()
         if fold.points and events and fold.points[0].at == events[0][0].event_time:
             assert not any(trigger.at == fold.points[0].at for trigger in self.triggers)
+            moves = len(stages.moves)
             stages.undo()
+            del self.moves[len(self.moves) - (moves - len(stages.moves)) :]
             self.points.pop()
             self.opinions.clear()
             kept = 0
@@ -90,15 +102,23 @@ class InParts:
         self.opinions += said
         stages.go_on(new, said, horizon, kept)
         walk = Walk(stages.moves, stages.stages, stages.speakers, self.opinions, stages.said)
-        trace = Trace("p1", horizon, fold.steps, fold.points, (), (), ())
-        triggers = PATHS.triggers_of(trace, walk, stages.moves[moves:], kept, self.vectors)
+        trace = Trace("p1", horizon, fold.steps, fold.points, (), (), (), (), fold.began)
+        vectors, of_steps = (PATHS.vectors(fold.steps, self.before) for _ in range(2))
+        triggers = PATHS.triggers_of(trace, walk, stages.moves[moves:], kept, vectors)
         if self.decide is None:
-            self.decide = DecideWalk(POLICIES, "p1", fold.steps[0].strand_id, lambda _: "o")
+            self.decide = DecideWalk(POLICIES, "p1", fold.lineage, lambda _: "o")
         changes = [(move.at, ONTOLOGY.stage_names[move.after]) for move in stages.moves[moves:]]
-        at = PATHS.step_function(trace, walk, self.vectors)
+        at = PATHS.step_function(trace, walk, of_steps)
         self.decisions += self.decide.go_on(triggers, at, changes, fold.outcomes[outcomes:], horizon)
-        self.points += new
+        self.points += [self._in_place(point) for point in new]
+        self.moves += stages.moves[moves:]
         self.triggers += triggers
+
+    def _in_place(self, point: Point) -> Point:
+        """As it names events when none are forgotten."""
+        before = len(self.gone)
+        opener = None if point.opener is None else point.opener + before
+        return point._replace(event=point.event + before, opener=opener)
 
     @property
     def next_instant(self) -> int:
@@ -136,10 +156,10 @@ def test_in_parts_is_at_once(seed: int) -> None:
             # time may go on alone, as long as it does nothing that the next event must come before
             while horizon < following - 1 and rng.random() < 0.5:
                 horizon = rng.randrange(horizon, following)
-                before = len(parts.points), len(parts.triggers), len(parts.decisions), len(parts.stages.moves)
+                before = len(parts.points), len(parts.triggers), len(parts.decisions), len(parts.moves)
                 due = parts.next_instant
                 parts.go_on([], horizon)
-                after = len(parts.points), len(parts.triggers), len(parts.decisions), len(parts.stages.moves)
+                after = len(parts.points), len(parts.triggers), len(parts.decisions), len(parts.moves)
                 assert due <= horizon or before == after, "nothing happens before the instant foretold"
                 parts.horizon = horizon
     parts.go_on([], max(horizon, end))
@@ -148,10 +168,10 @@ def test_in_parts_is_at_once(seed: int) -> None:
     rows, versions = zip(*[score(point.at) for point in trace.points], strict=True)
     path = PATHS.stage_path(trace, list(rows), list(versions))
     assert parts.points == list(trace.points)
-    assert parts.fold.steps == list(trace.steps)
+    assert [*parts.gone, *parts.fold.steps] == list(trace.steps)
     assert parts.fold.outcomes == list(trace.outcomes)
-    assert parts.stages.moves == [
-        move._replace(point=mine.point) for move, mine in zip(path.walk.moves, parts.stages.moves, strict=True)
+    assert parts.moves == [
+        move._replace(point=mine.point) for move, mine in zip(path.walk.moves, parts.moves, strict=True)
     ]
     triggers = PATHS.triggers(trace, path)
     assert parts.triggers == triggers
@@ -168,3 +188,24 @@ def test_in_parts_is_at_once(seed: int) -> None:
         trace.outcomes,
     )
     assert parts.decisions == list(decided.decisions)
+
+
+@settings(deadline=None, max_examples=10)
+@given(seed=st.integers(0, 10**6))
+def test_what_is_kept_of_the_past_does_not_grow_with_it(seed: int) -> None:
+    rng = random.Random(seed)
+    parts, at = InParts(), T0
+    kept = []
+    for number in range(400):
+        at += rng.choice((SECOND, MINUTE, HOUR))
+        who = (Identifier("anonymous_id", "a"),)
+        made = Event(f"e{number:03}", rng.choice(NAMES), at, at, "t", "web", who, context=Context(path="/"))
+        parts.go_on([(made, rng.choice(["s1", "s2"]))], at)
+        parts.horizon = at
+        sessions = parts.fold.sessions
+        recent = sum(move.at > at - RECENT for move in parts.stages.moves)
+        kept.append((len(parts.fold.steps), len(sessions.all) + len(sessions.by_strand), recent))
+    steps, begun, recent = (max(column) for column in zip(*kept, strict=True))
+    assert steps <= 2, "the last event, and one that comes"
+    assert begun <= 36, "some closed sessions of person and strands, before they are given up together"
+    assert len(parts.stages.moves) <= recent + 2

@@ -16,6 +16,7 @@ from transforms.journey.facts import COUNTED, EVENT_FACT_NAMES
 from transforms.journey.fold import named_facts
 from transforms.journey.signals import intent, value
 from transforms.journey.stages import MODEL_SPEAKS
+from transforms.journey.walk import StageWalk
 
 Make = Callable[..., Event]
 DECISION = 2
@@ -168,12 +169,12 @@ def test_scores_that_jitter_around_an_entry_inside_the_margin_move_once_at_most(
     for place, share in enumerate(jitter):
         at = start + place * gap
         signals = list(base.signals)
-        signals[number] = signals[number]._replace(total=low + (high - low) * share, since=at, times=1, event=0)
+        signals[number] = signals[number]._replace(total=low + (high - low) * share, since=at, times=1, event_id="e")
         points.append(base._replace(at=at, signals=tuple(signals)))
     held = rules._back
     try:
         rules._back = wait
-        walk = rules.walk(points, [None] * len(points), points[-1].at)
+        walk = StageWalk(rules).whole(points, [None] * len(points), points[-1].at)
     finally:
         rules._back = held
     assert len(walk.moves) <= 2, "the beginning, and one move"
@@ -218,7 +219,9 @@ def test_nobody_moves_to_and_fro_while_scores_and_the_models_lead_jitter_inside_
             faded = 2.0 ** (-gap / signal.half_life)
             low = stage.enter * height
             total = low + (stage.enter * faded * (1 - 1e-9) - stage.keep) * share
-            signals[signal.number] = signals[signal.number]._replace(total=total / faded, since=at, times=1, event=0)
+            signals[signal.number] = signals[signal.number]._replace(
+                total=total / faded, since=at, times=1, event_id="e"
+            )
         points.append(base._replace(at=at, signals=tuple(signals)))
         leads = min(1.0, margin * lead * 2 + wide * (1 - 1e-9) * third)
         row = [0.0] * 4
@@ -228,8 +231,8 @@ def test_nobody_moves_to_and_fro_while_scores_and_the_models_lead_jitter_inside_
     held = rules._back
     try:
         rules._back = 0
-        alone = rules.walk(points, [None] * len(points), points[-1].at)
-        both = rules.walk(points, opinions, points[-1].at)
+        alone = StageWalk(rules).whole(points, [None] * len(points), points[-1].at)
+        both = StageWalk(rules).whole(points, opinions, points[-1].at)
     finally:
         rules._back = held
     entered = [move.after for move in alone.moves]

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from contracts.event import DAY, HOUR, MINUTE, SECOND, Event
 from contracts.exchange import Transition
 from transforms.journey.signals import intent
+from transforms.journey.walk import StageWalk
 
 Make = Callable[..., Event]
 DISCOVERY, CONSIDERATION, DECISION, CUSTOMER = range(4)
@@ -246,7 +247,7 @@ def test_scores_between_the_levels_never_flap(bench: Any, event: Make, start: in
         signals = list(entered.signals)
         signals[number] = signals[number]._replace(total=score, since=start + place * HOUR)
         points.append(entered._replace(at=start + place * HOUR, signals=tuple(signals)))
-    walk = rules.walk(points, [None] * len(points), start + len(points) * HOUR - HOUR)
+    walk = StageWalk(rules).whole(points, [None] * len(points), start + len(points) * HOUR - HOUR)
     assert [move.after for move in walk.moves] == [DECISION]
 
 

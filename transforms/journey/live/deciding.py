@@ -58,10 +58,11 @@ class LivePerson:
     def doubt(self, sure: Stated | None = None) -> None:
         """Nothing that was stated counts as such, but for what is sure; which keys there are is known."""
         kept = sure or {}
-        self.stated = {
-            table: {key: mark if kept.get(table, {}).get(key) == mark else UNSURE for key, mark in known.items()}
-            for table, known in self.stated.items()
-        }
+        for table, known in self.stated.items():
+            known_surely = kept.get(table, {})
+            for key, mark in list(known.items()):
+                if known_surely.get(key) != mark:
+                    known[key] = UNSURE
 
     def next_instant(self) -> int | None:
         """When time alone does something next, or earlier."""

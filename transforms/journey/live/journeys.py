@@ -16,6 +16,7 @@ and the horizon before. When others are activated (``follow``), who was folded b
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence, Set
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from transforms.journey.live.dues import Dues
 from transforms.journey.live.following import Folding, Following, Force
 from transforms.journey.live.machine import Machine
 from transforms.journey.live.messages import PersonRecord, by_person, event_of, expired, ordered, take
-from transforms.journey.live.stating import Sheet, Stating, decisions_sheet
+from transforms.journey.live.stating import Sheet, Stating, decisions_sheet, key_of_event
 from transforms.journey.live.work import Job, Work
 from transforms.journey.worker import JourneySettings, Score
 from transforms.labels import MATURITY
@@ -295,7 +296,7 @@ class LiveJourneys:
             events = ordered(new)
             # One event_id of two devices is stated once, which takes a look at both.
             known = live.stated.get(EVENTS.name, {})
-            twice = any(event.event_id in known for event, _ in events)
+            twice = any(key_of_event(event.event_id) in known for event, _ in events)
             if not events or (
                 not twice and events[0][0].event_time > live.matured and live.machine.comes_next(*events[0])
             ):
@@ -342,7 +343,7 @@ class LiveJourneys:
         for job in jobs:
             reach = self.reach(job.live.machine.person_id, job.horizon)
             if reach > job.horizon:
-                known = {table: dict(stated) for table, stated in job.live.stated.items()}
+                known = {table: copy(stated) for table, stated in job.live.stated.items()}
                 further.append((Job(job.live, job.record, [], reach), known))
         self._work_on([job for job, _ in further], work, None, before)
         for job, known in further:
@@ -409,6 +410,8 @@ class LiveJourneys:
             for job in jobs
             if (machine := job.live.machine).part.points
         )
+        for job in jobs:
+            job.live.machine.rest()
         if vectors or retired:
             work.online = OnlineFeatures(vectors, tuple(retired))
         work.counts["retired"] += len(retired)

@@ -1,9 +1,13 @@
 """One journey under way: fold, stages and decisions, going on with what comes next. Pure.
 
+What is past it knows as sums alone: of the events, points, sessions and moves it keeps those that what comes next can
+still refer to. So a machine is small, however long the journey.
+
 Input: events in order and a horizon; then the model's answers for the new points; then what deciding needs. Output:
 ``Part``: what is new since. In one part or in many the journey is the same, which is the promise of the classes it is
 made of. Time domain: event time, microseconds. Errors: none. State: the machines. They cannot be taken back, so whoever
-fails on the way drops the ``Machine`` and makes another from the events.
+fails on the way drops the ``Machine`` and makes another from the events. Bound: the features remember the events of 30
+days (two words each), outcomes and decisions stay.
 """
 
 from __future__ import annotations
@@ -15,13 +19,14 @@ from typing import Any
 from contracts.event import Event
 from contracts.exchange import LoggedDecision, Outcome, Transition, Trigger
 from transforms.decide.decide import DecideWalk, nowhere
+from transforms.journey.facts import RECENT
 from transforms.journey.fold import JourneyFold, Point, Step, Trace
 from transforms.journey.ontology import Ontology
 from transforms.journey.open_session import OpenSession
-from transforms.journey.path import StagePaths
+from transforms.journey.path import StagePaths, observe
 from transforms.journey.stages import Opinion, Standing, Walk
 
-BYTES_A_STEP, BYTES_AT_LEAST = 2_500, 12_000
+BYTES_AN_EVENT, BYTES_AT_LEAST = 600, 26_000
 """About what a machine takes: measured on simulated journeys."""
 
 
@@ -46,6 +51,9 @@ class Part:
     at: Callable[[int], Trigger] = nowhere
 
 
+_NO_PART = Part((), (), (), (), (), ())
+
+
 class Machine:
     """The machines of one journey. Call ``fold_on``, ``stage_on`` and, if it is to decide, ``decide`` in turns.
 
@@ -57,12 +65,11 @@ class Machine:
 
     __slots__ = (
         "_asked_at",
+        "_before",
         "_kept",
         "_moved",
         "_opinions",
         "_paths",
-        "_step_vectors",
-        "_vectors",
         "decide",
         "fold",
         "horizon",
@@ -77,12 +84,10 @@ class Machine:
         self.fold = fold.start(person_id)
         self.stages = paths.start_walk()
         self.decide: DecideWalk | None = None
-        self.part = Part((), (), (), (), (), ())
+        self.part = _NO_PART
         self._paths = paths
         self._opinions: list[Opinion | None] = []
-        # Triggers and steps of plans are each asked for in ascending order, but not together.
-        self._vectors = paths.vectors(self.fold.steps)
-        self._step_vectors = paths.vectors(self.fold.steps)
+        self._before = paths.start_features()
         self._kept = 0
         self._moved = 0
         self._asked_at: int | None = None
@@ -90,7 +95,7 @@ class Machine:
     @property
     def size(self) -> int:
         """About its bytes."""
-        return BYTES_AT_LEAST + BYTES_A_STEP * len(self.fold.steps)
+        return BYTES_AT_LEAST + BYTES_AN_EVENT * self.fold.made_of
 
     @property
     def last_time(self) -> int:
@@ -100,7 +105,7 @@ class Machine:
     @property
     def lineage(self) -> str:
         """The strand of the journey's first event."""
-        return self.fold.steps[0].strand_id
+        return self.fold.lineage
 
     @property
     def ontology(self) -> Ontology:
@@ -132,8 +137,7 @@ class Machine:
     def fold_on(self, ordered: Sequence[tuple[Event, str]], horizon: int) -> Sequence[Point]:
         """Take events that come next, in order, up to a horizon not before them; return the new points to score."""
         fold = self.fold
-        # what is kept of the last point stands at one place in all of them
-        del fold.points[:-1], self._opinions[:-1], self.stages.stages[:-1], self.stages.speakers[:-1]
+        self._forget()
         if fold.points and ordered and ordered[0][0].event_time == fold.points[0].at:
             self.stages.undo()
             self._opinions.clear()
@@ -155,6 +159,23 @@ class Machine:
         )
         return self.part.points
 
+    def _forget(self) -> None:
+        """Give up what is past."""
+        fold, stages = self.fold, self.stages
+        # what is kept of the last point stands at one place in all of them
+        del fold.points[:-1], self._opinions[:-1], stages.stages[:-1], stages.speakers[:-1]
+        if fold.points:
+            observe(self._before, fold.forget_steps())
+            stages.forget_moves(fold.points[0].at - RECENT)
+            fold.sessions.forget_closed()
+
+    def rest(self) -> None:
+        """Give up the last part, which everybody was told of."""
+        self._forget()
+        self.part = _NO_PART
+        if self.decide is not None:
+            self.decide.forget()
+
     def stage_on(self, probabilities: Sequence[Sequence[float]] | None, versions: Sequence[str | None] | None) -> Part:
         """The stages of what was folded last; arguments as of ``StagePaths.stage_path``, for the new points."""
         part, paths, stages = self.part, self._paths, self.stages
@@ -165,10 +186,12 @@ class Machine:
         stages.go_on(part.points, said, self.horizon, self._kept)
         moves = stages.moves[self._moved :]
         trace, walk = self._trace(), self._walk()
+        # triggers and steps of plans are each asked for in ascending order, but not together
+        vectors, of_steps = (paths.vectors(self.fold.steps, self._before) for _ in range(2))
         part.transitions = [paths.transition(trace, move) for move in moves]
-        part.triggers = paths.triggers_of(trace, walk, moves, self._kept, self._vectors)
+        part.triggers = paths.triggers_of(trace, walk, moves, self._kept, vectors)
         part.changes = [(move.at, move.to_stage) for move in part.transitions]
-        part.at = paths.step_function(trace, walk, self._step_vectors)
+        part.at = paths.step_function(trace, walk, of_steps)
         if part.triggers:
             self._asked_at = part.triggers[-1].at
         return part
@@ -192,7 +215,7 @@ class Machine:
         return min((instant for instant in due if instant is not None), default=None)
 
     def _trace(self) -> Trace:
-        return Trace(self.person_id, self.horizon, self.fold.steps, self.fold.points, (), (), ())
+        return Trace(self.person_id, self.horizon, self.fold.steps, self.fold.points, (), (), (), (), self.fold.began)
 
     def _walk(self) -> Walk:
         stages = self.stages

@@ -2,8 +2,8 @@
 
 Input: what a ``Part`` made of a journey, and what was stated of it (``Stated``). Output: rows on a ``Sheet``, which
 becomes ``StatedRows`` of one revision. Time domain: event time, microseconds; revisions are wall clock. Errors: none.
-State: ``Stated`` holds a hash a row for as long as a machine is kept; what a record has without a machine is taken as
-stated as it would be folded.
+State: ``Stated`` holds a hash a row, in 16 bytes where there is one an event, for as long as a machine is kept; what a
+record has without a machine is taken as stated as it would be folded.
 
 ``sequence`` of events, sessions and outcomes is the version of their strand (of a session, of its first event's
 strand), so that of two persons that state a key the one who has the strand wins; a vanished session or outcome is
@@ -13,7 +13,7 @@ person's, who states them. Rows of the person alone have sequence 0.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
 from contracts import wire
@@ -33,11 +33,12 @@ from contracts.tables import (
 from transforms.journey.fold import Step
 from transforms.journey.journey_rows import event_row, feature_provenance, journey_row
 from transforms.journey.live.machine import Machine, Part
+from transforms.journey.live.marks import Marks
 from transforms.journey.live.messages import PersonRecord
 from transforms.tables import rows
 
-Stated = dict[str, dict[Hashable, int]]
-"""Of one person: table, key, hash of the row."""
+Stated = dict[str, MutableMapping[Any, int]]
+"""Of one person: table, key, hash of the row. Where keys are numbers, it is kept in ``Marks``."""
 
 _Keyed = tuple[Hashable, int, rows.Row]
 """Key within the person, sequence, row."""
@@ -85,7 +86,7 @@ class Stating:
     ) -> None:
         """State what the last part made; without a sheet it only counts as stated."""
         for table, found in self._tables(machine, machine.part, record, labels):
-            known = stated.setdefault(table.name, {})
+            known = self._known(stated, table)
             for key, sequence, row in found:
                 mark = hash(row)
                 if known.get(key) != mark:
@@ -114,7 +115,7 @@ class Stating:
         """
         before = {table: set(known) for table, known in stated.items()}
         for table, found in self._tables(machine, machine.part, record, labels):
-            known = stated.setdefault(table.name, {})
+            known = self._known(stated, table)
             gone = before.get(table.name, set())
             for key, sequence, row in found:
                 gone.discard(key)
@@ -141,7 +142,7 @@ class Stating:
         """Delete events that were erased, whoever stated them; but not what the person has on another strand too."""
         kept = stated.get(EVENTS.name, {})
         for event_id, strand_id in erased:
-            if event_id not in kept:
+            if key_of_event(event_id) not in kept:
                 sheet.delete(EVENTS, record.version_of(strand_id), (event_id,))
 
     def _delete(
@@ -169,12 +170,9 @@ class Stating:
                 sheet.delete(table, 0, (person_id, key))
         for at, to_stage in _sorted(gone, TRANSITIONS):
             sheet.delete(TRANSITIONS, 0, (person_id, at, to_stage))
-        for table, begun in ((SESSIONS, old.fold.sessions.all), (DEVICE_SESSIONS, old.fold.sessions.by_strand)):
-            lost = gone.get(table.name, ())
-            for session in begun if lost else ():
-                key = session.strand_session_id if table is DEVICE_SESSIONS else session.session_id
-                if key in lost:
-                    sheet.delete(table, record.version_of(session.strand_id), (key,))
+        for table in (SESSIONS, DEVICE_SESSIONS):
+            for session_id, strand_id in _sorted(gone, table):
+                sheet.delete(table, record.version_of(strand_id), (session_id,))
         lost = gone.get(OUTCOMES.name, ())
         for outcome in old.fold.outcomes if lost else ():
             if outcome.outcome_id in lost:
@@ -182,6 +180,13 @@ class Stating:
         # A label goes with its strand, except when what it labels was erased.
         for key in _sorted(gone, LABELS) if erased else ():
             sheet.delete(LABELS, 0, (key,))
+
+    def _known(self, stated: Stated, table: Table) -> MutableMapping[Any, int]:
+        known = stated.get(table.name)
+        if known is None:
+            an_event = table is EVENTS or table is self._features or table is self._scores
+            known = stated[table.name] = Marks() if an_event else {}
+        return known
 
     # --- rows ---------------------------------------------------------------------------------------------------
 
@@ -198,7 +203,10 @@ class Stating:
             sessions = machine.fold.sessions.rows(person, machine.horizon, 0, found, of_strand=own)
             yield (
                 table,
-                [(session.session_id, record.version_of(session.strand_id), row_of(session)) for session in sessions],
+                [
+                    ((session.session_id, session.strand_id), record.version_of(session.strand_id), row_of(session))
+                    for session in sessions
+                ],
             )
         yield TRANSITIONS, (((move.at, move.to_stage), 0, rows.transition_row(move)) for move in part.transitions)
         outcomes = {outcome.outcome_id: outcome for outcome in part.outcomes}
@@ -230,8 +238,7 @@ class Stating:
         last = machine.fold.points[-1]
         row = journey_row(machine.ontology, person, last, standing, intents, signals, machine.horizon)
         yield JOURNEYS, ((None, 0, row),)
-        first = machine.fold.steps[0].event.event_time
-        yield PERSONS, ((None, 0, (person, first, machine.last_time, True, None)),)
+        yield PERSONS, ((None, 0, (person, machine.fold.began, machine.last_time, True, None)),)
 
     @staticmethod
     def _events(machine: Machine, part: Part, record: PersonRecord) -> Iterator[_Keyed]:
@@ -242,13 +249,18 @@ class Stating:
             if other is not step and step.strand_id < other.strand_id:
                 found[step.event.event_id] = step
         for name, step in found.items():
-            yield name, record.version_of(step.strand_id), event_row(machine.person_id, step)
+            yield key_of_event(name), record.version_of(step.strand_id), event_row(machine.person_id, step)
 
 
 def decisions_sheet(sheet: Sheet, decisions: Iterable[Any]) -> None:
     """State decisions: each was claimed once, and says itself whose it was."""
     for decision in decisions:
         sheet.add(DECISIONS, 0, rows.decision_row(decision))
+
+
+def key_of_event(event_id: str) -> int:
+    """By which a stated event is known. Should two ever have the same, the journey is folded again: no row is wrong."""
+    return hash(event_id)
 
 
 def _sorted(gone: Mapping[str, set[Hashable]], table: Table) -> list[Any]:

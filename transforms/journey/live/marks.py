@@ -1,0 +1,58 @@
+"""A hash for each of many numbers, in 16 bytes where a dict takes a hundred. Pure.
+
+Input: numbers and hashes of 64 bits, signed. Output: those. Errors: as of a mapping. State: two arrays, ascending by
+number: what comes last goes to the end at once, else what lies behind is moved.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterator, MutableMapping
+
+
+class Marks(MutableMapping[int, int]):
+    """A mapping of numbers to numbers."""
+
+    __slots__ = ("_keys", "_marks")
+
+    def __init__(self) -> None:
+        self._keys = array("q")
+        self._marks = array("q")
+
+    def __copy__(self) -> Marks:
+        other = Marks()
+        other._keys, other._marks = self._keys[:], self._marks[:]
+        return other
+
+    def __getitem__(self, key: int) -> int:
+        return self._marks[self._place(key)]
+
+    def __setitem__(self, key: int, mark: int) -> None:
+        keys = self._keys
+        if not keys or key > keys[-1]:
+            keys.append(key)
+            self._marks.append(mark)
+            return
+        place = bisect_left(keys, key)
+        if keys[place] == key:
+            self._marks[place] = mark
+        else:
+            keys.insert(place, key)
+            self._marks.insert(place, mark)
+
+    def __delitem__(self, key: int) -> None:
+        place = self._place(key)
+        del self._keys[place], self._marks[place]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def _place(self, key: int) -> int:
+        place = bisect_left(self._keys, key)
+        if place == len(self._keys) or self._keys[place] != key:
+            raise KeyError(key)
+        return place
