@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from pipelines import worker_call
 
@@ -82,6 +82,7 @@ def serve(listener: socket.socket, work: Callable[[], None]) -> None:
         ready, _, _ = select.select([listener.fileno(), _STDIN], [], [])
         if _STDIN in ready:
             _see_all_end()
+            gc.unfreeze()
             return
         connection, _ = listener.accept()
         with connection:
@@ -131,7 +132,9 @@ def _as_worker(connection: socket.socket, environment: dict[str, str], work: Cal
         work()
         code = 0
     finally:
-        os.write(held, bytes([code]))
+        with suppress(OSError):
+            os.write(held, bytes([code]))
+        gc.unfreeze()  # what libraries count at the end of a process is not held by us
 
 
 def _load(*, model: bool) -> Callable[[], None]:
