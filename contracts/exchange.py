@@ -619,12 +619,12 @@ class OnlineFeatures:
 @fast_init
 @dataclass(frozen=True, slots=True)
 class TableBatch:
-    """Rows of one table as an Arrow IPC stream. ``part`` names the file to write, the same on a retry."""
+    """Rows of one table as a Parquet file. ``part`` names the file to write, the same on a retry."""
 
     table: str
     part: str
     rows: int
-    ipc: bytes
+    parquet: bytes
 
 
 @fast_init

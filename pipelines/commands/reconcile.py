@@ -35,9 +35,9 @@ def command(
 
     from pipelines.commands.diff import tell_differences
     from pipelines.definitions import load_definitions
-    from pipelines.plan import RunOptions
     from pipelines.reconcile import reconcile
     from pipelines.registry_used import registry_used
+    from pipelines.run_options import RunOptions
     from transforms.tables.output import OutputFolder
 
     console = Console()

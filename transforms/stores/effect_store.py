@@ -73,6 +73,14 @@ SCHEMA = Schema(
             "when the event happened that an action follows from",
             ("ALTER TABLE actions ADD COLUMN anchor_at INTEGER",),
         ),
+        Migration(
+            "one index of decisions, by strand and id: each index costs a decision as much as the decision itself",
+            (
+                "DROP INDEX decisions_by_id",
+                "DROP INDEX decisions_by_strand",
+                "CREATE UNIQUE INDEX decisions_of_strands ON decisions (anchor_strand, decision_id)",
+            ),
+        ),
     ),
 )
 
@@ -121,7 +129,8 @@ class StoredEffects:
     ) -> dict[str, Decision]:
         claimed: dict[str, Decision] = {}
         ids = [decision.decision_id for decision in decisions]
-        for encoding, body in tx.all("SELECT encoding, body FROM decisions WHERE decision_id IN ??", (ids,)):
+        strands = sorted({decision.anchor_strand for decision in decisions})
+        for encoding, body in tx.all(_CLAIMED, (strands, ids)):
             stored = self._decoded(tx, encoding, body)
             claimed[stored.decision_id] = stored
         rows: list[tuple[object, ...]] = []
@@ -250,7 +259,7 @@ class StoredEffects:
     def unfinished(self) -> tuple[Decision, ...]:
         def look(tx: Transaction) -> tuple[Decision, ...]:
             rows = tx.all(
-                "SELECT encoding, body FROM decisions JOIN actions USING (decision_id)"
+                "SELECT encoding, body FROM decisions JOIN actions USING (anchor_strand, decision_id)"
                 " WHERE status IN ('pending', 'sending') ORDER BY decisions.at, decision_id"
             )
             return tuple(self._decoded(tx, encoding, body) for encoding, body in rows)
@@ -317,6 +326,8 @@ class StoredEffects:
         return self._code.decode(body, look_up)
 
 
+_CLAIMED = "SELECT encoding, body FROM decisions WHERE anchor_strand IN ?? AND decision_id || '' IN ??"
+"""Found by strand alone, and then by id within: of two lists SQLite would try each strand with each id."""
 _ACTION_COLUMNS = (*_ACTION.split(", "), "decided_at", "anchor_at", "owner")
 _INSERT_ACTION = (
     f"INSERT INTO actions ({', '.join(_ACTION_COLUMNS)}) VALUES ({', '.join('?' for _ in _ACTION_COLUMNS)})"

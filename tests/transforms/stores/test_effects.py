@@ -15,6 +15,8 @@ from contracts import wire
 from contracts.errors import OutputError
 from contracts.event import DAY, HOUR
 from contracts.exchange import Action, Candidate, Decision, History, Outcome
+from transforms.stores.database import open_database
+from transforms.stores.effect_store import SCHEMA, StoredEffects
 from transforms.stores.effects import DRY_RUN, EffectStore, Guards, PlannedAction, SendCap, Standing, open_effects
 
 NOW = 1_700_000_000_000_000
@@ -325,6 +327,19 @@ def test_a_newer_layout_is_refused(store: EffectStore, place: Place) -> None:
     place.behind("INSERT INTO migrations VALUES ('effects', 99, 'from the future')")
     with pytest.raises(OutputError, match="layout 99 of effects"):
         open_effects(place.address)
+
+
+def test_a_store_of_two_indexes_of_decisions_is_taken_on_with_all_that_it_holds(place: Place) -> None:
+    before = replace(SCHEMA, migrations=SCHEMA.migrations[:-1])
+    old = StoredEffects(open_database(place.address, before))
+    old.claim_decisions([a_decision(1), a_decision(2, strand="s2")])
+    old.close()
+    store = open_effects(place.address)
+    assert store.claim_decisions([a_decision(2, strand="s2", stage="late")]) == [a_decision(2, strand="s2")]
+    assert store.histories({"p1": ["s1", "s2"]})["p1"].decisions == (a_decision(1), a_decision(2, strand="s2"))
+    store.close()
+    with pytest.raises(OutputError, match=f"layout {len(SCHEMA.migrations)} of effects"):
+        open_database(place.address, before)
 
 
 _WRITER = """
