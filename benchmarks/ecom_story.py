@@ -21,8 +21,8 @@ from pipelines import telemetry
 from pipelines.clock import now
 from pipelines.config import SHIPPED
 from pipelines.definitions import load_definitions
-from pipelines.plan import RunOptions
 from pipelines.run import run
+from pipelines.run_options import RunOptions
 from sources.importer.convert import import_files
 from sources.importer.mapping_file import load_mapping
 from transforms.dead_letter import DeadLetterBox

@@ -15,8 +15,8 @@ from pipelines import telemetry
 def main() -> None:
     """Run, and print the report."""
     telemetry.disable()
-    from pipelines.plan import RunOptions
     from pipelines.run import run
+    from pipelines.run_options import RunOptions
 
     events, out, registry, *workers = sys.argv[1:]
     options = RunOptions((events,), Path(out), registry=Path(registry), workers=int(workers[0]) if workers else None)

@@ -22,8 +22,8 @@ from benchmarks.parity_worlds import KEYS, SCORED, WORLDS, read_arrivals, write_
 from contracts.event import Event
 from pipelines import telemetry
 from pipelines.definitions import load_definitions
-from pipelines.plan import RunOptions
 from pipelines.run import run
+from pipelines.run_options import RunOptions
 from pipelines.stream import stream
 from pipelines.stream_plan import StreamOptions
 from pipelines.table_sink import DIRECT

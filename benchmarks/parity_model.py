@@ -11,8 +11,8 @@ from models.evaluation import Gates
 from models.registry import ModelRegistry
 from models.training import TrainingSettings, train
 from pipelines.commands.model import stage_definitions
-from pipelines.plan import RunOptions
 from pipelines.run import run
+from pipelines.run_options import RunOptions
 from sources.simulator.config import WorldConfig
 from sources.simulator.world import simulate
 

@@ -26,7 +26,8 @@ _NEVER = 0
 def bounded() -> beam.Pipeline:
     """The graph of ``wayline run`` by the shipped configuration."""
     from pipelines.graph import build
-    from pipelines.plan import RunOptions, make_plan
+    from pipelines.plan import make_plan
+    from pipelines.run_options import RunOptions
 
     pipeline = _pipeline()
     with _nowhere() as (folder, definitions):

@@ -62,8 +62,11 @@ def engine_options(runner: str, workers: int, given: Sequence[str]) -> Any:
     return ParsedOptions([f"--runner={runner}", "--no_save_main_session", *flags])
 
 
-def execute(build: Callable[[Any], None], options: Any) -> Any:
+def execute(build: Callable[[Any], None], options: Any, worker: str | None = None) -> Any:
     """Build and run a pipeline to its end; returns the runner's result.
+
+    Args:
+        worker: as of ``local_runner``.
 
     Raises:
         WaylineError: what a worker raised, also when it ran in another process.
@@ -71,7 +74,7 @@ def execute(build: Callable[[Any], None], options: Any) -> Any:
     """
     import apache_beam as beam
 
-    pipeline = beam.Pipeline(runner=local_runner(options), options=options)
+    pipeline = beam.Pipeline(runner=local_runner(options, worker), options=options)
     build(pipeline)
     try:
         with interruptible():
@@ -140,8 +143,32 @@ def _end() -> None:
     os._exit(errors.INTERRUPTED)
 
 
-def local_runner(options: Any) -> Any:
+@contextmanager
+def early_workers(runner: str, workers: int, *, model: bool) -> Iterator[str | None]:
+    """Load what the workers of a run need while the run is planned; gives the command that starts one.
+
+    None where there is nothing to gain: for one worker, which is this process, and where workers cannot be forked.
+    """
+    from pipelines.forked_workers import can_fork, loaded_workers
+
+    if runner not in LOCAL or workers <= 1 or not can_fork():
+        yield None
+        return
+    with loaded_workers(model=model, quiet=_is_quiet()) as command:
+        yield command
+
+
+def _is_quiet() -> bool:
+    """Whether workers print nothing: what a worker logs reaches us otherwise."""
+    return os.environ.get("WAYLINE_LOG", "ERROR").upper() == "ERROR"
+
+
+def local_runner(options: Any, worker: str | None = None) -> Any:
     """The runner to use: for several local workers one that starts them by our command; None lets Beam choose.
+
+    Args:
+        options: of ``engine_options``.
+        worker: the command that starts a worker (``early_workers``); None is one that loads all by itself.
 
     Beam's own mode ``multi_processing`` starts the same workers, but breaks when the path of Python holds a space, and
     lets each print the traceback of an error that comes back, and is reported, anyway.
@@ -153,9 +180,9 @@ def local_runner(options: Any) -> Any:
     from apache_beam.runners.portability.fn_api_runner import FnApiRunner
     from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
-    command = f"{shlex.quote(sys.executable)} -m apache_beam.runners.worker.sdk_worker_main"
-    if os.environ.get("WAYLINE_LOG", "ERROR").upper() == "ERROR":
-        command += f" 2>{os.devnull}"  # what a worker logs reaches us otherwise
+    command = worker or f"{shlex.quote(sys.executable)} -m apache_beam.runners.worker.sdk_worker_main"
+    if _is_quiet():
+        command += f" 2>{os.devnull}"
     return FnApiRunner(default_environment=SubprocessSDKEnvironment.from_command_string(command_string=command))
 
 

@@ -6,11 +6,8 @@ A message here costs the user nothing; the same fault found by a worker costs a 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from contracts.errors import OutputError
 from contracts.event import Identifier
@@ -22,11 +19,11 @@ from models.ontology_registry import OntologyRegistry
 from models.scoring import check_activated
 from pipelines.definitions import Definitions
 from pipelines.graph import RunPlan
+from pipelines.run_options import RunOptions
 from transforms.actions import ActRules
 from transforms.identity.erasing import in_order
 from transforms.identity.resolve import Tombstones
 from transforms.identity.rules_file import load_rules
-from transforms.inputs import list_inputs
 from transforms.journey.dated import Activated
 from transforms.journey.worker import JourneySettings
 from transforms.keys import DEAD_LETTER_KEY_VARIABLE, PSEUDONYM_KEY_VARIABLE, load_key
@@ -37,35 +34,8 @@ from transforms.tables.output import MARKS, TOMBSTONES, OutputFolder, next_revis
 from transforms.tables.part_names import parts_in
 from transforms.validate import YEAR_2100, ValidationRules
 
-Mode = Literal["live", "dry-run"]
-
 _PREFLIGHT = 5.0
 """Seconds that a store of online features may take to answer before a run begins."""
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """What ``wayline run`` was asked, as typed values.
-
-    ``inputs``: none of them folds again what OUT knows. ``as_of`` in microseconds. ``workers``: processes of the local
-    runner; None chooses by the size of the input. ``beam`` holds further Beam options as given. ``now``: when the run
-    starts, UTC microseconds; ``run`` reads the clock when it is None. A later event, beyond the bound of clock skew, is
-    a dead letter: one broken clock would otherwise carry the horizon of all persons into the future.
-    """
-
-    inputs: tuple[str, ...]
-    out: Path
-    as_of: int | None = None
-    actions: Mode = "dry-run"
-    config: Path | None = None
-    registry: Path | None = None
-    pseudonym_key: Path | None = None
-    dead_letter_key: Path | None = None
-    session_by: str | None = None
-    workers: int | None = None
-    runner: str = "DirectRunner"
-    beam: tuple[str, ...] = field(default=())
-    now: int | None = None
 
 
 def make_plan(
@@ -202,11 +172,6 @@ def greatest_time(now: int | None, clock_skew: int) -> int:
     return YEAR_2100 - 1 if now is None else min(now + clock_skew, YEAR_2100 - 1)
 
 
-def find_inputs(options: RunOptions) -> list[str]:
-    """The input files. Raises InputError for nothing found, empty or unreadable ones."""
-    return list_inputs(options.inputs) if options.inputs else []
-
-
 def read_tombstones(folder: OutputFolder) -> dict[Identifier, set[int]]:
     """What earlier runs erased: identifier pseudonym to the times up to which."""
     found: dict[Identifier, set[int]] = {}
@@ -235,12 +200,6 @@ def _rows(folder: OutputFolder, kind: str) -> Iterator[list[Any]]:
             yield from json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise OutputError(f"{path} cannot be read: {error}") from error
-
-
-def default_workers(files: list[str]) -> int:
-    """Further processes pay for their start, some seconds each, from about 8 MB of input on: 150,000 packed events."""
-    size = sum(os.path.getsize(name) for name in files if os.path.exists(name))
-    return min(os.cpu_count() or 1, 8) if size > 8 * 1024 * 1024 else 1
 
 
 def _refuse_to_forget(log: list[str], as_of: int) -> None:

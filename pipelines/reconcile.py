@@ -19,8 +19,8 @@ from pathlib import Path
 from contracts.errors import OutputError
 from contracts.tables import ACTIONS, RUN_LEDGER
 from pipelines.definitions import Definitions
-from pipelines.plan import RunOptions
 from pipelines.run import Observe, RunReport, run
+from pipelines.run_options import RunOptions
 from reports.table_diff import Difference, compare
 from transforms.stores.database import STORE_FILE, StoreAddress
 from transforms.stores.effects import open_effects

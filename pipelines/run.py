@@ -15,12 +15,10 @@ from contracts.errors import LedgerError, OutputError
 from contracts.tables import RUN_LEDGER
 from pipelines import clock
 from pipelines.definitions import Definitions, load_definitions
-from pipelines.engine import engine_options, execute
+from pipelines.engine import early_workers, engine_options, execute
 from pipelines.memory import share_memory
-from pipelines.plan import RunOptions, default_workers, find_inputs, make_plan
-from transforms import ledger
+from pipelines.run_options import RunOptions, default_workers, find_inputs
 from transforms.actions import check_decision_ledger
-from transforms.ledger import LedgerRow
 from transforms.tables.output import OutputFolder, writing
 from transforms.tables.retired import compacting
 from transforms.tables.stream_folder import DEFAULT_SHARDS, shards_before
@@ -28,6 +26,7 @@ from transforms.tables.stream_folder import DEFAULT_SHARDS, shards_before
 if TYPE_CHECKING:
     from pipelines.graph import RunPlan
     from reports.table_check import Failure
+    from transforms.ledger import LedgerRow
 
 
 @dataclass(frozen=True)
@@ -69,19 +68,43 @@ def run(options: RunOptions, observe: Observe | None = None, definitions: Defini
     options = replace(options, now=now)
     tell = observe or (lambda _what, _share: None)
     tell("checking", None)
-    from transforms.tables.compact_log import settle_log
-
     definitions = definitions or load_definitions(options.config, options.session_by)
     files = find_inputs(options)
-    settings = engine_options(options.runner, options.workers or default_workers(files), options.beam)
+    workers = options.workers or default_workers(files)
+    with early_workers(options.runner, workers, model=_has_model(options)) as worker:
+        return _run(options, definitions, files, workers, worker, tell, started)
+
+
+def _has_model(options: RunOptions) -> bool:
+    """Whether a model is in force at some time, by the look of the registry."""
+    from models.scoring import POINTER
+
+    return ((options.registry or OutputFolder(options.out).registry) / POINTER).is_file()
+
+
+def _run(
+    options: RunOptions,
+    definitions: Definitions,
+    files: list[str],
+    workers: int,
+    worker: str | None,
+    tell: Observe,
+    started: float,
+) -> RunReport:
+    """``run`` from when its workers begin to load: what takes long to import here is imported meanwhile."""
+    from pipelines.graph import build
+    from pipelines.plan import make_plan
+    from pipelines.profile import profile
+    from transforms import ledger
+    from transforms.tables.compact_log import settle_log
+
+    settings = engine_options(options.runner, workers, options.beam)
+    now = options.now or 0
     with writing(options.out) as folder, compacting(folder):
         settle_log(folder, now / 1_000_000)
         plan = make_plan(options, definitions, folder, files)
-        from pipelines.graph import build
-        from pipelines.profile import profile
-
         with _watched(folder, plan.strand_shards, plan.journey_shards, tell):
-            result = execute(lambda pipeline: build(pipeline, plan), settings)
+            result = execute(lambda pipeline: build(pipeline, plan), settings, worker)
         tell("committing", None)
         before_commit = time.process_time_ns()
         _forget_copies(folder, plan)
@@ -134,6 +157,7 @@ def _commit(
     import duckdb
     import pyarrow as pa
 
+    from transforms import ledger
     from transforms.tables.batches import columns_of, table_batch
     from transforms.tables.commit import commit
     from transforms.tables.parts import write_part

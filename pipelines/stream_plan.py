@@ -11,7 +11,8 @@ from contracts.errors import ConfigurationError, UsageError
 from contracts.tables import JOURNEYS, Table
 from pipelines.definitions import Definitions
 from pipelines.graph import RunPlan
-from pipelines.plan import Mode, RunOptions, make_plan
+from pipelines.plan import make_plan
+from pipelines.run_options import Mode, RunOptions
 from pipelines.table_sink import DATAFLOW, DIRECT, FILES, BigQueryTables, bigquery_tables, check_dataflow
 from sources.files_player import FilesSettings, files_in
 from sources.pubsub import client

@@ -114,7 +114,7 @@ def _step(console: Console, title: str) -> Iterator[None]:
 
 def _run(console: Console, title: str, world: Path, out: Path, as_of: int | None, live: bool) -> RunReport:
     from pipelines.commands.run import run_with_progress
-    from pipelines.plan import RunOptions
+    from pipelines.run_options import RunOptions
 
     began = time.monotonic()
     options = RunOptions((str(world / "events"),), out, as_of=as_of, actions="live" if live else "dry-run", workers=1)

@@ -35,8 +35,8 @@ def command(
 
     from pipelines.commands.diff import tell_differences
     from pipelines.definitions import load_definitions
-    from pipelines.plan import RunOptions
     from pipelines.reconcile import reconcile
+    from pipelines.run_options import RunOptions
 
     console = Console()
     options = RunOptions(

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from pipelines.plan import RunOptions
     from pipelines.run import RunReport
+    from pipelines.run_options import RunOptions
     from transforms.ledger import LedgerRow
 
 
@@ -66,7 +66,7 @@ def command(
             raise click.UsageError(f"{option!r} is no option of `wayline run`; Beam options are written --name=value")
     from rich.console import Console
 
-    from pipelines.plan import RunOptions
+    from pipelines.run_options import RunOptions
 
     options = RunOptions(
         inputs,

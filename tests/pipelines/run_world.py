@@ -17,8 +17,8 @@ from contracts.event import Event, Identifier
 from contracts.event_codec import event_to_record
 from pipelines.config import SHIPPED
 from pipelines.definitions import Definitions, load_definitions
-from pipelines.plan import RunOptions
 from pipelines.run import RunReport, run
+from pipelines.run_options import RunOptions
 from transforms.identity.rules import IdentityRules
 from transforms.identity.rules_file import load_rules
 from transforms.keys import parse_key

@@ -16,7 +16,8 @@ from contracts import coders, exchange
 from contracts.event import Event
 from pipelines.definitions import load_definitions
 from pipelines.graph import build
-from pipelines.plan import RunOptions, make_plan
+from pipelines.plan import make_plan
+from pipelines.run_options import RunOptions
 from transforms.tables.output import writing
 
 LABELS = Path(__file__).with_name("labels.txt")

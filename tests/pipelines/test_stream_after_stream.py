@@ -7,8 +7,8 @@ from shutil import copytree
 import pytest
 
 from pipelines.definitions import load_definitions
-from pipelines.plan import RunOptions
 from pipelines.run import run
+from pipelines.run_options import RunOptions
 from pipelines.stream import stream
 from pipelines.stream_plan import StreamOptions
 from pipelines.table_sink import DIRECT

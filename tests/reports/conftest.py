@@ -14,8 +14,8 @@ import pytest
 
 from contracts.tables import Table
 from pipelines.definitions import Definitions, load_definitions
-from pipelines.plan import RunOptions
 from pipelines.run import run
+from pipelines.run_options import RunOptions
 from reports.lookup import JourneyTables, Row
 from reports.page.renewal import Renewal
 from reports.page.sections import Section

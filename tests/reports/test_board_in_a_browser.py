@@ -12,8 +12,8 @@ import pytest
 
 from benchmarks.browser import Browser, browser
 from pipelines.definitions import Definitions
-from pipelines.plan import RunOptions
 from pipelines.run import run
+from pipelines.run_options import RunOptions
 from pipelines.stream import stream
 from pipelines.stream_plan import StreamOptions
 from pipelines.table_sink import DIRECT

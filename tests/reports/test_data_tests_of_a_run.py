@@ -11,8 +11,8 @@ from rich.console import Console
 from contracts.event import DAY
 from pipelines.commands.run import print_report
 from pipelines.definitions import Definitions
-from pipelines.plan import RunOptions
 from pipelines.run import run
+from pipelines.run_options import RunOptions
 from reports.table_check import failures
 from sources.simulator.config import WorldConfig
 from sources.simulator.world import simulate

@@ -18,8 +18,8 @@ from features.journey_features import FEATURE_NAMES, FEATURE_VERSION, VERSIONS
 from features.provenance import PROVENANCE
 from pipelines.cli import main
 from pipelines.definitions import Definitions
-from pipelines.plan import RunOptions
 from pipelines.run import run
+from pipelines.run_options import RunOptions
 from reports.feature_plot import HOLD, MARK, picture, text_plot
 from reports.feature_rows import feature_history, features_now
 from reports.lookup import JourneyTables, Row

@@ -20,8 +20,8 @@ from models.evaluation import Bin, Metrics, calibration_curve, calibration_error
 from models.registry import ModelRegistry
 from pipelines.cli import wayline
 from pipelines.definitions import Definitions
-from pipelines.plan import RunOptions
 from pipelines.run import run
+from pipelines.run_options import RunOptions
 from reports.model_quality import ModelQuality, model_quality
 from reports.page.charts import calibration, spans, wilson
 from reports.page.model_section import model_html

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import apache_beam as beam
 import pyarrow as pa
+import pyarrow.parquet as pq
 from apache_beam.testing.util import assert_that
 
 from contracts import coders
@@ -23,8 +24,8 @@ ACTIONS_SENT = [dataclasses.replace(FIRST, action_id=f"a{n}", decision_id=f"d{n}
 
 
 def ids(batch: TableBatch) -> list[str]:
-    with pa.ipc.open_stream(batch.ipc) as reader:
-        return [str(value) for value in reader.read_all().column("action_id").to_pylist()]
+    table = pq.read_table(pa.BufferReader(batch.parquet), columns=["action_id"])
+    return [str(value) for value in table.column("action_id").to_pylist()]
 
 
 def test_every_row_is_in_one_batch() -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
@@ -49,7 +50,7 @@ from transforms.journey.ontology import Ontology
 from transforms.journey.path import StagePath
 from transforms.journey.unsettled import unsettled
 from transforms.labels import logged_decisions
-from transforms.stores.effects import EffectStore, Standing
+from transforms.stores.effects import EffectStore
 from transforms.tables import rows
 from transforms.tables.batches import columns_of, table_batch
 
@@ -156,7 +157,7 @@ class JourneyWorker:
             for person, packed in events.items()
         ]
         times = np.array([point.at for trace in traces for point in trace.points], dtype=np.int64)
-        matrix = np.array([point.vector for trace in traces for point in trace.points], dtype=np.float64)
+        matrix = _matrix([point.vector for trace in traces for point in trace.points])
         marks.append(self._clock())
         versions, probabilities = self._scored(times, matrix)
         marks.append(self._clock())
@@ -227,10 +228,7 @@ class JourneyWorker:
             made.extend(decided.decisions)
             result.decisions.extend(again)
             self._learn(f, history, {d.decision_id for d in again}, horizon, result)
-        standings = (
-            Standing(f.trace.person_id, f.holdings.current, horizon, f.trace.points[-1].consent, f.holdings.since)
-            for f in folded
-        )
+        standings = (f.holdings.standing(f.trace.person_id, horizon, f.trace.points[-1].consent) for f in folded)
         outcomes = (outcome for f in folded for outcome in f.trace.outcomes)
         result.decisions.extend(self._store.claim_decisions(made, standings=standings, outcomes=outcomes))
         return histories
@@ -276,6 +274,14 @@ class JourneyWorker:
                 ],
                 at,
             )
+
+
+def _matrix(vectors: list[tuple[float, ...]]) -> Any:
+    """Vectors as the rows of a matrix; NumPy takes half as long for one long row as for many short ones."""
+    if not vectors:
+        return np.empty((0,), dtype=np.float64)
+    count = len(vectors) * len(vectors[0])
+    return np.fromiter(chain.from_iterable(vectors), np.float64, count).reshape(len(vectors), -1)
 
 
 def _in_groups(events: Mapping[str, Sequence[object]]) -> list[list[str]]:

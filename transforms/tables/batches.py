@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from contracts.exchange import TableBatch
 from contracts.tables import BLOB, BOOL, INT, JSON, META, REAL, TEXT, TIME, Table
@@ -55,14 +56,19 @@ def table_batch(
     if not rows:
         return None
     schema = arrow_schema(table)
-    finals = [is_final] * rows if isinstance(is_final, bool) else list(is_final)
-    meta = ([revision] * rows, finals, [is_deleted] * rows, [0] * rows)
-    arrays = [pa.array(values, type=field.type) for values, field in zip((*columns, *meta), schema, strict=True)]
-    batch = pa.record_batch(arrays, schema=schema)
+    filled = [pa.array(values, type=field.type) for values, field in zip(columns, schema, strict=False)]
+    finals = pa.repeat(is_final, rows) if isinstance(is_final, bool) else pa.array(is_final, type=pa.bool_())
+    number = pa.repeat(pa.scalar(revision, pa.int64()), rows)
+    meta = (number, finals, pa.repeat(is_deleted, rows), pa.repeat(pa.scalar(0, pa.int64()), rows))
     sink = pa.BufferOutputStream()
-    # not compressed: it is written where it is made, and the part is
-    with pa.ipc.new_stream(sink, schema) as writer:
-        writer.write_batch(batch)
+    # the file itself, so that whoever writes it has nothing to read
+    pq.write_table(
+        pa.Table.from_arrays([*filled, *meta], schema=schema),
+        sink,
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=False,
+    )
     return TableBatch(table.name, part, rows, sink.getvalue().to_pybytes())
 
 

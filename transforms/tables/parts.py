@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import apache_beam as beam
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from contracts.exchange import TableBatch
 
@@ -22,8 +20,7 @@ def write_part(folder: Path, batch: TableBatch) -> Path:
     target = folder / batch.table / f"{batch.part}.parquet"
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_suffix(f".{os.getpid()}.tmp")
-    with pa.ipc.open_stream(batch.ipc) as reader:
-        pq.write_table(reader.read_all(), temporary, compression="zstd", compression_level=1, use_dictionary=False)
+    temporary.write_bytes(batch.parquet)
     temporary.replace(target)
     return target
 

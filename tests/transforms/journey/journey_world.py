@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from contracts import wire
 from contracts.event import DAY, HOUR, MINUTE, SECOND, Context, Event, Identifier
@@ -222,7 +223,7 @@ def bounded(
         for batch in result.batches:
             if batch.table in found:
                 table = TABLES[batch.table]
-                read = pa.ipc.open_stream(batch.ipc).read_all()
+                read = pq.read_table(pa.BufferReader(batch.parquet))
                 columns = {
                     field.name: (
                         read[field.name].cast(pa.int64()) if pa.types.is_timestamp(field.type) else read[field.name]
