@@ -26,8 +26,9 @@ JAVA_COMPILER := org.eclipse.jdt:ecj:3.37.0
 GOOGLESQL := build/googlesql
 PUBSUB_SERVER := $(BIN)/wayline-pubsub-server
 
-.PHONY: help demo stream-demo services flink pubsub-server googlesql test lint types unit explore fuzz schemas parity chaos \
-  interrupted accuracy stage-accuracy ecom-story lock clean bench bench-pipeline bench-identity bench-stream bench-actor bench-stages
+.PHONY: help demo stream-demo services service-packages service-flink service-pubsub flink pubsub-server googlesql test lint \
+  types unit explore fuzz schemas parity chaos interrupted accuracy stage-accuracy ecom-story lock clean bench \
+  bench-pipeline bench-identity bench-stream bench-actor bench-stages
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -89,28 +90,37 @@ $(GOOGLESQL)/zetasql.cwasm: infra/googlesql/requirements.txt | $(VENV)/.runtime
 	  -r infra/googlesql/requirements.txt
 	@$(BIN)/python tests/services/googlesql.py
 
-# name, the command that finds it, Debian's package
+# name, the command that finds it, Debian's package: what to say of it, and its package into $$wanted where it is missing
 define system_package
 if { $(2); } >/dev/null 2>&1; then \
   echo "$(1) is here; tests that need it can run"; \
 elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-  echo "installing $(1)"; \
-  apt-get update --quiet=2 && DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes \
-    --no-install-recommends $(3); \
+  echo "installing $(1)"; wanted="$$wanted $(3)"; \
 else \
   echo "no $(1) on this machine: install its package (Debian and Ubuntu: sudo apt-get install $(3)),"; \
   echo "or go on: tests that need it are skipped"; \
 fi
 endef
 
-services: googlesql ## What some tests run against: PostgreSQL, Redis, Chromium, Flink, a Pub/Sub server, GoogleSQL
+# each of these mostly waits for a network of its own: with --jobs=4 they do so together
+services: service-packages service-flink service-pubsub googlesql ## What some tests run against: PostgreSQL, Redis, Chromium, Flink, a Pub/Sub server, GoogleSQL
+
+service-packages:
+	@wanted=; \
+	$(call system_package,PostgreSQL,ls /usr/lib/postgresql/*/bin/initdb || command -v initdb,postgresql); \
+	$(call system_package,Redis,command -v redis-server,redis-server); \
+	$(call system_package,Chromium,command -v chromium,chromium); \
+	[ -z "$$wanted" ] || { apt-get update --quiet=2 && DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes \
+	  --no-install-recommends $$wanted; }
+
+# the environment is made before, once: a make within a make does not know that another one is at it
+service-flink: | $(BIN)/python
 	@if command -v mvn >/dev/null && command -v java >/dev/null; then $(MAKE) --no-print-directory flink; \
 	else echo "no Java or no Maven on this machine: tests that need Flink are skipped"; fi
+
+service-pubsub: | $(BIN)/python
 	@if command -v go >/dev/null; then $(MAKE) --no-print-directory pubsub-server; \
 	else echo "no Go on this machine: tests that need a Pub/Sub server are skipped"; fi
-	@$(call system_package,PostgreSQL,ls /usr/lib/postgresql/*/bin/initdb || command -v initdb,postgresql)
-	@$(call system_package,Redis,command -v redis-server,redis-server)
-	@$(call system_package,Chromium,command -v chromium,chromium)
 
 test: lint types schemas unit ## Install what it needs, then lint, types, schema check and all tests
 

@@ -106,10 +106,10 @@ class _Timed:
         return self.timed(name, getattr(self._store, name))
 
     def timed(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        def run(*arguments: Any) -> Any:
+        def run(*arguments: Any, **named: Any) -> Any:
             begun = time.process_time()
             try:
-                return call(*arguments)
+                return call(*arguments, **named)
             finally:
                 self.spent[name] += time.process_time() - begun
 

@@ -7,6 +7,7 @@ UTC microseconds in event time unless a field says otherwise.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from contracts.construction import fast_init
 from contracts.event import Event, Identifier
@@ -279,6 +280,15 @@ class StrandBatch:
 WHOLE, APPEND, GONE = "whole", "append", "gone"
 
 
+class ArchivedEvents(NamedTuple):
+    """Events of a strand that lie by themselves in the record store, in order; ``name`` is a hash of what they are."""
+
+    name: str
+    events: int
+    first_time: int
+    last_time: int
+
+
 @fast_init
 @dataclass(frozen=True, slots=True)
 class StrandMessage:
@@ -294,7 +304,8 @@ class StrandMessage:
     gives them to another, so of two persons that state the same event the one with the higher version has it.
 
     ``sequence`` is that of the assignment. Events at or before ``erased_until`` that a ``whole`` or ``gone`` lacks were
-    erased; others that it lacks are another person's. ``spans`` as in ``StrandRecord``.
+    erased; others that it lacks are another person's. ``spans`` as in ``StrandRecord``. ``archives`` are of
+    a record that is written down as the messages that make it: events before ``events`` that are not in it.
     """
 
     strand_id: str
@@ -308,6 +319,7 @@ class StrandMessage:
     events: tuple[bytes, ...] = ()
     spans: tuple[tuple[int, int], ...] = ()
     erased_until: int | None = None
+    archives: tuple[ArchivedEvents, ...] = ()
 
 
 @fast_init
@@ -410,7 +422,8 @@ class Trigger:
 
     ``kind`` is ``transition`` (the stage changed, or the journey began), ``session`` (a session began without a change
     of stage), ``step`` (a plan's wait ran out). ``anchor_strand`` is the strand whose event triggered it, for a
-    moment made by time alone the strand of the latest event before.
+    moment made by time alone the strand of the latest event before; ``anchor_at`` is when that event happened. The
+    event is the person's alone, so two persons never have the same ``anchor_strand`` and ``point``.
     """
 
     kind: str
@@ -428,6 +441,7 @@ class Trigger:
     country: str | None
     time_zone: str | None
     model_version: str | None
+    anchor_at: int | None = None
 
 
 # --- decide, act, learn ------------------------------------------------------------------------------------------
@@ -455,7 +469,8 @@ class Decision:
     """What the policy chose at a moment, among which candidates, and why. Schema: ``decision``.
 
     ``chosen`` is a candidate's name or ``nothing``. ``decision_id`` is the hash of anchor
-    strand, evaluation point and policy slot.
+    strand, evaluation point and policy slot. ``anchor_at``: when the event happened that the anchor strand is of; None
+    where that was not recorded yet.
     """
 
     decision_id: str
@@ -481,6 +496,12 @@ class Decision:
     consent: dict[str, bool]
     session_id: str | None = None
     purpose: str | None = None
+    anchor_at: int | None = None
+
+    @property
+    def held_at(self) -> int:
+        """The time that says whose it is: it belongs to who has the anchor strand then."""
+        return self.at if self.anchor_at is None else self.anchor_at
 
 
 @fast_init

@@ -22,6 +22,8 @@ from dataclasses import dataclass
 BANDS = (0.6, 0.8)
 """Confidence below the first is low, from the second on high."""
 BAND_NAMES = ("low", "middle", "high")
+BAND_LIMITS = (f"below {BANDS[0]:g}", f"up to {BANDS[1]:g}", f"from {BANDS[1]:g} on")
+"""What the names of bands mean, in words."""
 _Z = 1.959963984540054
 """Of a 95 % interval."""
 
@@ -89,6 +91,8 @@ class Audit:
 
     Attributes:
         drawn, labelled, unsure, disputed: samples; disputed ones have labels of several stages.
+        journeys, counted: how many were drawn from, and of those how many are in a stratum with a labelled one: of the
+            others the estimates say nothing.
         overall: accuracy; None without a label.
         by_stage, by_speaker, by_band: the same within the answers of one kind.
         confusion: (said, labelled) to samples, unweighted.
@@ -99,6 +103,8 @@ class Audit:
     labelled: int
     unsure: int
     disputed: int
+    journeys: int
+    counted: int
     overall: Estimate | None
     by_stage: dict[str, Estimate]
     by_speaker: dict[str, Estimate]
@@ -196,6 +202,7 @@ def audit(samples: Sequence[Sample], labels: Sequence[Label]) -> Audit:
         elif stage is not None:
             told.append((sample, stage))
     in_stratum = Counter((sample.draw_id, sample.stratum) for sample, _ in told)
+    sizes = {(sample.draw_id, sample.stratum): sample.stratum_size for sample in samples}
     weighted = [
         (sample, stage, sample.stratum_size / in_stratum[sample.draw_id, sample.stratum]) for sample, stage in told
     ]
@@ -214,6 +221,8 @@ def audit(samples: Sequence[Sample], labels: Sequence[Label]) -> Audit:
         labelled=len(told),
         unsure=unsure,
         disputed=disputed,
+        journeys=sum(sizes.values()),
+        counted=sum(sizes[stratum] for stratum in in_stratum),
         overall=of(weighted) if weighted else None,
         by_stage=by({sample.sample_id: sample.journey.stage for sample, _ in told}),
         by_speaker=by({sample.sample_id: sample.journey.decided_by for sample, _ in told}),

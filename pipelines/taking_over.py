@@ -16,7 +16,7 @@ from pipelines.handover import Handover, hand_over
 from pipelines.stream_plan import StreamPlan
 from transforms.dead_letter import DeadLetterBox
 from transforms.identity.ids import person_shard
-from transforms.journey.live.stored import store_messages
+from transforms.journey.live.stored import delete_unused, store_messages
 from transforms.journey.stage_stream import FOLDED_TO
 from transforms.link_stream import GREATEST_EVENT_TIME
 from transforms.purge import Shards, forget_copies
@@ -47,6 +47,8 @@ def take_over(folder: OutputFolder, plan: StreamPlan, now: int) -> int:
         how = Handover(identity, records, run.identity, run.strand_shards, DeadLetterBox(run.dead_letter_key))
         persons = _Persons(records, run.journey_shards, now)
         done = hand_over(how, folder, progress.value(HANDED_OVER), now, persons.give, folder.staging / "handover")
+        for shard in range(run.journey_shards):
+            delete_unused(records, shard)
         if done.latest is not None:
             progress.note(GREATEST_EVENT_TIME, done.latest)
         if (folded := progress.value(GREATEST_EVENT_TIME)) is not None:

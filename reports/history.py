@@ -82,8 +82,13 @@ def history_of_output(
         for row in pq.read_table(part).to_pylist()
     }  # fmt: skip
     book = _Book(rules)
+    # the log is a set: while its parts are being merged, and for a while after, an event lies in two of them
+    seen: set[StrandEvent] = set()
     for part in parts:
         for stored in read_log(part):
+            if stored in seen:
+                continue
+            seen.add(stored)
             if known_by is not None and max(stored.event_time, stored.received_time) > known_by:
                 continue
             if (stored.event_id, *stored.primary) in gone:

@@ -23,6 +23,9 @@ from reports.rendering import clean, day, length, moment, plural
 _MOST_LINES = 40
 """Of a journey that are shown, the latest: a screen and a half."""
 
+_IN_REACH = 0.5
+"""Of what an entry takes: who has so much of it might be let in by a lower one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Why:
@@ -193,9 +196,11 @@ def _not_far_enough(label: str, cases: Sequence[Sample], why: dict[str, Why], en
     middle = scores[len(scores) // 2]
     if middle >= entry:
         return f" Their intent of {label} is {middle:.2f} of {entry:g}: its condition, or a later stage, stands before."
+    # an entry lowered that far would let in whoever does anything at all
+    lower = "lower entry.intent, " if middle >= entry * _IN_REACH else ""
     return (
-        f" Their intent of {label} is {middle:.2f} of the {entry:g} that it takes: lower entry.intent, lengthen the"
-        " half-lives of its signals, or add a signal for what they did."
+        f" Their intent of {label} is {middle:.2f} of the {entry:g} that it takes: {lower}lengthen the half-lives of"
+        " its signals, or add a signal for what they did."
     )
 
 

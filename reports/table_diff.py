@@ -15,7 +15,17 @@ from typing import Any
 import duckdb
 
 from contracts.errors import OutputError, UsageError
-from contracts.tables import ACTIONS, DEAD_LETTERS, DECISIONS, EXPIRED_LATE, LABELS, RUN_LEDGER, Table
+from contracts.tables import (
+    ACTIONS,
+    DEAD_LETTERS,
+    DECISIONS,
+    EVENTS,
+    EXPIRED_LATE,
+    LABELS,
+    PERSONS,
+    RUN_LEDGER,
+    Table,
+)
 from transforms.tables.output import OutputFolder, check_readable, settle
 from transforms.tables.part_names import parts_in
 from transforms.tables.sql import name_sql
@@ -60,6 +70,16 @@ class Difference:
     @property
     def equal(self) -> bool:
         return not (self.only_a or self.only_b or self.changed)
+
+
+def under_other_keys(found: Sequence[Difference]) -> bool:
+    """Whether it looks as if pseudonyms of the two were made with different keys: events in common, and no person."""
+    by_name = {one.table: one for one in found}
+    events, persons = by_name.get(EVENTS.name), by_name.get(PERSONS.name)
+    if events is None or persons is None:
+        return False
+    strangers = persons.rows_a == persons.only_a > 0 and persons.rows_b == persons.only_b > 0
+    return strangers and events.only_a < events.rows_a
 
 
 def chosen_tables(tables: Sequence[Table], names: Collection[str], every: bool) -> list[Table]:

@@ -23,6 +23,8 @@ from benchmarks.redis_server import program as redis_program
 from sources.pubsub.emulator import find_server
 
 property_tests.load_profile()
+# what is imported while tests are collected stays, so no search through it finds garbage: on again once all is there
+gc.disable()
 # a Java that lives for seconds is better off without the compiler that pays after minutes: half a Flink test's CPU
 os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
 
@@ -51,6 +53,7 @@ def pytest_collection_finish() -> None:
         beam_signatures.remember()
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def pytest_sessionfinish() -> None:

@@ -56,6 +56,7 @@ PURE = (
     "sources/importer/[!cr]*.py",
     "sources/importer/conditions.py",
     "sources/importer/rows.py",
+    "transforms/actor/archives.py",
     "transforms/actor/core.py",
     "transforms/actor/segments.py",
     "transforms/actor/packing.py",

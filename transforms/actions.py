@@ -101,7 +101,7 @@ def plan_action(decision: Decision, rules: ActRules) -> PlannedAction:
         reason=reason or "",
         at=decision.at,
     )
-    return PlannedAction(action, decision.at, decision.purpose)
+    return PlannedAction(action, decision.at, decision.purpose, decision.anchor_at)
 
 
 def message_of(decision: Decision, action: Action) -> Message:

@@ -17,7 +17,7 @@ import hashlib
 import json
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,7 +28,15 @@ from contracts.exchange import Purge, StrandEvent
 from transforms.identity.ids import person_shard, strand_id
 from transforms.identity.live_copies import Gone, forget_events
 from transforms.identity.rules import StrandKey
-from transforms.journey.live.stored import STAGE, without, without_events
+from transforms.journey.live.stored import (
+    ARCHIVES,
+    STAGE,
+    archive_without,
+    delete_unused,
+    without,
+    without_archives,
+    without_events,
+)
 from transforms.stores.database import StoreAddress
 from transforms.stores.effects import open_effects
 from transforms.stores.identity import IdentityStore
@@ -139,8 +147,22 @@ def forget_copies(folder: Path, records: RecordStore, shards: Shards, before: fl
         keys = [RecordKey(STAGE, int.from_bytes(person_shard(p, shards.persons), "big"), p) for p in sorted(erased)]
         for start in range(0, len(keys), _PAGE):
             count += records.cut(keys[start : start + _PAGE], cut)
+        for key in keys:
+            _forget_archived(records, key, erased[key.key])
         path.unlink()
     return count
+
+
+def _forget_archived(records: RecordStore, person: RecordKey, erased: Mapping[str, int]) -> None:
+    """Cut what is left of a person's archives, whoever refers to them: no record holds what was erased any more."""
+    for strand, until in sorted(erased.items()):
+        names = records.names(ARCHIVES, person.shard, f"{person.key}.{strand}.")
+        for start in range(0, len(names), _PAGE):
+
+            def cut(stored: StoredRecord, until: int = until) -> StoredRecord | None:
+                return archive_without(stored, until)
+
+            records.cut(names[start : start + _PAGE], cut)
 
 
 def _noted(folder: Path, before: float) -> list[Path]:
@@ -165,10 +187,18 @@ def forget_of_run(records: RecordStore, shards: Shards, events: Iterable[StrandE
     count = forget_events(records, shards.strands, by_primary, alone=True)
     every = set().union(*by_primary.values())
     for shard in range(shards.persons):
-        keys = [stored.key for stored in records.of_shard(STAGE, shard) if without_events(stored, every) != stored]
+        wholes = (without_archives(records, stored) for stored in records.of_shard(STAGE, shard))
+        keys = [whole.key for whole in wholes if without_events(whole, every) != whole]
         for start in range(0, len(keys), _PAGE):
-            count += records.cut(keys[start : start + _PAGE], lambda stored: without_events(stored, every))
+            count += _forget_whole(records, keys[start : start + _PAGE], every)
+        # of those that were cut nobody refers to the archives any more
+        delete_unused(records, shard)
     return count
+
+
+def _forget_whole(records: RecordStore, keys: Collection[RecordKey], erased: Collection[tuple[str, int, str]]) -> int:
+    wholes = {key: without_archives(records, stored) for key, stored in records.get(keys).items()}
+    return records.cut(keys, lambda stored: without_events(wholes[stored.key], erased))
 
 
 def settle(folder: Path, identity: IdentityStore, stores: Path, told: Callable[[], object]) -> int:

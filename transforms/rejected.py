@@ -7,6 +7,7 @@ letters are made. A step of time alone has no bytes: it is logged by the host an
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -23,6 +24,7 @@ from transforms.dead_letter import DeadLetterBox
 from transforms.identity.strands import PROTECTED_PAYLOAD
 from transforms.read import LEDGER, typed
 
+_log = logging.getLogger(__name__)
 REASON = "failed_fold"
 STRAND = "strand"
 
@@ -84,6 +86,13 @@ class _RejectedFn(beam.DoFn):  # type: ignore[misc]  # Beam's base class is unty
         self._schema_id = schema_id
 
     def process(self, element: RejectedElement) -> Iterator[Any]:
+        if not element.data:
+            # no event to keep, and nothing lost: but whoever looks for why something is late finds it
+            _log.error(
+                "%s, shard %s: %s failed and is tried again: %s: %s",
+                element.stage, element.shard.hex(), element.during, element.reason, element.detail,
+            )  # fmt: skip
+            return
         counts: Counter[str] = Counter()
         detail = f"{element.reason} while it was taken ({element.during})"
         try:

@@ -37,7 +37,7 @@ def command(
     from contracts.errors import CheckFailedError
     from pipelines.definitions import load_definitions
     from reports.record_replays import replay_records
-    from reports.table_diff import LEFT_OUT, chosen_tables, compare
+    from reports.table_diff import LEFT_OUT, chosen_tables, compare, under_other_keys
 
     definitions = load_definitions(config)
     known = definitions.tables
@@ -59,7 +59,13 @@ def command(
             wrong += len(replays.wrong)
     different = [one.table for one in found if not one.equal]
     if different:
-        raise CheckFailedError(f"{len(different)} of {len(found)} tables differ: {', '.join(different)}")
+        keys = f"--pseudonym-key {a}/keys/pseudonym.key --dead-letter-key {a}/keys/dead_letter.key"
+        raise CheckFailedError(
+            f"{len(different)} of {len(found)} tables differ: {', '.join(different)}",
+            hint=f"events in common and no person, as under different keys: make {b} anew with {keys}"
+            if under_other_keys(found)
+            else "",
+        )
     if wrong:
         raise CheckFailedError(f"{wrong} decisions, actions or labels do not follow from their records")
     click.echo(f"\n{len(found)} tables are equal")

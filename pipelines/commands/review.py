@@ -187,11 +187,15 @@ def _label(store: ReviewStore, connection: Any, ontology: Ontology, who: str) ->
         click.echo("Say of each journey in which stage the person was at the time asked about:")
         _legend(ontology)
     place = given = 0
+    shown: Sample | None = None
     while place < len(todo):
         sample = todo[place]
-        click.echo(f"\n--- {whole - len(todo) + place + 1} of {whole}: {sample.journey.person_id}")
-        for line in journey_lines(connection, sample, ontology.conversions):
-            click.echo(line)
+        # once: after a wrong key or the stages again, what was asked for would else scroll away under the journey
+        if sample is not shown:
+            click.echo(f"\n--- {whole - len(todo) + place + 1} of {whole}: {sample.journey.person_id}")
+            for line in journey_lines(connection, sample, ontology.conversions):
+                click.echo(line)
+        shown = sample
         click.echo(f"\nIn which stage is this person? {menu}  {_SKIP} skip  {_BACK} back  {_HELP} stages  {_QUIT} quit")
         key = _key()
         if key == _QUIT:
@@ -213,7 +217,10 @@ def _label(store: ReviewStore, connection: Any, ontology: Ontology, who: str) ->
         else:
             click.echo(f"{key!r} is none of the keys")
     left = len(_open(store, who))
-    click.echo(f"\n{given} labels given, {left} left for {who}" + ("" if left else "; see: wayline review --report"))
+    call = f"wayline review --out {store.folder.parent}"
+    further = f"go on: {call} --who {who}" if left else "all done"
+    click.echo(f"\n{given} labels given, {left} left for {who}; {further}")
+    click.echo(f"what they say: {call} --report")
 
 
 def _key() -> str:
@@ -226,7 +233,7 @@ def _key() -> str:
 
 
 def _report(store: ReviewStore, connection: Any, ontology: Ontology) -> None:
-    from models.review import BAND_NAMES, audit
+    from models.review import BAND_LIMITS, BAND_NAMES, audit
     from reports.review_cases import proposals, why_of
 
     samples = _latest(store)
@@ -239,7 +246,13 @@ def _report(store: ReviewStore, connection: Any, ontology: Ontology) -> None:
     if found.overall is None:
         click.echo("no label yet, so nothing is known")
         return
-    click.echo(f"right: {_said(found.overall)}, 95 % interval, weighted by stratum")
+    click.echo(f"right: {_said(found.overall)}")
+    some = f"{found.counted:,} of {found.journeys:,} journeys in all"
+    click.echo(
+        f"  in brackets 95 % intervals; each label stands for its stratum, {some}"
+        + ("" if found.counted == found.journeys else ": the others' strata have no label yet")
+    )
+    limits = dict(zip(BAND_NAMES, BAND_LIMITS, strict=True))
     for title, group, order in (
         ("said", found.by_stage, ontology.stage_names),
         ("decided by", found.by_speaker, sorted(found.by_speaker)),
@@ -247,7 +260,8 @@ def _report(store: ReviewStore, connection: Any, ontology: Ontology) -> None:
     ):
         for name in order:
             if name in group:
-                click.echo(f"  {title} {name}: {_said(group[name])}")
+                meant = f" ({limits[name]})" if group is found.by_band else ""
+                click.echo(f"  {title} {name}{meant}: {_said(group[name])}")
     _confusion(found, ontology.stage_names)
     entries = {stage.name: stage.enter for stage in ontology.stages if stage.enter is not None}
     told = [sample for sample, _ in (*found.wrong, *found.right)]
@@ -256,6 +270,11 @@ def _report(store: ReviewStore, connection: Any, ontology: Ontology) -> None:
         click.echo("\nwhat to look at (what was seen once or twice asks for more labels first):")
     for line in said:
         click.echo(f"- {line}")
+    if said:
+        click.echo(
+            "\ntry a change before it is put in force, and see whom it moves: wayline ontology diff NOW.yaml "
+            f"CHANGED.yaml --on {store.folder.parent}"
+        )
 
 
 def _said(one: Estimate) -> str:

@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 from model_world import DEFINITIONS, SETTINGS, STAGES, TrainedWorld
-from sklearn.linear_model import LogisticRegression
-from skops.io import dumps
 
 from contracts.errors import ModelError
 from features.journey_features import FEATURE_NAMES, model_inputs
@@ -20,6 +18,7 @@ from models.bundle import check_bundle, libraries, load_bundle, smoke_vectors
 from models.evaluation import Gates
 from models.registry import ModelRegistry
 from models.scoring import check_activated, load_activated, score_points
+from models.skops_import import skops_io
 from models.training import compare_on
 
 LENIENT = Gates(max_ece=1.0)
@@ -51,11 +50,13 @@ def test_a_changed_model_file_is_refused(trained_world: TrainedWorld) -> None:
 
 
 def test_a_bundle_is_checked_by_its_bytes_and_loaded_where_other_libraries_made_it(trained_world: TrainedWorld) -> None:
+    from sklearn.linear_model import LogisticRegression
+
     path = bundle_of(trained_world)
     manifest = check_bundle(path)
     assert manifest == trained_world.trained.model.manifest
     assert manifest.libraries == libraries()
-    data = dumps(LogisticRegression())
+    data = skops_io().dumps(LogisticRegression())
     (path / "model.skops").write_bytes(data)
     with pytest.raises(ModelError, match="SHA-256"):
         check_bundle(path)
@@ -67,10 +68,9 @@ def test_a_bundle_is_checked_by_its_bytes_and_loaded_where_other_libraries_made_
 
 
 def test_types_outside_the_allow_list_are_not_constructed(trained_world: TrainedWorld) -> None:
-    import skops.io
     from sklearn.preprocessing import FunctionTransformer
 
-    data = skops.io.dumps(FunctionTransformer(func=hashlib.sha256))
+    data = skops_io().dumps(FunctionTransformer(func=hashlib.sha256))
     (bundle_of(trained_world) / "model.skops").write_bytes(data)
     edited(bundle_of(trained_world), sha256=hashlib.sha256(data).hexdigest())
     with pytest.raises(ModelError, match="not trusted"):
@@ -103,13 +103,15 @@ def test_a_bundle_for_other_features_is_refused(trained_once: TrainedWorld) -> N
 
 def test_a_bundle_of_the_version_before_is_served_beside_the_new_one(trained_world: TrainedWorld) -> None:
     """It names fewer features, and answers the longer vector as it answered the shorter one."""
+    from sklearn.linear_model import LogisticRegression
+
     columns = [FEATURE_NAMES.index(name) for name in model_inputs("journey:v1")]
     path = bundle_of(trained_world)
     rows = np.random.default_rng(3).gamma(1, 2, (200, len(FEATURE_NAMES)))
     target = (rows[:, 0] > 1.0).astype(np.int64) + 2 * (rows[:, 1] > 1.0).astype(np.int64)
     estimator = LogisticRegression().fit(rows[:, columns], target)
     vectors = rows[:8, columns]
-    data = dumps(estimator)
+    data = skops_io().dumps(estimator)
     (path / "model.skops").write_bytes(data)
     edited(
         path,

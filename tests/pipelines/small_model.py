@@ -6,25 +6,27 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
-from skops.io import dumps
 
 from features.journey_features import FEATURE_VERSION, MODEL_INPUT_NAMES, declaration_hash
 from models.activations import read_activations, write_activations
 from models.bundle import Manifest, Smoke, save_bundle, stage_probabilities
 from models.evaluation import evaluate
 from models.scoring import BUNDLES, POINTER
+from models.skops_import import skops_io
 from transforms.journey.ontology import Ontology
 
 
 def put_in_force(registry: Path, ontology: Ontology, active_from: int) -> str:
     """Activate a model that tells stages from how much happened lately; returns its version."""
+    # a second to import, and most tests put no model in force
+    from sklearn.linear_model import LogisticRegression
+
     names = list(MODEL_INPUT_NAMES)
     rows = np.random.default_rng(5).gamma(1.0, 2.0, (400, len(names)))
     target = np.digitize(rows[:, names.index("events_7d")] + rows[:, names.index("pricing_views_30d")], (1.5, 4.0, 8.0))
     estimator = LogisticRegression(max_iter=2_000).fit(rows, target)
     stages = ontology.stage_names
-    data = dumps(estimator)
+    data = skops_io().dumps(estimator)
     said = stage_probabilities(estimator, rows[:16], len(stages))
     manifest = Manifest(
         version="small-1",

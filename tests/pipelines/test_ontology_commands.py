@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 from xml.etree import ElementTree
 
@@ -17,9 +18,11 @@ from simulated import World
 
 from contracts.errors import CheckFailedError, ConfigurationError, InputError, OutputError, UsageError
 from pipelines.cli import wayline
+from pipelines.commands.tables import compact_command as compact
 from pipelines.config import SHIPPED
 from pipelines.definitions import load_definitions
 from pipelines.project_templates import template_names
+from transforms.tables.part_names import parts_in
 
 REASONS = """SELECT person_id, arg_max(evidence ->> 'reason', "at") FROM transitions GROUP BY 1"""
 DEFAULT = SHIPPED / "journey.yaml"
@@ -180,6 +183,18 @@ def test_diff_on_an_output_says_what_two_runs_say(ran: Runs, dirty_world: World,
         for cell in found["cells"]:
             for example in cell["examples"]:
                 assert example[f"why_{side}"] == reasons[example["person"]]
+
+
+def test_diff_counts_an_event_once_though_parts_of_the_log_were_merged(ran: Runs, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    copytree(ran.out, out)
+    before = answer("diff", DEFAULT, DEFAULT, "--on", out, "--config", ran.config)
+    parts = set(parts_in(out / "log"))
+    compacted = CliRunner().invoke(compact, ["--out", str(out), "--older-than", "0", "--whole"])
+    assert "log:" in compacted.output, compacted.output
+    # what was merged stays for a while, for those who read it just now
+    assert parts < set(parts_in(out / "log"))
+    assert answer("diff", DEFAULT, DEFAULT, "--on", out, "--config", ran.config) == before
 
 
 def test_diff_on_event_files_says_the_same_but_for_the_ids_of_persons(

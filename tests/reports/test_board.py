@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from http.client import HTTPConnection
@@ -16,6 +17,7 @@ import duckdb
 import pytest
 
 from contracts.errors import InputError, LockedError, OutputError
+from contracts.event import MINUTE
 from pipelines.definitions import Definitions
 from reports.asked import decision_asked, person_asked
 from reports.lookup import JourneyTables, Row
@@ -27,6 +29,7 @@ from reports.page.sections import Section, sections
 from reports.page.server import board_server
 from reports.page.story import decision_html, person_html
 from reports.table_check import failed_tests
+from transforms.journey.ontology import Stage
 from transforms.tables.metrics import METRICS_FILE, load_metrics, metric_sql
 from transforms.tables.views import fetch, open_views
 
@@ -83,20 +86,73 @@ def test_people_who_moved_on_are_held_against_the_benchmark_of_their_stage(
     expected = [replace(stages[0], benchmark=0.999999), replace(stages[1], benchmark=0.000001), *stages[2:]]
     connection = open_views(tiny_out, definitions.tables)
     _, moves = fetch(connection, "SELECT person_id, from_stage, to_stage FROM transitions")
-    _, first, second, *_ = re.findall(r"<tr>(.*?)</tr>", against_benchmarks(expected, connection))
-    for told, stage, words in ((first, stages[0], "below"), (second, stages[1], "above")):
+    told = _benchmarks(expected, connection)
+    for stage, words in ((stages[0], "below"), (stages[1], "above")):
         ever = {who for who, _, after in moves if after == stage.name}
         on = {who for who, before, after in moves if before == stage.name and place[after] > stage.number}
         assert 0 < len(on) < len(ever)
-        cells = [html.unescape(cell) for cell in re.findall(r"<td[^>]*>(.*?)</td>", told)]
-        assert cells[:4] == [stage.name, f"{len(ever):,}", f"{len(on):,}", f"{len(on) / len(ever):.1%}"]
+        cells = told[stage.name]
+        assert cells[:4] == [f"{len(ever):,}", "moved on", f"{len(on):,}", f"{len(on) / len(ever):.1%}"]
         assert cells[5] == f"{words} its benchmark"
     lost = [*stages[:-1], replace(stages[-1], terminal=True)]
-    without = against_benchmarks(lost, connection)
     sold = {who for who, before, after in moves if before == stages[2].name and after == stages[3].name}
     assert sold
-    assert f"<td>{stages[2].name}</td>" not in without, "nothing but the lost stage is left to move on to"
+    assert stages[2].name not in _benchmarks(lost, connection), "nothing but the lost stage is left to move on to"
     connection.close()
+
+
+def _benchmarks(stages: Sequence[Stage], connection: Any) -> dict[str, list[str]]:
+    """Stage to the other cells of its row."""
+    rows = re.findall(r"<tr>(.*?)</tr>", against_benchmarks(stages, connection))
+    cells = [[html.unescape(cell) for cell in re.findall(r"<td[^>]*>(.*?)</td>", row)] for row in rows]
+    return {row[0]: row[1:] for row in cells if row}
+
+
+def _journeys(moves: Sequence[tuple[str, str | None, str, int]], shown: Sequence[tuple[str, str, int]]) -> Any:
+    """People who moved (who, to, from there to, hour) and what they showed (who, behaviour, minute)."""
+    connection = duckdb.connect()
+    connection.execute("CREATE TABLE stage_history (person_id TEXT, stage TEXT, went_to TEXT, valid_from TIMESTAMPTZ)")
+    connection.execute("CREATE TABLE events (person_id TEXT, behaviours TEXT, event_time TIMESTAMPTZ)")
+    for who, went_to, stage, minute in moves:
+        connection.execute(
+            "INSERT INTO stage_history VALUES (?, ?, ?, make_timestamptz(?))", [who, stage, went_to, minute * MINUTE]
+        )
+    for who, behaviour, minute in shown:
+        connection.execute(
+            "INSERT INTO events VALUES (?, ?, make_timestamptz(?))", [who, json.dumps([behaviour]), minute * MINUTE]
+        )
+    return connection
+
+
+def test_of_a_certain_stage_with_none_after_it_buying_again_is_what_is_expected(definitions: Definitions) -> None:
+    """The lines of the order that made the customer are not again, nor is anything else that a customer does."""
+    stages = definitions.ontology.stages
+    (customer,) = (stage for stage in stages if stage.certain)
+    moves = [(who, None, customer.name, 100) for who in ("once", "lines", "twice", "renews", "uses")]
+    # who came back as a customer entered first before
+    moves += [("back", "decision", customer.name, 100), ("back", None, customer.name, 900)]
+    shown = [(who, "conversion", 100) for who, *_ in moves[:5]]
+    shown += [("lines", "conversion", 159), ("twice", "conversion", 160), ("renews", "renewal", 9_000)]
+    shown += [("uses", "usage", 9_000), ("back", "conversion", 900)]
+    told = _benchmarks(stages, _journeys(moves, shown))
+    assert told == {customer.name: ["6", "again", "3", "50.0%", "25.0%", "about its benchmark"]}
+
+
+def test_of_a_terminal_stage_coming_back_is_what_is_expected(definitions: Definitions) -> None:
+    stages = definitions.ontology.stages
+    lost = replace(stages[3], terminal=True, benchmark=0.05)
+    moves = [(f"p{n}", None, lost.name, 5) for n in range(60)] + [("back", "decision", lost.name, 5)]
+    told = _benchmarks([*stages[:3], lost], _journeys(moves, []))
+    assert told == {lost.name: ["61", "left", "1", "1.6%", "5.0%", "about its benchmark"]}
+
+
+def test_a_certain_stage_with_a_later_one_is_asked_who_moved_on(definitions: Definitions) -> None:
+    stages = definitions.ontology.stages
+    buyer = replace(stages[3], benchmark=0.3)
+    loyal = replace(stages[3], name="loyal", number=4, benchmark=None)
+    moves = [("a", "loyal", buyer.name, 5), ("b", None, buyer.name, 5), ("c", "decision", buyer.name, 5)]
+    told = _benchmarks([*stages[:3], buyer, loyal], _journeys(moves, [("b", "conversion", 900)]))
+    assert told[buyer.name][:3] == ["3", "moved on", "1"]
 
 
 @pytest.mark.parametrize(

@@ -51,13 +51,38 @@ def test_labelling_goes_on_where_it_was_left_and_what_was_said_is_kept_at_once(o
     assert whole >= 5
     assert "decision. The pipeline says" in told
     assert "'x' is none of the keys" in told
-    assert f"2 labels given, {whole - 2} left for anna" in told
+    assert f"2 labels given, {whole - 2} left for anna; go on: wayline review --out {out} --who anna" in told
     _, told, _ = ask("--who", "anna", keys="s b 1")
     assert f"--- 3 of {whole}:" in told
     assert "1 labels given" in told, "back asks the skipped one again; the end of input is quit"
     assert [label.who for label in ReviewStore(out).labels()] == ["anna"] * 3
     _, told, _ = ask("--list")
     assert f"3 of {whole} labelled, by anna; ontology default@" in told
+
+
+def test_a_journey_is_shown_once_whatever_is_asked_meanwhile(out: Path, ask: Ask) -> None:
+    """What the stages mean would else scroll away under the journey that is shown again."""
+    _, told, _ = ask("--who", "anna", "--size", "5", keys="??x2sb3q")
+    first, second, again, *_ = told.split("\n--- ")[1:]
+    assert (first[0], second[0], again[0]) == ("1", "2", "3")
+    assert first.count("asked about") == 1
+    assert first.count("In which stage is this person?") == 4
+    assert first.count("1 discovery: Finds out") == 2
+    assert told.count("\n--- 2 of ") == 2, "back shows it again"
+
+
+def test_the_report_says_of_how_many_journeys_it_speaks_and_how_a_change_is_tried(out: Path, ask: Ask) -> None:
+    ask("--who", "anna", "--size", "5", keys="u1q")
+    samples = ReviewStore(out).samples()
+    _, told, _ = ask("--report")
+    strata = {sample.stratum: sample.stratum_size for sample in samples}
+    counted = strata[samples[1].stratum]
+    assert counted < sum(strata.values())
+    assert f"{counted} of {sum(strata.values())} journeys in all: the others' strata have no label yet" in told
+    assert any(words in told for words in ("low (below 0.6)", "middle (up to 0.8)", "high (from 0.8 on)"))
+    ask("--who", "anna", keys="4" * len(samples))
+    _, told, _ = ask("--report")
+    assert f"wayline ontology diff NOW.yaml CHANGED.yaml --on {out}" in told
 
 
 def test_the_reviewer_is_not_led_by_the_pipelines_answer(out: Path, ask: Ask) -> None:
@@ -225,6 +250,10 @@ def test_proposals_name_the_side_the_signal_and_the_level_the_commonest_first() 
     assert "decision.filling_cart carried 2 of them (and 1 of 1 right ones)" in lines[0]
     assert any("Their intent of decision is 1.40 of the 2.2 that it takes" in line for line in lines)
     assert any("model said customer" in line and "model.margin" in line for line in lines)
+    far = {"p3": Why({"decision": 0.1}, {})}
+    told = proposals(audit(samples, labels), far, {"decision": 2.2}, STAGES)
+    assert any("0.10 of the 2.2 that it takes: lengthen the half-lives" in line for line in told)
+    assert not any("lower entry.intent" in line for line in told), "who has next to nothing of it is not let in by that"
 
 
 def test_a_stage_that_a_condition_decides_is_not_blamed_on_its_signals() -> None:

@@ -50,6 +50,19 @@ def test_an_output_folder_equals_itself_in_every_table(tiny_out: Path, tables: d
     assert {one.table: one.rows_a for one in found if one.table == "events"}["events"] > 10
 
 
+def test_folders_with_events_in_common_and_no_person_are_told_to_take_one_key(tiny_out: Path, other: Path) -> None:
+    """Each folder makes a key of its own, so a run and a stream over the same events share no pseudonym."""
+    asked = ["diff", str(tiny_out), str(other), "--tables", "events,persons"]
+    edit(other, "events", "SELECT * REPLACE ('x' || person_id AS person_id) FROM parts")
+    moved = CliRunner().invoke(wayline, asked).exception
+    assert isinstance(moved, CheckFailedError)
+    assert moved.hint == "", "who has the events is another, but the persons are known"
+    edit(other, "persons", "SELECT * REPLACE ('x' || person_id AS person_id) FROM parts")
+    apart = CliRunner().invoke(wayline, asked).exception
+    assert isinstance(apart, CheckFailedError)
+    assert f"--pseudonym-key {tiny_out}/keys/pseudonym.key" in apart.hint
+
+
 def test_the_number_of_a_revision_is_no_difference(tiny_out: Path, other: Path, tables: dict[str, Table]) -> None:
     edit(other, "events", "SELECT * REPLACE (revision + 7 AS revision) FROM parts")
     assert all(one.equal for one in compare(tiny_out, other, [tables["events"]]))

@@ -1,7 +1,9 @@
-"""Faults at each stage of a stream: it goes on, what could not be taken is a dead letter, and the ledger counts it."""
+"""Faults at each stage of a stream: it goes on, what could not be taken is a dead letter, the ledger counts it, and the
+metric of an alarm has moved."""
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from shutil import copytree
@@ -30,6 +32,12 @@ def some_events() -> list[Record]:
         for device in range(6)
         for number, name in enumerate(names)
     ]
+
+
+def alarm(out: Path) -> dict[str, int]:
+    """The metric on which an alarm belongs, by stage, as whoever watches a stream reads it."""
+    told = json.loads(wayline("metric", "failed_folds", "--by=stage", f"--out={out}", "--json"))
+    return {row["stage"]: row["failed_folds"] for row in told["rows"]}
 
 
 @pytest.mark.timeout(420)  # a minute on a machine that has nothing else to do
@@ -61,5 +69,7 @@ def test_a_poison_event_a_fold_that_fails_a_full_disk_and_a_slow_store_stop_noth
     tables = load_definitions(None).tables
     letters = open_views(out, tables).execute("SELECT stage, reason FROM dead_letters ORDER BY stage").fetchall()
     assert letters == [("journey", REASON), ("strand", REASON), ("validate", "missing_field")]
+    assert alarm(bounded) == {}
+    assert alarm(out) == {"journey": 1, "strand": 1}, "it counts what was given up, and not how often it was tried"
     compared = compare(bounded, out, chosen_tables(tables, TABLES, False))
     assert [one.table for one in compared if not one.equal] == []

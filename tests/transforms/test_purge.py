@@ -14,12 +14,16 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from contracts import coders, wire
 from contracts.event import Event, Identifier
 from contracts.exchange import GONE as LEFT
-from contracts.exchange import WHOLE, Outcome, Purge, StrandMessage
+from contracts.exchange import WHOLE, Outcome, Purge, StrandEvent, StrandMessage
+from transforms.actor.archives import unpack_archive
 from transforms.identity.ids import person_shard, strand_id
 from transforms.identity.rules import StrandKey
 from transforms.identity.rules_file import load_rules
-from transforms.journey.live.stored import STAGE, record_of, store_messages
-from transforms.purge import PurgeStores, Shards, forget_copies, note, settle
+from transforms.journey.live.archiving import Archiving
+from transforms.journey.live.messages import PersonRecord, size_of, take
+from transforms.journey.live.stored import ARCHIVES, STAGE, record_of, store_messages, stored_record
+from transforms.journey.live.work import Pending
+from transforms.purge import PurgeStores, Shards, forget_copies, forget_of_run, note, settle
 from transforms.stores.database import STORE_FILE, StoreAddress
 from transforms.stores.effects import open_effects
 from transforms.stores.identity import open_identity
@@ -159,6 +163,30 @@ def copies(stores: StoreAddress, *persons: str) -> dict[str, tuple[int, list[int
     }
 
 
+def archived(stores: StoreAddress, *messages: StrandMessage) -> None:
+    """A person put into the record store with archives of two events each, as the journey stage does."""
+    records = open_records(stores)
+    shard = key_of(messages[0].person_id).shard
+    record = take(PersonRecord(messages[0].person_id), messages).record
+    two = sum(size_of(event) for event in messages[0].events[:2])
+    archiving, pending = Archiving(shard, records, two, 0), Pending(now=9)
+    archiving.shorten([record.person_id], {record.person_id: record}, pending)
+    records.put([stored_record(pending.shortened[record.person_id], shard, 9)])
+    records.close()
+
+
+def archives(stores: StoreAddress) -> dict[str, list[int]]:
+    """Event times of what lies in archives, by person and strand."""
+    records = open_records(stores)
+    found: dict[str, list[int]] = {}
+    for shard in range(SHARDS):
+        for stored in records.of_shard(ARCHIVES, shard):
+            times = [wire.unpack(Event, event).event_time - NOON for event in unpack_archive(stored.body)]
+            found.setdefault(stored.key.key.rpartition(".")[0], []).extend(times)
+    records.close()
+    return {key: sorted(times) for key, times in found.items()}
+
+
 def forgotten(stores: StoreAddress, before: float) -> int:
     records = open_records(stores)
     try:
@@ -192,3 +220,37 @@ def test_copies_of_records_forget_what_was_erased_when_no_engine_goes_back_behin
     assert copies(stores, "both", "before", "other") == left
     assert list((notes_of(stores) / "copies").iterdir()) == []
     assert settled(stores) == 1, "that is noted beside what the identity store is to forget"
+
+
+def test_archives_forget_what_was_erased_whoever_refers_to_them(stores: StoreAddress) -> None:
+    gone, other = strand_id(GONE, None), strand_id(OTHER, None)
+    archived(stores, told("both", GONE, tuple(range(NOON - 3, NOON + 4)), 7), told("both", OTHER, (NOON - 6,), 8))
+    before = archives(stores)
+    assert before == {f"both.{gone}": [-3, -2, -1, 0, 1, 2]}
+    put_away(stores, told("other", OTHER, (NOON - 7,), 4))
+    note(notes_of(stores), [Purge(gone, GONE, None, NOON, ("both", "other"))])
+    assert forgotten(stores, math.inf) == 1, "the record names no archive that holds nothing any more"
+    assert archives(stores) == {f"both.{gone}": [1, 2]}
+    assert copies(stores, "both") == {"both": (9, [-6, 3])}
+    records = open_records(stores)
+    record = record_of(records.get([key_of("both")])[key_of("both")])
+    read = Archiving(key_of("both").shard, records, 1, 0).read(record)
+    assert sorted(wire.unpack(Event, event).event_time - NOON for event, _ in record.events(read)) == [-6, 1, 2, 3]
+    records.close()
+    note(notes_of(stores), [Purge(other, OTHER, None, NOON, ("both",)), Purge(gone, GONE, None, NOON + 9, ("both",))])
+    assert forgotten(stores, math.inf) == 1
+    assert (archives(stores), copies(stores, "both")) == ({}, {})
+
+
+def test_what_a_run_erases_leaves_archives_and_the_rest_of_the_person_stays(stores: StoreAddress) -> None:
+    archived(stores, told("both", GONE, tuple(range(NOON - 3, NOON + 4)), 7))
+    archived(stores, told("other", OTHER, tuple(range(NOON - 3, NOON + 4)), 7))
+    untouched = archives(stores)[f"other.{strand_id(OTHER, None)}"]
+    records = open_records(stores)
+    erased = [
+        StrandEvent(f"{GONE.value[0]}{NOON + at}", NOON + at, NOON + at, "web", GONE, None, b"") for at in (-3, 1, 3)
+    ]
+    assert forget_of_run(records, Shards(SHARDS, SHARDS), erased) == 1
+    records.close()
+    assert copies(stores, "both") == {"both": (9, [-2, -1, 0, 2])}
+    assert archives(stores) == {f"other.{strand_id(OTHER, None)}": untouched}

@@ -136,3 +136,11 @@ def test_what_the_keyed_stages_take_has_a_part_an_event_or_message() -> None:
     contents = [wire.unpack_compressed(ShardInput, part) for part in parts]
     assert contents == [ShardInput(sightings=(link,)), ShardInput(events[:1]), ShardInput(events[1:])]
     assert len(strand.split(wire.pack_compressed(ShardInput(events[:1])))) == 1, "what has no parts is rejected"
+
+
+def test_a_fault_of_time_leaves_no_letter_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    element = RejectedElement("journey", b"\x2a", "advance", b"", "ZeroDivisionError", "division by zero")
+    assert outputs(element) == ([], [])
+    assert [record.getMessage() for record in caplog.records] == [
+        "journey, shard 2a: advance failed and is tried again: ZeroDivisionError: division by zero"
+    ]

@@ -318,6 +318,7 @@ class DecideWalk:
                 facts=facts,
                 consent=trigger.consent,
                 session_id=trigger.session_id,
+                anchor_at=origin.anchor_at,
                 **_chosen(choice),
             )
         )

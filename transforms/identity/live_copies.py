@@ -15,6 +15,7 @@ from typing import NamedTuple
 import msgspec
 
 from contracts.event import Identifier
+from transforms.actor.archives import unpack_archive
 from transforms.identity.ids import shard_of, strand_id
 from transforms.identity.live_eviction import STAGE, Keeper
 from transforms.identity.live_records import (
@@ -24,7 +25,6 @@ from transforms.identity.live_records import (
     key_of,
     pack_chunk,
     pack_evicted,
-    unpack_archive,
     unpack_chunk,
     unpack_evicted,
 )

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from contracts.errors import OutputError
 from contracts.exchange import MAX_TIME
+from transforms.actor.archives import pack_archive, read_archives
 from transforms.identity.live_records import (
     HEAD_SIZE,
     VERSION,
@@ -23,12 +23,10 @@ from transforms.identity.live_records import (
     Record,
     ShardState,
     Whole,
-    pack_archive,
     pack_chunk,
     pack_evicted,
     pack_state,
     record_of,
-    unpack_archive,
     unpack_chunk,
     unpack_evicted,
     unpack_state,
@@ -88,13 +86,8 @@ class Keeper:
     def archived(self, record: Record, gaps: Sequence[tuple[int, int]] = ()) -> list[bytes]:
         """The chunks of all archives of a record, without what came in ``gaps``."""
         keys = [self._key(self.archive_key(record.key, a.number)) for a in record.head.archives]
-        found = self._records.get(keys)
-        if len(found) < len(keys):
-            raise OutputError(
-                f"the record store lacks {len(keys) - len(found)} archives of strand record {record.key}",
-                hint="restore the database of the stores together with the checkpoint",
-            )
-        chunks = [chunk for key in keys for chunk in unpack_archive(found[key].body)]
+        read = read_archives(self._records, keys, f"strand record {record.key}")
+        chunks = [chunk for archive in read for chunk in archive]
         return _without_lost(chunks, gaps) if gaps else chunks
 
     def shorten(self, record: Record, tail_bytes: int, version: int, forget: int) -> Record:

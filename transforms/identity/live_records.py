@@ -157,7 +157,6 @@ _encode = msgspec.msgpack.Encoder().encode
 _parts = msgspec.msgpack.Decoder(list[Part])
 _entry: msgspec.msgpack.Decoder[Whole | Growth] = msgspec.msgpack.Decoder(Whole | Growth)
 _state = msgspec.msgpack.Decoder(ShardState)
-_archive = msgspec.msgpack.Decoder(list[bytes])
 
 
 def _decoded(decoder: msgspec.msgpack.Decoder[T], what: str, data: bytes, *, compressed: bool = False) -> T:
@@ -209,14 +208,6 @@ def unpack_evicted(data: bytes) -> Whole:
     if not isinstance(entry, Whole):
         raise ValueError("a strand record in the record store is a change of one")
     return entry
-
-
-def pack_archive(chunks: list[bytes]) -> bytes:
-    return _compressed(chunks)
-
-
-def unpack_archive(data: bytes) -> list[bytes]:
-    return _decoded(_archive, "archived events in the record store", data, compressed=True)
 
 
 def key_of(primary: Identifier) -> str:

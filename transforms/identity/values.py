@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from contracts import documents
+from transforms.identity.pattern_cost import cost_of
 
 DEFAULT_BLOCKED_VALUES: Final = frozenset(
     (
@@ -47,6 +48,8 @@ DEFAULT_BLOCKED_PATTERNS: Final = (
 )
 MAX_LENGTH: Final = 512
 """Characters of a normalised identifier; a longer one is blocked."""
+_MOST_STEPS: Final = 5_000_000
+"""Of a blocked pattern on one value (``pattern_cost``): about a tenth of a second, were somebody to send the worst."""
 MAX_LENGTH_SENT: Final = 4 * MAX_LENGTH
 """Characters of an identifier as sent: one composed character may be written as four."""
 
@@ -110,6 +113,13 @@ class Block:
                 re.compile(text)
             except re.error as error:
                 item.fail(f"{item.where} is no regular expression: {error}")
+            if cost_of(text, MAX_LENGTH).steps > _MOST_STEPS:
+                item.fail(
+                    f"{item.where} could look at one value for minutes or for ever: {text!r} can divide a value that "
+                    "does not match among its repeats in too many ways",
+                    hint="put no repeat into a repeat, as in (a+)+, and at most two like .* into a pattern; say what "
+                    "ends a repeat, as in [^@]+@; write alternatives as patterns of their own",
+                )
             compiled.append(text)
         return Block(base.values | frozenset(added), (*base.patterns, *compiled))
 

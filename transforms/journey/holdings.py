@@ -1,8 +1,10 @@
 """Holdings: which strands a person holds, and when, where a strand belongs to several persons in turn.
 
 Pure. A strand of a device that is carried forward is one person's in some stretches of event time and another's in
-others (``StrandRecord.spans``). What was decided under it follows the stretch it was decided in. Times: UTC
-microseconds of event time, stretches without their end.
+others (``StrandRecord.spans``). What was decided under it follows the stretch in which its anchor event happened, not
+the one it was decided in: a plan that began in a person's stretch goes on in the next person's, and is the first one's.
+So of two persons neither sees what is decided about the other, whoever is decided first. Times: UTC microseconds of
+event time, stretches without their end.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from contracts.exchange import MAX_TIME, History, StrandRecord
+from transforms.stores.effects import Standing
 
 Spans = tuple[tuple[int, int], ...]
 
@@ -37,11 +40,20 @@ class Holdings:
         """From when on the person has those of ``current`` that were others' before."""
         return {s: self.partial[s][-1][0] for s in self.current if s in self.partial}
 
+    @property
+    def until(self) -> dict[str, int]:
+        """The other strands, and from when on they are another's."""
+        return {s: spans[-1][1] for s, spans in self.partial.items() if spans[-1][1] != MAX_TIME}
+
+    def standing(self, person_id: str, at: int, consent: dict[str, bool]) -> Standing:
+        """The person's standing as of ``at``."""
+        return Standing(person_id, self.current, at, consent, self.since, self.until)
+
     def own(self, history: History) -> History:
         """The part of a history of these strands that lies in the person's stretches."""
         if not self.partial:
             return history
-        decisions = tuple(d for d in history.decisions if self._holds(d.anchor_strand, d.at))
+        decisions = tuple(d for d in history.decisions if self._holds(d.anchor_strand, d.held_at))
         kept = {d.decision_id for d in decisions}
         actions = tuple(a for a in history.actions if a.anchor_strand not in self.partial or a.decision_id in kept)
         return History(max((d.at for d in decisions), default=None), decisions, actions)

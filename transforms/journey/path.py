@@ -258,7 +258,8 @@ class StagePaths:
         return Trigger(
             kind="session" if move is None else "transition",
             at=at,
-            point=step.event.event_id if by_event else f"@{at}",
+            # Two persons who have a strand in turn may both be moved at one instant, by the grid or an activation.
+            point=step.event.event_id if by_event else f"{step.event.event_id}@{at}",
             anchor_strand=step.strand_id,
             stage=names[standing.stage],
             from_stage=before,
@@ -271,6 +272,7 @@ class StagePaths:
             country=country if isinstance(country, str) and country else None,
             time_zone=zone if isinstance(zone, str) and zone else None,
             model_version=None if opinion is None else opinion.version,
+            anchor_at=step.event.event_time,
         )
 
     def _facts(self, trace: Trace, walk: Walk, point: Point, at: int, since: int) -> dict[str, FactValue]:
@@ -348,6 +350,7 @@ def _as_step(trigger: Trigger) -> Trigger:
         trigger.country,
         trigger.time_zone,
         trigger.model_version,
+        trigger.anchor_at,
     )
 
 

@@ -50,7 +50,7 @@ from transforms.journey.ontology import Ontology
 from transforms.journey.path import StagePath
 from transforms.journey.unsettled import unsettled
 from transforms.labels import logged_decisions
-from transforms.stores.effects import EffectStore, Standing
+from transforms.stores.effects import EffectStore
 from transforms.tables import rows
 from transforms.tables.batches import columns_of, table_batch
 
@@ -228,10 +228,7 @@ class JourneyWorker:
             made.extend(decided.decisions)
             result.decisions.extend(again)
             self._learn(f, history, {d.decision_id for d in again}, horizon, result)
-        standings = (
-            Standing(f.trace.person_id, f.holdings.current, horizon, f.trace.points[-1].consent, f.holdings.since)
-            for f in folded
-        )
+        standings = (f.holdings.standing(f.trace.person_id, horizon, f.trace.points[-1].consent) for f in folded)
         outcomes = (outcome for f in folded for outcome in f.trace.outcomes)
         result.decisions.extend(self._store.claim_decisions(made, standings=standings, outcomes=outcomes))
         return histories

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from contracts.errors import OutputError
@@ -27,6 +26,7 @@ from transforms.stores.effects import (
     Standing,
 )
 from transforms.stores.guards import LIVE, checked
+from transforms.stores.standings import note_persons, of_current_persons
 
 _ENCODING = 2
 """How ``decisions.body`` is written: 2 is ``decision_code``, whose words stand in ``words``."""
@@ -68,6 +68,10 @@ SCHEMA = Schema(
         Migration(
             "since when a strand that is carried is its person's",
             (f"ALTER TABLE strands ADD COLUMN since INTEGER NOT NULL DEFAULT {MIN_TIME}",),
+        ),
+        Migration(
+            "when the event happened that an action follows from",
+            ("ALTER TABLE actions ADD COLUMN anchor_at INTEGER",),
         ),
         Migration(
             "one index of decisions, by strand and id: each index costs a decision as much as the decision itself",
@@ -112,7 +116,7 @@ class StoredEffects:
         bodies = [self._code.encode(decision) for decision in decisions]
 
         def claim(tx: Transaction) -> dict[str, Decision]:
-            _note_persons(tx, noted)
+            note_persons(tx, noted)
             _put_outcomes(tx, found)
             return self._claim_decisions(tx, decisions, bodies) if decisions else {}
 
@@ -184,7 +188,7 @@ class StoredEffects:
             for row in tx.all(f"SELECT {_ACTION}, owner FROM actions WHERE action_id IN ??", (ids,))
         }
         recorded: list[tuple[object, ...]] = []
-        for plan in _of_current_persons(tx, planned):
+        for plan in of_current_persons(tx, planned):
             action_id = plan.action.action_id
             if action_id in claimed:
                 continue
@@ -192,13 +196,13 @@ class StoredEffects:
                 claimed[action_id] = self._take_up(tx, *stored[action_id], plan, guards)
             elif plan.action.status != PENDING:
                 claimed[action_id] = Claimed(plan.action, False)
-                recorded.append(_action_row(plan.action, plan.decided_at, None))
+                recorded.append(_action_row(plan.action, plan, None))
             else:
                 action = checked(tx, plan, guards)
                 mine = action.status == PENDING
                 claimed[action_id] = Claimed(action, mine)
                 # Inserted at once, because the check of the next action counts it.
-                tx.execute(_INSERT_ACTION, _action_row(action, plan.decided_at, self._owner.name if mine else None))
+                tx.execute(_INSERT_ACTION, _action_row(action, plan, self._owner.name if mine else None))
         tx.load("actions", _ACTION_COLUMNS, recorded)
         return claimed
 
@@ -324,29 +328,14 @@ class StoredEffects:
 
 _CLAIMED = "SELECT encoding, body FROM decisions WHERE anchor_strand IN ?? AND decision_id || '' IN ??"
 """Found by strand alone, and then by id within: of two lists SQLite would try each strand with each id."""
-_ACTION_COLUMNS = (*_ACTION.split(", "), "decided_at", "owner")
-_INSERT_ACTION = f"INSERT INTO actions ({', '.join(_ACTION_COLUMNS)}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_ACTION_COLUMNS = (*_ACTION.split(", "), "decided_at", "anchor_at", "owner")
+_INSERT_ACTION = (
+    f"INSERT INTO actions ({', '.join(_ACTION_COLUMNS)}) VALUES ({', '.join('?' for _ in _ACTION_COLUMNS)})"
+)
 _PUT_OUTCOME = (
     f"INSERT INTO outcomes ({_OUTCOME}) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (outcome_id) DO UPDATE SET "
     + ", ".join(f"{column} = excluded.{column}" for column in _OUTCOME.split(", ")[1:])
 )
-
-
-def _note_persons(tx: Transaction, standings: Sequence[Standing]) -> None:
-    tx.execute_many(
-        "INSERT INTO strands VALUES (?, ?, ?, ?) ON CONFLICT (strand_id) DO UPDATE"
-        " SET person_id = excluded.person_id, at = excluded.at, since = excluded.since WHERE excluded.at >= strands.at",
-        sorted(
-            (strand, standing.person_id, standing.at, standing.since.get(strand, MIN_TIME))
-            for standing in standings
-            for strand in standing.strands
-        ),
-    )
-    tx.execute_many(
-        "INSERT INTO persons VALUES (?, ?, ?) ON CONFLICT (person_id) DO UPDATE"
-        " SET at = excluded.at, consent = excluded.consent WHERE excluded.at >= persons.at",
-        sorted((standing.person_id, standing.at, json.dumps(standing.consent)) for standing in standings),
-    )
 
 
 def _put_outcomes(tx: Transaction, outcomes: Sequence[Outcome]) -> None:
@@ -359,18 +348,7 @@ def _put_outcomes(tx: Transaction, outcomes: Sequence[Outcome]) -> None:
     tx.execute_many(_PUT_OUTCOME, rows)
 
 
-def _of_current_persons(tx: Transaction, planned: Sequence[PlannedAction]) -> Iterator[PlannedAction]:
-    """The plans under whom their strands belong to now; of a strand that was another's, only what was decided since."""
-    strands = [plan.action.anchor_strand for plan in planned]
-    found = tx.all("SELECT strand_id, person_id, since FROM strands WHERE strand_id IN ??", (strands,))
-    persons: dict[str, tuple[str, int]] = {strand: (person, since) for strand, person, since in found}
-    for plan in planned:
-        person, since = persons.get(plan.action.anchor_strand, (plan.action.person_id, MIN_TIME))
-        same = person == plan.action.person_id or plan.decided_at < since
-        yield plan if same else replace(plan, action=replace(plan.action, person_id=person))
-
-
-def _action_row(action: Action, decided_at: int, owner: str | None) -> tuple[object, ...]:
+def _action_row(action: Action, plan: PlannedAction, owner: str | None) -> tuple[object, ...]:
     return (
         action.action_id,
         action.decision_id,
@@ -382,7 +360,8 @@ def _action_row(action: Action, decided_at: int, owner: str | None) -> tuple[obj
         action.reason,
         action.at,
         action.attempts,
-        decided_at,
+        plan.decided_at,
+        plan.anchor_at,
         owner,
     )
 

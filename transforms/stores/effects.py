@@ -62,12 +62,18 @@ class PlannedAction:
     """An action to claim: ``pending`` if it is to be sent, ``suppressed`` if only to be recorded.
 
     ``decided_at`` is the evaluation point of the decision; windows of caps are counted in it. ``purpose`` is the
-    consent purpose the action needs, None if it needs none.
+    consent purpose the action needs, None if it needs none. ``anchor_at`` as of the decision.
     """
 
     action: Action
     decided_at: int
     purpose: str | None = None
+    anchor_at: int | None = None
+
+    @property
+    def held_at(self) -> int:
+        """The time that says whose it is, as of the decision."""
+        return self.decided_at if self.anchor_at is None else self.anchor_at
 
 
 class Claimed(NamedTuple):
@@ -81,8 +87,8 @@ class Claimed(NamedTuple):
 class Standing:
     """A person as of ``at``: the strands held, the consent given. Actions are checked against it when sent.
 
-    ``since`` has the strands that were others' before, and until when: what was decided under them earlier stays with
-    whom it was decided about.
+    ``since`` has the strands that were others' before, and until when: what was decided of events before stays with
+    whom it was decided about. ``until`` has those that were the person's and are another's now, and since when.
     """
 
     person_id: str
@@ -90,6 +96,7 @@ class Standing:
     at: int
     consent: dict[str, bool] = field(default_factory=dict)
     since: Mapping[str, int] = field(default_factory=dict)
+    until: Mapping[str, int] = field(default_factory=dict)
 
 
 class EffectStore(Protocol):

@@ -18,16 +18,19 @@ from transforms.stores.effects import OPT_OUTS, SUPPRESSED, Guards, PlannedActio
 LIVE = "status IN ('pending', 'sending', 'sent', 'in_doubt')"
 """Actions that reached, or may reach, the customer: what caps and duplicates count."""
 
+# Of a strand that was another's before, only what came of its events since is the person's.
 _PERSONS_ACTIONS = f"""
     SELECT action_id, channel, template, decided_at FROM actions WHERE person_id = ? AND {LIVE}
-    UNION SELECT action_id, channel, template, decided_at FROM actions
-    WHERE anchor_strand IN (SELECT strand_id FROM strands WHERE person_id = ?) AND {LIVE}
+    UNION SELECT action_id, channel, template, decided_at
+    FROM strands JOIN actions ON actions.anchor_strand = strands.strand_id
+    WHERE strands.person_id = ? AND coalesce(anchor_at, decided_at) >= since AND {LIVE}
 """
 _PERSONS_OPT_OUTS = f"""
     SELECT kind, at, (SELECT channel FROM actions WHERE actions.action_id = outcomes.action_id) FROM outcomes
     WHERE person_id = ? AND kind IN {OPT_OUTS}
-    UNION SELECT kind, at, (SELECT channel FROM actions WHERE actions.action_id = outcomes.action_id) FROM outcomes
-    WHERE anchor_strand IN (SELECT strand_id FROM strands WHERE person_id = ?) AND kind IN {OPT_OUTS}
+    UNION SELECT kind, outcomes.at, (SELECT channel FROM actions WHERE actions.action_id = outcomes.action_id)
+    FROM strands JOIN outcomes ON outcomes.anchor_strand = strands.strand_id
+    WHERE strands.person_id = ? AND outcomes.at >= since AND kind IN {OPT_OUTS}
 """
 
 

@@ -83,9 +83,13 @@ class StoredRecords:
         return [_record(row) for row in self._database.read(lambda tx: tx.all(query, values))]
 
     def names(self, stage: str, shard: int, prefix: str) -> list[RecordKey]:
-        beyond = prefix[:-1] + chr(ord(prefix[-1]) + 1)
-        query = "SELECT key FROM records WHERE stage = ? AND shard = ? AND key >= ? AND key < ? ORDER BY key"
-        rows = self._database.read(lambda tx: tx.all(query, (stage, shard, prefix, beyond)))
+        values: tuple[object, ...] = (stage, shard)
+        within = ""
+        if prefix:
+            within = " AND key >= ? AND key < ?"
+            values = (*values, prefix, prefix[:-1] + chr(ord(prefix[-1]) + 1))
+        query = f"SELECT key FROM records WHERE stage = ? AND shard = ?{within} ORDER BY key"
+        rows = self._database.read(lambda tx: tx.all(query, values))
         return [RecordKey(stage, shard, name) for (name,) in rows]
 
     def delete(self, keys: Collection[RecordKey]) -> int:

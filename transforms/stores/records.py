@@ -74,7 +74,7 @@ class RecordStore(Protocol):
         ...
 
     def names(self, stage: str, shard: int, prefix: str) -> list[RecordKey]:
-        """The keys of a shard that begin with ``prefix``, which is not empty, in order."""
+        """The keys of a shard that begin with ``prefix``, in order; all of them if it is empty."""
         ...
 
     def delete(self, keys: Collection[RecordKey]) -> int:

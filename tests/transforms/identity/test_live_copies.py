@@ -11,10 +11,11 @@ from live_world import SHARDS, Sent, Stores, Stream, shard_number
 from test_live_strands import TIGHT
 
 from contracts.event import Identifier
+from transforms.actor.archives import unpack_archive
 from transforms.identity.ids import strand_id
 from transforms.identity.live_copies import Gone, forget_events
 from transforms.identity.live_eviction import STAGE
-from transforms.identity.live_records import key_of, unpack_archive, unpack_chunk, unpack_evicted
+from transforms.identity.live_records import key_of, unpack_chunk, unpack_evicted
 from transforms.stores.records import RecordKey
 
 A, B = world.ident("cookie:a"), world.ident("cookie:b")

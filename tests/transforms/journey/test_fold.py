@@ -260,7 +260,9 @@ def test_triggers_are_transitions_and_other_begins_of_sessions(bench: Any, event
         ("transition", "discovery", "decision", "s1"),
     ]
     assert [t.point for t in found[:3]] == [f"home-{start}", f"home-{start + DAY}", f"demo_request-{start + 2 * DAY}"]
-    assert found[3].point == f"@{found[3].at}"
+    latest = start + 2 * DAY + MINUTE
+    assert found[3].point == f"search-{latest}@{found[3].at}"
+    assert [t.anchor_at for t in found] == [start, start + DAY, start + 2 * DAY, latest]
     assert found[3].session_id is None
     assert found[3].features == {
         "events": 4.0,

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 sys.path.insert(0, str(Path(__file__).parent))
 
 from journey_world import ONTOLOGY, SETTINGS, Strands, bounded, model, strict, without_consideration
-from test_journey_core import TIGHT, Host, misfortunes, packed, visit
+from test_journey_core import TAILS, TIGHT, Host, misfortunes, packed, visit
 from test_live_journeys import differences
 
 from contracts.errors import StateVersionError
@@ -106,11 +106,11 @@ class Registry:
 
 
 @settings(deadline=None, max_examples=25)
-@given(seed=st.integers(0, 10**6), alone=st.booleans(), stages=st.booleans())
-@example(seed=9964, alone=False, stages=False)
-@example(seed=185, alone=False, stages=False)
+@given(seed=st.integers(0, 10**6), alone=st.booleans(), stages=st.booleans(), tail=TAILS)
+@example(seed=9964, alone=False, stages=False, tail=10**9)
+@example(seed=185, alone=False, stages=False, tail=500)
 def test_activations_on_the_way_give_the_tables_of_a_bounded_run_whatever_happens_besides(
-    seed: int, alone: bool, stages: bool
+    seed: int, alone: bool, stages: bool, tail: int
 ) -> None:
     """``stages``: ontologies may have others, and no model is in force, which would know those of one."""
     rng = random.Random(seed)
@@ -125,7 +125,8 @@ def test_activations_on_the_way_give_the_tables_of_a_bounded_run_whatever_happen
         def make() -> JourneyCore:
             journeys = LiveJourneys(SETTINGS, None, effects)
             kept = None if alone else records
-            return JourneyCore(journeys, lambda: horizon, 3, kept, TIGHT, in_force=registry)
+            bounds = replace(TIGHT, tail_bytes=tail)
+            return JourneyCore(journeys, lambda: horizon, 3, kept, bounds, in_force=registry)
 
         host = Host(make)
         left = 4

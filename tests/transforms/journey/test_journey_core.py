@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 import re
 import sys
@@ -9,9 +10,11 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import fastavro
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,21 +24,35 @@ sys.path.insert(0, str(Path(__file__).parent))
 from journey_world import SETTINGS, Strands, Tables, bounded, model
 from test_live_journeys import delivered, differences
 
-from contracts import wire
+from contracts import codec, wire
+from contracts import records as records_of
 from contracts.errors import LockedError, StateVersionError
 from contracts.event import DAY, HOUR, Identifier
-from contracts.exchange import APPEND, StrandMessage, StrandMessages
+from contracts.exchange import APPEND, WHOLE, ArchivedEvents, StrandMessage, StrandMessages
 from transforms.actor.core import Entry, Step
 from transforms.identity import live_eviction, live_step
-from transforms.journey.live import core as journey_core
-from transforms.journey.live.core import DECISIONS, METRICS, ONLINE, STATED, Bounds, JourneyCore
+from transforms.journey.live.archiving import ARCHIVE_READ_BACK, ARCHIVED
+from transforms.journey.live.core import (
+    DECISIONS,
+    METRICS,
+    NOT_FOLLOWED,
+    ONLINE,
+    RESTED,
+    STATED,
+    Bounds,
+    JourneyCore,
+)
 from transforms.journey.live.entries import RECORD, LogEntry, pack_entry, unpack_entry
 from transforms.journey.live.journeys import LiveJourneys
+from transforms.journey.live.messages import PersonRecord, as_messages, size_of, take
+from transforms.journey.live.paging import EVICTED_BYTES, EVICTED_IDLE, READ_BACK, STATED_AGAIN
 from transforms.stores.database import STORE_FILE, StoreAddress
 from transforms.stores.effects import EffectStore, open_effects
 from transforms.stores.records import RecordStore, open_records
 
 TIGHT = Bounds(shard_bytes=6_000, machine_bytes=60_000, idle=500, settled=2_500, look_every=1)
+TAILS = st.sampled_from([1, 500, 2_000, 10**9])
+"""Bytes that a record keeps of its events: next to none, some, and all of them."""
 T0 = 1_704_067_200_000_000
 
 
@@ -142,8 +159,8 @@ def misfortunes(rng: random.Random, host: Host, strands: Strands, meanwhile: Cal
 
 
 @settings(deadline=None, max_examples=12)
-@given(seed=st.integers(0, 10**6), alone=st.booleans())
-def test_kills_rollbacks_and_evictions_change_no_table(seed: int, alone: bool) -> None:
+@given(seed=st.integers(0, 10**6), alone=st.booleans(), tail=TAILS)
+def test_kills_rollbacks_evictions_and_archives_change_no_table(seed: int, alone: bool, tail: int) -> None:
     rng = random.Random(seed)
     strands = Strands(rng)
     strands.live(rng.randrange(1, 50), erasing=True)
@@ -154,7 +171,9 @@ def test_kills_rollbacks_and_evictions_change_no_table(seed: int, alone: bool) -
 
         def make() -> JourneyCore:
             journeys = LiveJourneys(SETTINGS, model, effects)
-            return JourneyCore(journeys, lambda: horizon, 3, None if alone else records, TIGHT)
+            return JourneyCore(
+                journeys, lambda: horizon, 3, None if alone else records, replace(TIGHT, tail_bytes=tail)
+            )
 
         host = Host(make)
         now = misfortunes(rng, host, strands)
@@ -255,6 +274,27 @@ def test_an_entry_of_a_later_version_is_refused_by_name() -> None:
         unpack_entry(data[:1] + (999).to_bytes(2) + data[3:])
 
 
+def test_what_a_release_without_archives_wrote_is_read() -> None:
+    login = Identifier("user_id", "u")
+    message = StrandMessage("s", Identifier("anonymous_id", "a"), login, "p", APPEND, 1, 2, 0, (b"e", b"f"), ((1, 2),))
+    before = fastavro.parse_schema(codec.without_logical_types(deepcopy(codec.raw_schema("strand_messages", 1))))
+    out = io.BytesIO()
+    fastavro.schemaless_writer(out, before, records_of.to_record(StrandMessages((message,))))
+    newest = pack_entry(LogEntry(RECORD, "p", None))
+    data = newest[:1] + (1).to_bytes(2) + newest[3:] + out.getvalue()
+    assert unpack_entry(data) == LogEntry(RECORD, "p", None, (message,))
+
+
+def test_a_record_is_written_down_with_the_names_of_its_archives() -> None:
+    named = (ArchivedEvents("a", 3, T0, T0 + 1), ArchivedEvents("b", 1, T0 + 2, T0 + 2))
+    message = StrandMessage("s", Identifier("anonymous_id", "a"), None, "p", WHOLE, 1, 2, 0, (b"e",), archives=named)
+    entry = LogEntry(RECORD, "p", None, (message,))
+    assert unpack_entry(pack_entry(entry)) == entry
+    record = take(PersonRecord("p"), entry.messages).record
+    assert as_messages(record) == (message,)
+    assert record.tail == size_of(b"e")
+
+
 def test_all_shards_together_hold_what_one_alone_would() -> None:
     alone, shared = Bounds.of_one_of(1), Bounds.of_one_of(16)
     assert alone == Bounds()
@@ -274,5 +314,5 @@ def test_every_counter_of_the_keyed_stages_is_documented() -> None:
     assert told["strand"] == set(of_strands)
     doc = LiveJourneys.__doc__ or ""
     counts = set(re.findall(r"``(\w+)``", doc[doc.index("Counts of ``Work``") :])) - {"Work"}
-    of_cores = ("EVICTED_IDLE", "EVICTED_BYTES", "RESTED", "READ_BACK", "STATED_AGAIN", "NOT_FOLLOWED")
-    assert told["journey"] == counts | {getattr(journey_core, name) for name in of_cores}
+    of_cores = {EVICTED_IDLE, EVICTED_BYTES, RESTED, READ_BACK, STATED_AGAIN, NOT_FOLLOWED, ARCHIVED, ARCHIVE_READ_BACK}
+    assert told["journey"] == counts | of_cores

@@ -243,6 +243,47 @@ def test_what_was_decided_while_a_strand_was_anothers_stays_with_whom_it_was_dec
     assert again.action.person_id == "p2", "all of it is p2's now"
 
 
+def test_what_follows_from_an_event_of_the_owner_before_is_the_owners_though_it_is_decided_later(
+    store: EffectStore,
+) -> None:
+    guards = Guards(caps=(SendCap(DAY, 1),), duplicate_window=0)
+    follows = replace(a_plan(1, person_id="p1", decided_at=NOW + 2 * HOUR), anchor_at=NOW)
+    store.claim_decisions((), standings=[Standing("p1", (), NOW, until={"s1": NOW + HOUR})])
+    assert [c.action.person_id for c in store.claim_actions([follows], guards)] == ["p1"]
+    store.claim_decisions((), standings=[Standing("p2", ("s1",), NOW, since={"s1": NOW + HOUR})])
+    again = replace(a_plan(2, person_id="p1", decided_at=NOW + 2 * HOUR), anchor_at=NOW)
+    own = replace(a_plan(3, person_id="p2", decided_at=NOW + 2 * HOUR), anchor_at=NOW + HOUR)
+    claimed = store.claim_actions([again, own], guards)
+    assert [(c.action.person_id, c.mine) for c in claimed] == [("p1", False), ("p2", True)], "each has a cap of its own"
+
+
+def test_an_opt_out_is_of_who_had_the_strand_then(store: EffectStore) -> None:
+    store.claim_decisions(
+        (),
+        standings=[Standing("p2", ("s1",), NOW, since={"s1": NOW + HOUR})],
+        outcomes=[Outcome("o1", None, "p1", "s1", "unsubscribed", NOW + 10, NOW)],
+    )
+    asked = replace(a_plan(1, person_id="p2", decided_at=NOW), anchor_at=NOW + HOUR)
+    assert store.claim_actions([asked], Guards())[0].mine
+    store.claim_decisions((), standings=[Standing("p2", ("s1",), NOW)])
+    asked = a_plan(2, person_id="p2", decided_at=NOW)
+    assert not store.claim_actions([asked], Guards(duplicate_window=0))[0].mine, "all of it is p2's now"
+
+
+def test_an_old_owner_is_forgotten_when_others_have_the_strand_in_turn(store: EffectStore) -> None:
+    store.claim_decisions((), standings=[Standing("nobody", ("s1", "s2"), NOW)])
+    store.claim_decisions((), standings=[Standing("p1", (), NOW + 1, until={"s1": NOW + HOUR})])
+    (claimed,) = store.claim_actions([a_plan(1, person_id="p1")], Guards())
+    assert claimed.action.person_id == "p1", "though the next owner is not noted yet"
+    store.claim_decisions((), standings=[Standing("p2", ("s1",), NOW + 1, since={"s1": NOW + HOUR})])
+    store.claim_decisions((), standings=[Standing("p1", (), NOW + 2, until={"s1": NOW + HOUR})])
+    (claimed,) = store.claim_actions([replace(a_plan(2, person_id="p1"), anchor_at=NOW + HOUR)], Guards())
+    assert claimed.action.person_id == "p2", "who is noted since then stays so"
+    store.claim_decisions((), standings=[Standing("nobody", (), NOW + 3)])
+    (claimed,) = store.claim_actions([a_plan(3, person_id="p3", anchor_strand="s2")], Guards())
+    assert claimed.action.person_id == "p3", "what a person does not have any more is not kept"
+
+
 def test_what_was_suppressed_uses_up_no_cap(store: EffectStore) -> None:
     guards = Guards(caps=(SendCap(DAY, 1),), duplicate_window=0)
     store.claim_actions([a_plan(1, status="suppressed", reason=DRY_RUN)], guards)
@@ -289,7 +330,7 @@ def test_a_newer_layout_is_refused(store: EffectStore, place: Place) -> None:
 
 
 def test_a_store_of_two_indexes_of_decisions_is_taken_on_with_all_that_it_holds(place: Place) -> None:
-    before = replace(SCHEMA, migrations=SCHEMA.migrations[:3])
+    before = replace(SCHEMA, migrations=SCHEMA.migrations[:4])
     old = StoredEffects(open_database(place.address, before))
     old.claim_decisions([a_decision(1), a_decision(2, strand="s2")])
     old.close()
@@ -297,7 +338,7 @@ def test_a_store_of_two_indexes_of_decisions_is_taken_on_with_all_that_it_holds(
     assert store.claim_decisions([a_decision(2, strand="s2", stage="late")]) == [a_decision(2, strand="s2")]
     assert store.histories({"p1": ["s1", "s2"]})["p1"].decisions == (a_decision(1), a_decision(2, strand="s2"))
     store.close()
-    with pytest.raises(OutputError, match="layout 4 of effects"):
+    with pytest.raises(OutputError, match="layout 5 of effects"):
         open_database(place.address, before)
 
 

@@ -7,7 +7,8 @@ Input: packed ``StrandMessages`` (``contracts.wire.pack``). Outputs of a step, b
 - ``decisions``: ``Decision``s to carry out;
 - ``online``: ``OnlineFeatures``;
 - ``metrics``: (name, n) to count up: the counts of ``LiveJourneys`` and ``EVICTED_IDLE``, ``EVICTED_BYTES``,
-  ``RESTED``, ``READ_BACK``, ``STATED_AGAIN``, ``NOT_FOLLOWED`` (polls while others are in force than can be followed).
+  ``RESTED``, ``READ_BACK``, ``STATED_AGAIN``, ``ARCHIVED``, ``ARCHIVE_READ_BACK``, ``NOT_FOLLOWED`` (polls while others
+  are in force than can be followed).
 
 State: records and machines of the shard, see ``journeys``; what time alone will do, and when; who is asleep. The log
 holds messages (``entries``), under the person's id; the empty key holds watermark and revision that were served, and
@@ -17,9 +18,9 @@ a poll follows the other until all were folded again, and until then nobody is p
 **Bounds**, looked at by ``poll``, every ``Bounds.look_every``, and at once when a shard is over them. Machines beyond
 ``machine_bytes``, those longest untouched first, are given up and made again from their events when needed. A person
 whom nothing is due for and nobody touched for ``idle`` goes to the record store, and out of memory and log. Beyond
-``shard_bytes`` so do others, longest untouched first; of them the log keeps when they are due. Marks of departed
-strands and early messages expire (``messages.KEPT``). Without a record store nothing leaves: that is for shards of one
-person.
+``shard_bytes`` so do others, longest untouched first; of them the log keeps when they are due. Of a person whose events
+take more than twice ``tail_bytes`` the older ones go to archives (``archiving``). Marks of departed strands and early
+messages expire (``messages.KEPT``). Without a record store nothing leaves: that is for shards of one person.
 
 A record stays in the record store when it is read back, so a checkpoint of before finds it; it is not written again
 before ``settled``, which is longer than any checkpoint that an engine goes back to is old. A record of a person whom
@@ -38,9 +39,10 @@ from dataclasses import replace
 from typing import Any
 
 from contracts import wire
-from contracts.exchange import MAX_TIME, MIN_TIME, StrandMessage, StrandMessages
+from contracts.exchange import APPEND, MAX_TIME, MIN_TIME, StrandMessage, StrandMessages
 from transforms.actor.core import Entry, Step
 from transforms.journey.dated import NOTHING, Activated
+from transforms.journey.live.archiving import Archiving
 from transforms.journey.live.entries import (
     ASLEEP,
     RECORD,
@@ -48,24 +50,22 @@ from transforms.journey.live.entries import (
     TAKEN,
     Folded,
     LogEntry,
-    is_folded,
     pack_entry,
     pack_folded,
-    unpack_entry,
-    unpack_folded,
+    read_log,
 )
 from transforms.journey.live.following import InForce
 from transforms.journey.live.journeys import LiveJourneys
 from transforms.journey.live.keeping import Bounds, Keeping
-from transforms.journey.live.messages import PersonRecord, as_messages, event_of, take
-from transforms.journey.live.paging import EVICTED_BYTES, EVICTED_IDLE, PAGE, READ_BACK, Paging
-from transforms.journey.live.stored import STAGE, record_of
+from transforms.journey.live.messages import PersonRecord, Reading, as_messages, event_of
+from transforms.journey.live.paging import EVICTED_BYTES, EVICTED_IDLE, PAGE, Paging
+from transforms.journey.live.stored import record_of
 from transforms.journey.live.work import Pending, Work
 from transforms.stores.effects import EffectStore
-from transforms.stores.records import RecordKey, RecordStore, StoredRecord
+from transforms.stores.records import RecordStore, StoredRecord
 
 STATED, DECISIONS, ONLINE, METRICS = "stated", "decisions", "online", "metrics"
-RESTED, STATED_AGAIN, NOT_FOLLOWED = "rested", "stated_again", "not_followed"
+RESTED, NOT_FOLLOWED = "rested", "not_followed"
 __all__ = ["DECISIONS", "EVICTED_BYTES", "EVICTED_IDLE", "METRICS", "ONLINE", "STATED", "Bounds", "JourneyCore"]
 
 _SHARD_KEY, FOLDED_KEY = b"", b"\0folded by"
@@ -107,7 +107,9 @@ class JourneyCore:
         self._bounds = bounds
         self._asleep: dict[str, int] = {}
         self._woken_now: set[str] = set()
-        self._keeping = Keeping(journeys, bounds)
+        self._archiving = Archiving(shard, records, bounds.tail_bytes, bounds.settled)
+        journeys.reading = Reading(self._archiving.read)
+        self._keeping = Keeping(journeys, bounds, self._archiving.is_long)
         self._paging = Paging(journeys, shard, self._hold)
         self._next_poll = 0
         self._in_force = in_force
@@ -127,6 +129,7 @@ class JourneyCore:
         """Use these from now on: what made the core may have closed its own."""
         self.journeys.adopt(store)
         self._records = records
+        self._archiving.adopt(records)
         self._horizon = horizon
         self._is_ending = is_ending
         self._in_force = in_force
@@ -136,34 +139,19 @@ class JourneyCore:
 
     def restore(self, entries: Iterable[Entry]) -> None:
         """Build the records from the log. Raises StateVersionError for entries of a later version."""
-        found: dict[str, PersonRecord] = {}
-        folded: Folded | None = None
-        numbers: dict[str, int] = {}
-        for _, data, _ in entries:
-            folded = folded or Folded(NOTHING)
-            if is_folded(data):
-                folded = unpack_folded(data)
-                continue
-            entry = unpack_entry(data)
-            person = entry.person_id
-            if entry.kind == SERVED:
-                self.journeys.watermark = max(self.journeys.watermark, MIN_TIME if entry.due is None else entry.due)
-                self.journeys.revision = entry.stored
-                continue
-            if entry.kind == ASLEEP:
-                found.pop(person, None)
-                self._asleep[person] = entry.stored
-            else:
-                held = None if entry.kind == RECORD else found.get(person)
-                found[person] = take(held or PersonRecord(person), entry.messages).record
-                self._asleep.pop(person, None)
-                numbers[person] = entry.stored
-            self.journeys.dues.put(person, entry.due)
-        for record in found.values():
-            self.journeys.hold(record)
+        found = read_log(data for _, data, _ in entries)
+        journeys = self.journeys
+        if found.served is not None:
+            journeys.watermark = max(journeys.watermark, MIN_TIME if found.served.due is None else found.served.due)
+            journeys.revision = found.served.stored
+        self._asleep = found.asleep
+        for person, due in found.dues.items():
+            journeys.dues.put(person, due)
+        for record in found.records.values():
+            journeys.hold(record)
             self._keeping.restored(record.person_id)
-        if folded is not None:
-            self._resume(folded, numbers)
+        if found.folded is not None:
+            self._resume(found.folded, found.numbers)
 
     def live(self, key: bytes) -> bytes | None:
         """The committed record of a key as a whole entry."""
@@ -214,10 +202,13 @@ class JourneyCore:
         pending = Pending([work], now=now)
         counts: Counter[str] = Counter()
         self._next_poll = now + self._bounds.look_every
+        if self.journeys.following.is_ongoing:
+            self._renew(pending, counts)
+        # before anything is archived, which may be what nobody referred to until now
+        self._archiving.delete_unused(now)
+        self._archiving.shorten(self._keeping.long, self.journeys.records, pending)
         if not self.journeys.following.is_ongoing:
             self._put_away(pending, counts, now)
-        else:
-            self._renew(pending, counts)
         pending.rested = self._keeping.resting()
         counts[RESTED] += len(pending.rested)
         counts[NOT_FOLLOWED] += self._in_force is not None and self._in_force.refusal != ""
@@ -245,6 +236,8 @@ class JourneyCore:
         self._woken_now = set()
         kept: set[str] = set()
         for work in pending.works:
+            for person, record in work.records.items():
+                self._archiving.swap_in(self.journeys.records.get(person), record, pending.now)
             self.journeys.commit(work)
             kept.update(work.records, work.touched)
             for person in (*work.records, *work.touched):
@@ -257,6 +250,10 @@ class JourneyCore:
         for person in pending.rested:
             self.journeys.rest(person)
             self._keeping.weigh(person)
+        for person, record in pending.shortened.items():
+            self._archiving.swap_in(None, record, pending.now)
+            self.journeys.hold(record)
+            self._keeping.weigh(person)
         for person, version in pending.asleep.items():
             self._asleep[person] = version
             self._release(person)
@@ -266,7 +263,7 @@ class JourneyCore:
             self._asleep.pop(person, None)
             self._release(person)
             self.journeys.dues.put(person, None)
-        if self._keeping.is_over:
+        if self._keeping.is_over or self._keeping.long:
             self._next_poll = 0
         self.journeys.following.turn(pending.place, pending.after, renewed=pending.renewed)
         self._logged = pending.folded or self._logged
@@ -279,31 +276,16 @@ class JourneyCore:
         self._forget()
         self._look()
         self._woken_now = pending.woken
-        doubtful = self._read_back(persons, pending.woken, counts)
+        doubtful = self._paging.read_back(self._records, persons, self._asleep, pending.woken, counts)
         pending.works.append(do(doubtful))
         return self._step(pending, counts)
 
     def _forget(self) -> None:
         """Release what was read back for a step that failed or was never committed."""
+        self._archiving.begin()
         for person in self._woken_now:
             self.journeys.release(person)
         self._woken_now = set()
-
-    def _read_back(self, persons: Iterable[str], woken: set[str], counts: Counter[str]) -> set[str]:
-        """Hold the records of persons who are not here; return those of whom it is unsure what was stated."""
-        absent = sorted(person for person in persons if person not in self.journeys.records)
-        if self._records is None or not absent:
-            return set()
-        doubtful = set()
-        found = self._records.get([RecordKey(STAGE, self.shard, person) for person in absent])
-        for key, stored in found.items():
-            self._hold(stored)
-            woken.add(key.key)
-            if self._asleep.get(key.key) != stored.version:
-                doubtful.add(key.key)
-        counts[READ_BACK] += len(found)
-        counts[STATED_AGAIN] += len(doubtful)
-        return doubtful
 
     def _hold(self, stored: StoredRecord) -> None:
         # whom the log does not name, whoever handed over has stated, up to there and no further
@@ -352,9 +334,13 @@ class JourneyCore:
         leaving = self._keeping.leaving(now, PAGE)
         if len(leaving) == PAGE:
             self._next_poll = now
+        for person in pending.shortened:
+            # the next look, which is at once, puts away the shorter record
+            leaving.pop(person, None)
         self._paging.put_away(self._records, leaving, pending, counts)
 
     def _step(self, pending: Pending, counts: Counter[str]) -> Step:
+        counts.update(self._archiving.counts)
         outputs: list[tuple[str, Any]] = []
         entries: list[Entry] = []
         dropped: list[bytes] = []
@@ -374,6 +360,9 @@ class JourneyCore:
                 for person in work.touched
                 if person not in work.records
             ]
+        for person, record in pending.shortened.items():
+            due = self.journeys.dues.of(person)
+            entries.append(_entry(LogEntry(RECORD, person, due, as_messages(record), self._number(person)), whole=True))
         for person, version in pending.asleep.items():
             due = pending.dues.get(person, self.journeys.dues.of(person))
             entries.append(_entry(LogEntry(ASLEEP, person, due, stored=version), whole=True))
@@ -394,9 +383,12 @@ class JourneyCore:
     def _entry(self, person: str, record: PersonRecord, work: Work, woken: set[str]) -> Entry:
         due = work.due.get(person, self.journeys.dues.of(person))
         number = sum(self.journeys.force.activated) if person in work.touched else self._number(person)
-        if person in woken or (person in work.records and person not in work.taken):
+        taken = tuple(work.taken.get(person, ()))
+        # a message that holds a strand whole would bring back to the log what lies in its archives
+        is_shorter = record.has_archives and any(message.kind != APPEND for message in taken)
+        if is_shorter or person in woken or (person in work.records and person not in work.taken):
             return _entry(LogEntry(RECORD, person, due, as_messages(record), number), whole=True)
-        return _entry(LogEntry(TAKEN, person, due, tuple(work.taken.get(person, ())), number), whole=False)
+        return _entry(LogEntry(TAKEN, person, due, taken, number), whole=False)
 
     def _number(self, person: str) -> int:
         return self.journeys.following.number(person, self.journeys.force.activated)

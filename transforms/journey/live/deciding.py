@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from contracts.event import HOUR
 from contracts.exchange import Decision, History, Label, LearnInput, LoggedDecision
@@ -44,7 +44,7 @@ class LivePerson:
         open: own decisions whose action may not be settled.
         maturing: (when, decision id, decision) of decisions without a label so far; a heap.
         matured: the last instant at which one got its label; what comes next must come later.
-        noted: strands, since when those that were others' before, and consent, as last told to the store.
+        noted: the standing last told to the store; None when the strands held are others since.
     """
 
     machine: Machine
@@ -53,7 +53,7 @@ class LivePerson:
     open: list[LoggedDecision] = field(default_factory=list)
     maturing: list[tuple[int, str, LoggedDecision]] = field(default_factory=list)
     matured: int = -(2**62)
-    noted: tuple[tuple[str, ...], dict[str, int], dict[str, bool]] | None = None
+    noted: Standing | None = None
 
     def doubt(self, sure: Stated | None = None) -> None:
         """Nothing that was stated counts as such, but for what is sure; which keys there are is known."""
@@ -172,21 +172,17 @@ class Deciding:
         """Claim decisions and, in the same commit, tell the store what is new of who decided."""
         if silent:
             return self._store.claim_decisions(made)
-        noted = {}
-        standings = []
+        standings: dict[str, Standing] = {}
         for live, record in persons:
-            consent = live.machine.fold.points[-1].consent
-            held = live.noted
-            if held is None:
-                holdings = record.holdings()
-                held = (holdings.current, holdings.since, consent)
-            if (held[0], held[1], consent) != live.noted:
-                noted[live.machine.person_id] = (held[0], held[1], consent)
-                standings.append(Standing(live.machine.person_id, held[0], record.version, consent, held[1]))
+            person, consent = live.machine.person_id, live.machine.fold.points[-1].consent
+            if live.noted is None:
+                standings[person] = record.holdings().standing(person, record.version, consent)
+            elif live.noted.consent != consent:
+                standings[person] = replace(live.noted, at=record.version, consent=consent)
         outcomes = [outcome for live, _ in persons for outcome in live.machine.part.outcomes]
-        claimed = self._store.claim_decisions(made, standings=standings, outcomes=outcomes)
+        claimed = self._store.claim_decisions(made, standings=standings.values(), outcomes=outcomes)
         for live, _ in persons:
-            live.noted = noted.get(live.machine.person_id, live.noted)
+            live.noted = standings.get(live.machine.person_id, live.noted)
         return claimed
 
     def _histories(self, persons: Sequence[tuple[LivePerson, PersonRecord]]) -> dict[str, History]:

@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -26,8 +26,9 @@ import fastavro
 from contracts import codec, records
 from contracts.errors import StateVersionError
 from contracts.event import Identifier
-from contracts.exchange import MAX_TIME, FoldedBy, StrandMessage
-from transforms.journey.dated import Activated
+from contracts.exchange import MAX_TIME, ArchivedEvents, FoldedBy, StrandMessage
+from transforms.journey.dated import NOTHING, Activated
+from transforms.journey.live.messages import PersonRecord, take
 
 TAKEN, RECORD, ASLEEP, SERVED, FOLDED = 1, 2, 3, 4, 5
 """Kinds of entry: messages that were taken; a record; where it is otherwise; watermark and revision of the shard; by
@@ -108,6 +109,51 @@ def unpack_folded(data: bytes) -> Folded:
     return Folded(Activated(note.ontologies, note.models), to, note.after)
 
 
+@dataclass(slots=True)
+class ReadLog:
+    """What the entries of a log come to.
+
+    Attributes:
+        records: by person; ``numbers``: of records of activations that each of them was folded by.
+        asleep: who is in the record store, and in which version.
+        dues: when time alone does something for a person.
+        served: the newest entry of that kind.
+        folded: by what the shard was folded; None of an empty log.
+    """
+
+    records: dict[str, PersonRecord] = field(default_factory=dict)
+    numbers: dict[str, int] = field(default_factory=dict)
+    asleep: dict[str, int] = field(default_factory=dict)
+    dues: dict[str, int | None] = field(default_factory=dict)
+    served: LogEntry | None = None
+    folded: Folded | None = None
+
+
+def read_log(entries: Iterable[bytes]) -> ReadLog:
+    """Entries, the oldest first, to what they come to. Raises StateVersionError for entries of a later version."""
+    log = ReadLog()
+    for data in entries:
+        log.folded = log.folded or Folded(NOTHING)
+        if is_folded(data):
+            log.folded = unpack_folded(data)
+            continue
+        entry = unpack_entry(data)
+        person = entry.person_id
+        if entry.kind == SERVED:
+            log.served = entry
+            continue
+        if entry.kind == ASLEEP:
+            log.records.pop(person, None)
+            log.asleep[person] = entry.stored
+        else:
+            held = None if entry.kind == RECORD else log.records.get(person)
+            log.records[person] = take(held or PersonRecord(person), entry.messages).record
+            log.asleep.pop(person, None)
+            log.numbers[person] = entry.stored
+        log.dues[person] = entry.due
+    return log
+
+
 def body_version() -> int:
     """The version of the schema in which messages are written."""
     return codec.versions(_SCHEMA)[-1]
@@ -151,6 +197,7 @@ def _record(message: StrandMessage) -> dict[str, Any]:
         "events": message.events,
         "spans": [{"from_time": start, "before": before} for start, before in message.spans],
         "erased_until": message.erased_until,
+        "archives": [archive._asdict() for archive in message.archives],
     }
 
 
@@ -168,4 +215,5 @@ def _message(record: dict[str, Any]) -> StrandMessage:
         tuple(record["events"]),
         tuple((span["from_time"], span["before"]) for span in record["spans"]),
         record["erased_until"],
+        tuple(ArchivedEvents(**archive) for archive in record["archives"]),
     )

@@ -27,7 +27,7 @@ from transforms.journey.live.deciding import Deciding, LivePerson
 from transforms.journey.live.dues import Dues
 from transforms.journey.live.following import Folding, Following, Force
 from transforms.journey.live.machine import Machine
-from transforms.journey.live.messages import PersonRecord, by_person, event_of, expired, ordered, take
+from transforms.journey.live.messages import PersonRecord, Reading, by_person, event_of, expired, ordered
 from transforms.journey.live.stating import Sheet, Stating, decisions_sheet, key_of_event
 from transforms.journey.live.work import Job, Work
 from transforms.journey.worker import JourneySettings, Score
@@ -68,6 +68,7 @@ class LiveJourneys:
         self.records: dict[str, PersonRecord] = {}
         self.live: dict[str, LivePerson] = {}
         self.watermark = MIN_TIME
+        self.reading = Reading()
 
     def adopt(self, store: EffectStore) -> None:
         """Use it from now on."""
@@ -149,7 +150,7 @@ class LiveJourneys:
         work = Work()
         jobs: list[Job] = []
         grouped = by_person(messages)
-        found = {person: take(self._record(person), sent) for person, sent in grouped.items()}
+        found = {person: self.reading.take(self._record(person), sent) for person, sent in grouped.items()}
         changed = [person for person, taken in found.items() if taken.changed or person in unknown]
         self._bring_back(changed, work)
         sheet = Sheet()
@@ -302,7 +303,7 @@ class LiveJourneys:
             ):
                 horizon = max(self.watermark, live.machine.horizon, *(event.event_time for event, _ in events[-1:]))
                 return Job(live, record, events, horizon)
-        events = ordered(record.events())
+        events = self.reading.events(record)
         again = self._new(person)
         horizon = max(self.watermark, events[-1][0].event_time)
         if live is not None:
@@ -314,7 +315,7 @@ class LiveJourneys:
         """Folding again by what is in force now, not only as far as before."""
         record, again = self._record(person), self._new(person)
         again.stated, again.going = live.stated, live.going
-        return Job(again, record, ordered(record.events()), horizon, True, live.machine)
+        return Job(again, record, self.reading.events(record), horizon, True, live.machine)
 
     def _bring_back(self, persons: Iterable[str], work: Work) -> None:
         """Make the machines of persons that have none, as far as they were: up to the watermark, if nothing is due."""
@@ -324,7 +325,7 @@ class LiveJourneys:
             record = self._record(person)
             if person not in self.live and person not in work.live and record.has_events:
                 folding = self.following.before if self._is_owed(person) else None
-                events = ordered(record.events())
+                events = self.reading.events(record)
                 stated_to = self._stated_to.get(person, self.watermark)
                 served = max(events[-1][0].event_time, min(stated_to, (self.dues.of(person) or MAX_TIME) - 1))
                 job = Job(self._new(person, folding), record, events, served)

@@ -7,11 +7,13 @@ person, in the order in which they were last touched.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from contracts.event import HOUR, MINUTE
 from transforms.actor.core import STATE_BYTES
 from transforms.journey.live.journeys import LiveJourneys
+from transforms.journey.live.messages import PersonRecord
 
 _NOT_YET = -1
 """When a record is back since, before the clock was read."""
@@ -19,13 +21,17 @@ _NOT_YET = -1
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What a shard holds at most. ``idle``, ``settled``, ``look_every`` in microseconds of processing time."""
+    """What a shard holds at most. ``idle``, ``settled``, ``look_every`` in microseconds of processing time.
+
+    ``tail_bytes``: what a person's record keeps of its events when it is archived, which is when it has twice as many.
+    """
 
     shard_bytes: int = STATE_BYTES // 6
     machine_bytes: int = STATE_BYTES * 2 // 3
     idle: int = HOUR
     settled: int = 30 * MINUTE
     look_every: int = MINUTE
+    tail_bytes: int = 256 * 1024
 
     @classmethod
     def of_one_of(cls, shards: int, memory: int = STATE_BYTES) -> Bounds:
@@ -39,9 +45,22 @@ class Bounds:
 
 
 class Keeping:
-    """Weighs the records and machines of ``journeys`` and keeps their bounds."""
+    """Weighs the records and machines of ``journeys`` and keeps their bounds.
 
-    def __init__(self, journeys: LiveJourneys, bounds: Bounds) -> None:
+    Args:
+        journeys: of the shard.
+        bounds: to keep.
+        is_long: whether some of a record is to be archived.
+
+    Attributes:
+        long: whose records are.
+    """
+
+    def __init__(
+        self, journeys: LiveJourneys, bounds: Bounds, is_long: Callable[[PersonRecord | None], bool] = lambda _: False
+    ) -> None:
+        self._is_long = is_long
+        self.long: set[str] = set()
         self._journeys = journeys
         self._bounds = bounds
         # what leaves is at the front, where a plain dict walks over all that left before
@@ -80,6 +99,7 @@ class Keeping:
         """Take notice of what is there of a person now."""
         record = self._journeys.records.get(person)
         live = self._journeys.live.get(person)
+        (self.long.add if self._is_long(record) else self.long.discard)(person)
         self._bytes -= self._sizes.pop(person, 0)
         self._machine_bytes -= self._machines.pop(person, 0)
         if record is None:

@@ -137,7 +137,8 @@ class Machine:
     def fold_on(self, ordered: Sequence[tuple[Event, str]], horizon: int) -> Sequence[Point]:
         """Take events that come next, in order, up to a horizon not before them; return the new points to score."""
         fold = self.fold
-        self._forget()
+        if self.part is not _NO_PART:
+            self._forget()
         if fold.points and ordered and ordered[0][0].event_time == fold.points[0].at:
             self.stages.undo()
             self._opinions.clear()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, MutableMapping
+from typing import Any
 
 
 class Marks(MutableMapping[int, int]):
@@ -26,7 +27,18 @@ class Marks(MutableMapping[int, int]):
         return other
 
     def __getitem__(self, key: int) -> int:
-        return self._marks[self._place(key)]
+        place = self._place(key)
+        if place is None:
+            raise KeyError(key)
+        return self._marks[place]
+
+    def get(self, key: int, default: Any = None) -> Any:
+        """The mark of a number. Most are asked for before there is one, so no error is raised on the way."""
+        place = self._place(key)
+        return default if place is None else self._marks[place]
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, int) and self._place(key) is not None
 
     def __setitem__(self, key: int, mark: int) -> None:
         keys = self._keys
@@ -43,6 +55,8 @@ class Marks(MutableMapping[int, int]):
 
     def __delitem__(self, key: int) -> None:
         place = self._place(key)
+        if place is None:
+            raise KeyError(key)
         del self._keys[place], self._marks[place]
 
     def __iter__(self) -> Iterator[int]:
@@ -51,8 +65,9 @@ class Marks(MutableMapping[int, int]):
     def __len__(self) -> int:
         return len(self._keys)
 
-    def _place(self, key: int) -> int:
-        place = bisect_left(self._keys, key)
-        if place == len(self._keys) or self._keys[place] != key:
-            raise KeyError(key)
-        return place
+    def _place(self, key: int) -> int | None:
+        keys = self._keys
+        if not keys or key > keys[-1]:
+            return None
+        place = bisect_left(keys, key)
+        return place if keys[place] == key else None

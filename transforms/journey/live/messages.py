@@ -11,19 +11,23 @@ Of one strand and person, in the order of versions:
   a later one is;
 - what is not above the version held is dropped: so a message may come twice.
 
+Of a long strand the events before ``HeldStrand.events`` lie in archives (``archiving``). Going on needs them not; a
+``whole`` or ``gone`` is held against them, if they are given: archives that hold the same as before are kept.
+
 What came early and what is left of a strand that went are kept for ``KEPT`` after their version: a message is on its
 way for seconds, and only a defect can leave one without the one before it. Early messages that expire are counted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import chain
 
 from contracts import wire
 from contracts.event import HOUR, Event, Identifier
-from contracts.exchange import APPEND, GONE, WHOLE, StrandMessage
+from contracts.exchange import APPEND, GONE, WHOLE, ArchivedEvents, StrandMessage
 from transforms.journey.fold import event_order
 from transforms.journey.holdings import Holdings
 
@@ -33,6 +37,11 @@ KEPT = 48 * HOUR
 _REMEMBERED = 8_192
 _EVENT_BYTES = 64
 _STRAND_BYTES = 600
+_ARCHIVE_BYTES = 200
+
+Archived = Mapping[str, Sequence[Sequence[bytes]]]
+"""By strand, what each of its archives holds."""
+NONE_ARCHIVED: Archived = {}
 
 
 @lru_cache(_REMEMBERED)
@@ -53,7 +62,10 @@ def ordered(packed: Iterable[tuple[bytes, str]]) -> list[tuple[Event, str]]:
 
 @dataclass(frozen=True, slots=True)
 class HeldStrand:
-    """A strand as last taken; ``gone``: it is another's, and only the version is left. ``size``: about its bytes."""
+    """A strand as last taken; ``gone``: it is another's, and only the version is left. ``size``: about its bytes.
+
+    ``archives`` hold the events before ``events``, which are not empty then.
+    """
 
     strand_id: str
     primary: Identifier
@@ -64,6 +76,12 @@ class HeldStrand:
     spans: tuple[tuple[int, int], ...] = ()
     gone: bool = False
     size: int = _STRAND_BYTES
+    archives: tuple[ArchivedEvents, ...] = ()
+
+    @property
+    def tail(self) -> int:
+        """About the bytes of the events that lie in no archive."""
+        return self.size - _STRAND_BYTES - _ARCHIVE_BYTES * len(self.archives)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +98,15 @@ class PersonRecord:
         return early + sum(held.size for held in self.strands.values())
 
     @property
+    def tail(self) -> int:
+        """About the bytes of the events that lie in no archive."""
+        return sum(held.tail for held in self.strands.values())
+
+    @property
+    def has_archives(self) -> bool:
+        return any(held.archives for held in self.strands.values())
+
+    @property
     def has_events(self) -> bool:
         return any(held.events for held in self.strands.values())
 
@@ -93,9 +120,13 @@ class PersonRecord:
         """The greatest version taken."""
         return max((held.version for held in self.strands.values()), default=0)
 
-    def events(self) -> list[tuple[bytes, str]]:
-        """All packed events, each with its strand."""
-        return [(event, held.strand_id) for held in self.strands.values() for event in held.events]
+    def events(self, archived: Archived = NONE_ARCHIVED) -> list[tuple[bytes, str]]:
+        """All packed events, each with its strand; ``archived``: what lies in archives."""
+        return [
+            (event, strand)
+            for strand, held in self.strands.items()
+            for event in chain(*archived.get(strand, ()), held.events)
+        ]
 
     def holdings(self) -> Holdings:
         """The strands that the person holds, and when."""
@@ -137,8 +168,12 @@ class Taken:
         return bool(self.applied)
 
 
-def take(record: PersonRecord, messages: Sequence[StrandMessage]) -> Taken:
-    """Take messages to one person, in any order."""
+def take(record: PersonRecord, messages: Sequence[StrandMessage], archived: Archived = NONE_ARCHIVED) -> Taken:
+    """Take messages to one person, in any order.
+
+    ``archived``: what lies in archives. Where they are reached and it is not given, the new record is right, but not
+    what is said to be new, replaced and erased.
+    """
     taken = Taken(record)
     strands = dict(record.strands)
     early: list[StrandMessage] = []
@@ -152,7 +187,7 @@ def take(record: PersonRecord, messages: Sequence[StrandMessage]) -> Taken:
         elif message.kind == APPEND and message.after > version:
             early.append(message)
         else:
-            strands[message.strand_id] = _applied(taken, held, message, left_here)
+            strands[message.strand_id] = _applied(taken, held, message, left_here, archived)
             taken.applied += 1
     # what came with a later one that holds all of it waits for nothing
     waiting = [
@@ -168,17 +203,21 @@ def take(record: PersonRecord, messages: Sequence[StrandMessage]) -> Taken:
     return taken
 
 
-def _applied(taken: Taken, held: HeldStrand | None, message: StrandMessage, left_here: set[int]) -> HeldStrand:
+def _applied(
+    taken: Taken, held: HeldStrand | None, message: StrandMessage, left_here: set[int], archived: Archived
+) -> HeldStrand:
     """``left_here``: versions of the departures among these messages."""
     gone = message.kind == GONE
-    events = message.events
-    size = _size(events) + (held.size if held is not None and message.kind == APPEND else _STRAND_BYTES)
-    before = () if held is None else held.events
+    events, archives = message.events, message.archives
     present = held is not None and not held.gone
     if message.kind == APPEND:
         taken.new += [(event, message.strand_id) for event in events]
-        events = before + events
+        if held is not None:
+            events, archives = held.events + events, held.archives
+        size = _size(message.events) + (_STRAND_BYTES if held is None else held.size)
     else:
+        pieces = archived.get(message.strand_id, ()) if held is not None and held.archives else ()
+        before = () if held is None else (*chain(*pieces), *held.events)
         if events[: len(before)] == before:
             taken.new += [(event, message.strand_id) for event in events[len(before) :]]
         else:
@@ -190,14 +229,67 @@ def _applied(taken: Taken, held: HeldStrand | None, message: StrandMessage, left
         if message.erased_until is not None:
             left = set(events)
             taken.erased += [(event, message.strand_id) for event in before if event not in left]
+        if held is not None and pieces:
+            archives, events = _still_archived(held.archives, pieces, events)
+        size = _STRAND_BYTES + _ARCHIVE_BYTES * len(archives) + _size(events)
     spans = held.spans if held is not None and message.kind == APPEND else message.spans
     if held is None or present == gone or spans != held.spans:
         taken.moved = True
         # what was decided under a strand comes and goes with it
         taken.replaced = taken.replaced or gone or held is not None or message.kind == WHOLE
     return HeldStrand(
-        message.strand_id, message.primary, message.login, message.sequence, message.version, events, spans, gone, size
-    )
+        message.strand_id, message.primary, message.login, message.sequence, message.version, events, spans, gone, size,
+        archives,
+    )  # fmt: skip
+
+
+def _still_archived(
+    archives: Sequence[ArchivedEvents], pieces: Sequence[Sequence[bytes]], events: tuple[bytes, ...]
+) -> tuple[tuple[ArchivedEvents, ...], tuple[bytes, ...]]:
+    """The archives that hold what events begin with, and the events that are not in them, at least the last."""
+    kept, count = 0, 0
+    for piece in pieces:
+        end = count + len(piece)
+        if end >= len(events) or events[count:end] != tuple(piece):
+            break
+        kept, count = kept + 1, end
+    return tuple(archives[:kept]), events[count:]
+
+
+class Reading:
+    """Takes messages into records and reads their events, some of which may lie in archives.
+
+    Args:
+        archived: reads the archives of a record.
+    """
+
+    def __init__(self, archived: Callable[[PersonRecord], Archived] = lambda _: NONE_ARCHIVED) -> None:
+        self._archived = archived
+
+    def take(self, record: PersonRecord, messages: Sequence[StrandMessage]) -> Taken:
+        """As ``take``; archives are read when a message replaces a strand that has some."""
+        is_reached = any(
+            held is not None and held.archives and message.version > held.version
+            for message in messages
+            if message.kind != APPEND
+            for held in (record.strands.get(message.strand_id),)
+        )
+        return take(record, messages, self._archived(record) if is_reached else NONE_ARCHIVED)
+
+    def events(self, record: PersonRecord) -> list[tuple[Event, str]]:
+        """All events, each with its strand, in the order in which a journey takes them."""
+        return ordered(record.events(self._archived(record)))
+
+
+def without_oldest(held: HeldStrand, archives: Sequence[ArchivedEvents], count: int) -> HeldStrand:
+    """A strand of which so many of its first events lie in these archives from now on."""
+    size = held.size - _size(held.events[:count]) + _ARCHIVE_BYTES * len(archives)
+    return replace(held, events=held.events[count:], archives=(*held.archives, *archives), size=size)
+
+
+def size_of(event: bytes) -> int:
+    """About what a packed event takes."""
+    return len(event) + _EVENT_BYTES
 
 
 def _size(events: Sequence[bytes]) -> int:
@@ -234,6 +326,7 @@ def as_messages(record: PersonRecord) -> tuple[StrandMessage, ...]:
                 0,
                 held.events,
                 held.spans,
+                archives=held.archives,
             )
             for held in record.strands.values()
         ),

@@ -8,17 +8,18 @@ that memory holds a page of them. Errors: those of the stores. State: none but t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TypeVar
 
 from transforms.journey.live.journeys import LiveJourneys
 from transforms.journey.live.stored import STAGE, stored_record
 from transforms.journey.live.work import Pending, Work
-from transforms.stores.records import RecordStore, StoredRecord
+from transforms.stores.records import RecordKey, RecordStore, StoredRecord
 
 PAGE = 500
 READ_BACK, EVICTED_IDLE, EVICTED_BYTES = "read_back", "evicted_idle", "evicted_bytes"
+STATED_AGAIN = "stated_again"
 T = TypeVar("T")
 
 
@@ -35,6 +36,32 @@ class Paging:
         self._journeys = journeys
         self._shard = shard
         self._hold = hold
+
+    def read_back(
+        self,
+        records: RecordStore | None,
+        persons: Iterable[str],
+        asleep: Mapping[str, int],
+        woken: set[str],
+        counts: Counter[str],
+    ) -> set[str]:
+        """Hold the records of persons who are not here; return those of whom it is unsure what was stated.
+
+        ``asleep``: whom the log names, and which version of the record store.
+        """
+        absent = sorted(person for person in persons if person not in self._journeys.records)
+        if records is None or not absent:
+            return set()
+        doubtful = set()
+        found = records.get([RecordKey(STAGE, self._shard, person) for person in absent])
+        for key, stored in found.items():
+            self._hold(stored)
+            woken.add(key.key)
+            if asleep.get(key.key) != stored.version:
+                doubtful.add(key.key)
+        counts[READ_BACK] += len(found)
+        counts[STATED_AGAIN] += len(doubtful)
+        return doubtful
 
     def drain(self, records: RecordStore | None, horizon: int, pending: Pending, counts: Counter[str]) -> None:
         """Fold everybody up to the final horizon."""

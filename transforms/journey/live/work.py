@@ -62,6 +62,7 @@ class Pending:
         works: what was done; of ``woken`` the records were read back for it.
         asleep: who falls asleep, and the version of the record store; ``gone``: for whom nothing is due besides.
         rested: whose machines rest.
+        shortened: records of which the older events were archived.
         dues: when those are due who were read back for a moment.
         place, after: up to whom all had their turn to be folded again, as of ``Following``; ``renewed``: all had.
         folded: what the log says then of the activations the shard was folded by.
@@ -72,6 +73,7 @@ class Pending:
     asleep: dict[str, int] = field(default_factory=dict)
     gone: list[str] = field(default_factory=list)
     rested: list[str] = field(default_factory=list)
+    shortened: dict[str, PersonRecord] = field(default_factory=dict)
     now: int = 0
     dues: dict[str, int | None] = field(default_factory=dict)
     place: int = 0
