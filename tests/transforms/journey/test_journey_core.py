@@ -28,7 +28,7 @@ from contracts import codec, wire
 from contracts import records as records_of
 from contracts.errors import LockedError, StateVersionError
 from contracts.event import DAY, HOUR, Identifier
-from contracts.exchange import APPEND, WHOLE, ArchivedEvents, StrandMessage, StrandMessages
+from contracts.exchange import APPEND, GONE, WHOLE, ArchivedEvents, StrandMessage, StrandMessages
 from transforms.actor.core import Entry, Step
 from transforms.identity import live_eviction, live_step
 from transforms.journey.live.archiving import ARCHIVE_READ_BACK, ARCHIVED
@@ -226,6 +226,32 @@ def test_a_person_asleep_is_woken_when_time_has_something_to_do(stores: tuple[Ef
     host.done(core.advance(T0 + 8 * DAY, 30))
     assert len(host.tables.shown("features")) > before
     assert host.counts["stated_again"] == 0, "what was stated is known, so only the new is"
+
+
+def test_what_an_attempt_erased_and_put_away_is_erased_again_after_it_was_lost(
+    stores: tuple[EffectStore, RecordStore],
+) -> None:
+    """The event was stated by one person, and erased when it was another's, who knows of it no more."""
+    effects, records = stores
+    strands = Strands(random.Random(1))
+    full = replace(TIGHT, shard_bytes=0)
+    host = Host(lambda: JourneyCore(LiveJourneys(SETTINGS, None, effects), lambda: T0, 0, records, full))
+    first = visit("p", 10, 0, T0, strands)
+    left = replace(first, kind=GONE, version=11, after=10, events=())
+    came = replace(first, person_id="q", kind=WHOLE, version=12, after=0)
+    erased = replace(came, version=13, after=12, events=(), erased_until=T0)
+    other = replace(visit("q", 14, 0, T0 + DAY, strands), strand_id="another")
+    sent = [[first], [left, came], [erased, other]]
+    for again in (0, 100):
+        for number, messages in enumerate(sent, again):
+            host.done(host.core.handle(packed(messages), number))
+        host.done(host.core.poll(again + 30))
+        assert [row["event_time"] for row in host.tables.shown("events").values()] == [T0 + DAY]
+        if not again:
+            # the engine goes back to where nobody was known
+            host.log, host.tables, host.core = Log(), Tables(), host.make()
+    host.done(host.core.poll(200 + TIGHT.settled))
+    assert "q" not in host.core.journeys.records, "then the person is put away as any other"
 
 
 def test_what_failed_changes_nothing(stores: tuple[EffectStore, RecordStore], monkeypatch: Any) -> None:

@@ -25,7 +25,8 @@ messages expire (``messages.KEPT``). Without a record store nothing leaves: that
 A record stays in the record store when it is read back, so a checkpoint of before finds it; it is not written again
 before ``settled``, which is longer than any checkpoint that an engine goes back to is old. A record of a person whom
 the log does not name may be that of an attempt whose log was lost, and what it stated with it: read back, it is stated
-again as a whole.
+again as a whole. What was erased before it was put away nobody would take back then, so a person of whom something was
+erased is not put away before ``settled`` either.
 
 Time domain: records are in event time, ``now`` and ``next_poll`` in processing time. Errors: those of the stores, and
 of packed messages that are none.
@@ -243,8 +244,11 @@ class JourneyCore:
             for person in (*work.records, *work.touched):
                 self._asleep.pop(person, None)
                 self._keeping.touched(person, pending.now)
+            for person, messages in work.taken.items():
+                if any(message.erased_until is not None for message in messages):
+                    self._keeping.stays(person, pending.now)
         for person in pending.woken & kept:
-            self._keeping.read_back(person, pending.now)
+            self._keeping.stays(person, pending.now)
         for person in pending.woken - kept:
             self._release(person)
         for person in pending.rested:

@@ -90,8 +90,8 @@ class Keeping:
         self._not_yet.append(person)
         self.touched(person, 0)
 
-    def read_back(self, person: str, now: int) -> None:
-        """Note that a record came from the record store, which is not to write it again too soon."""
+    def stays(self, person: str, now: int) -> None:
+        """Note that a record is not to be written into the record store too soon: it came from there, or forgot."""
         self._back_since[person] = now
         self._back_since.move_to_end(person)
 
