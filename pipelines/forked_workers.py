@@ -25,6 +25,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+from contracts.errors import INTERRUPTED
 from pipelines import worker_call
 
 MODEL = "--model"
@@ -154,11 +155,17 @@ def _load(*, model: bool) -> Callable[[], None]:
 def main() -> None:
     """``python -m pipelines.forked_workers DESCRIPTOR [--model]``."""
     descriptor, *options = sys.argv[1:]
+    me = os.getpid()
     with socket.socket(fileno=int(descriptor)) as listener:
+        folder = os.path.dirname(listener.getsockname())
         try:
             serve(listener, _load(model=MODEL in options))
         except KeyboardInterrupt:
-            sys.exit(130)
+            sys.exit(INTERRUPTED)
+        finally:
+            if os.getpid() == me:
+                # a launcher that was killed leaves it
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -126,4 +127,22 @@ def test_the_process_that_has_loaded_all_makes_workers_of_beam_and_ends_with_the
         assert done.returncode == 1, "Beam's worker, which was told nothing"
         folder = Path(command.split()[-1]).parent
         assert folder.is_dir()
+    assert not folder.exists()
+
+
+_KILLED = """
+import os, signal
+from pipelines.engine import early_workers
+with early_workers("DirectRunner", 2, model=False) as command:
+    print(command.split()[-1], flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_of_a_launcher_that_was_killed_nothing_stays() -> None:
+    killed = subprocess.run([sys.executable, "-c", _KILLED], capture_output=True, text=True, timeout=100)
+    folder = Path(killed.stdout.strip()).parent
+    until = time.monotonic() + 100
+    while folder.exists() and time.monotonic() < until:
+        time.sleep(0.1)
     assert not folder.exists()
