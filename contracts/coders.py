@@ -37,7 +37,7 @@ PLAIN: tuple[type[Any], ...] = (
     exchange.LearnInput,
     exchange.Label,
     exchange.OnlineFeatures,
-    exchange.TableBatch,
+    exchange.TableFile,
     exchange.StatedRows,
 )
 

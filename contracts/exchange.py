@@ -618,7 +618,7 @@ class OnlineFeatures:
 
 @fast_init
 @dataclass(frozen=True, slots=True)
-class TableBatch:
+class TableFile:
     """Rows of one table as a Parquet file. ``part`` names the file to write, the same on a retry."""
 
     table: str

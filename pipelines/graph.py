@@ -24,7 +24,7 @@ from contracts.exchange import (
     LinkBatch,
     Purge,
     ShardInput,
-    TableBatch,
+    TableFile,
 )
 from contracts.tables import ACTIONS, DEAD_LETTERS, EDGES, EXPIRED_LATE, IDENTIFIERS, LABELS, PERSONS, Table
 from features.online_address import OnlineAddress
@@ -49,7 +49,7 @@ from transforms.stores.effects import open_effects
 from transforms.stores.identity import open_identity
 from transforms.strand import Strand
 from transforms.tables import rows
-from transforms.tables.batches import columns_of, table_batch
+from transforms.tables.batches import columns_of, table_file
 from transforms.tables.commit import PURGES
 from transforms.tables.keyed import BatchRows, GatherRows
 from transforms.tables.log import ERASED, LOG, write_log
@@ -130,9 +130,9 @@ def build(pipeline: beam.Pipeline, plan: RunPlan) -> None:
     tables = {
         "Journeys": journeys.tables,
         "Identity": resolved.rows
-        | "IdentityRows" >> beam.ParDo(_IdentityTables(plan.revision)).with_output_types(TableBatch),
+        | "IdentityRows" >> beam.ParDo(_IdentityTables(plan.revision)).with_output_types(TableFile),
         "Actions": acted.actions | "ActionRows" >> BatchRows(ACTIONS, rows.action_row, plan.revision, False),
-        "Labels": labels | "LabelRows" >> beam.ParDo(_LabelTable(plan.revision)).with_output_types(TableBatch),
+        "Labels": labels | "LabelRows" >> beam.ParDo(_LabelTable(plan.revision)).with_output_types(TableFile),
         "DeadLetters": dead | "DeadLetterRows" >> _DeadLetterRows(DEAD_LETTERS, plan.revision, expired=False),
         "Withdrawn": strands.withdrawn
         | "WithdrawnRows" >> BatchRows(DEAD_LETTERS, rows.withdrawn_row, plan.revision, True, is_deleted=True),
@@ -227,7 +227,7 @@ class _DeadLetterRows(beam.PTransform):  # type: ignore[misc]
         self._rows = GatherRows(table, DeadLetter, _letter_id, rows.dead_letter_row, revision, True)
         self._wanted = _is_expired if expired else _is_dead
 
-    def expand(self, letters: beam.PCollection[DeadLetter]) -> beam.PCollection[TableBatch]:
+    def expand(self, letters: beam.PCollection[DeadLetter]) -> beam.PCollection[TableFile]:
         return letters | "Wanted" >> beam.Filter(self._wanted).with_output_types(DeadLetter) | self._rows
 
 
@@ -244,11 +244,11 @@ class _IdentityTables(beam.DoFn):  # type: ignore[misc]
         # a part is resolved at once, so numbering its batches is stable under a retry
         self._parts: dict[tuple[bytes, str], int] = {}
 
-    def process(self, element: tuple[bytes, IdentityRows]) -> Iterator[TableBatch]:
+    def process(self, element: tuple[bytes, IdentityRows]) -> Iterator[TableFile]:
         part, rows = element
         for table, found in ((IDENTIFIERS, rows.identifiers), (PERSONS, rows.persons), (EDGES, rows.edges)):
             number = self._parts.get((part, table.name), 0)
-            batch = table_batch(
+            batch = table_file(
                 table,
                 f"i{part.hex()}-{number:04d}",
                 columns_of(found, len(table.columns)),
@@ -266,10 +266,10 @@ class _LabelTable(beam.DoFn):  # type: ignore[misc]
     def __init__(self, revision: int) -> None:
         self._revision = revision
 
-    def process(self, element: tuple[bytes, list[Any]]) -> Iterator[TableBatch]:
+    def process(self, element: tuple[bytes, list[Any]]) -> Iterator[TableFile]:
         shard, found = element
         columns = columns_of(map(rows.label_row, found), len(LABELS.columns))
-        batch = table_batch(LABELS, f"l{shard.hex()}", columns, revision=self._revision, is_final=False)
+        batch = table_file(LABELS, f"l{shard.hex()}", columns, revision=self._revision, is_final=False)
         if batch is not None:
             yield batch
 

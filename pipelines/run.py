@@ -161,7 +161,7 @@ def _commit(
     import pyarrow as pa
 
     from transforms import ledger
-    from transforms.tables.batches import columns_of, table_batch
+    from transforms.tables.batches import columns_of, table_file
     from transforms.tables.commit import commit
     from transforms.tables.parts import write_part
     from transforms.tables.views import create_views
@@ -169,7 +169,7 @@ def _commit(
     columns = columns_of(
         [(run_id, r.source, *(getattr(r, kind) for kind in ledger.KINDS)) for r in rows], len(RUN_LEDGER.columns)
     )
-    batch = table_batch(RUN_LEDGER, "ledger", columns, revision=revision, is_final=True)
+    batch = table_file(RUN_LEDGER, "ledger", columns, revision=revision, is_final=True)
     if batch is not None:
         write_part(folder.staging, batch)
     try:

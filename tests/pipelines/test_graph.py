@@ -74,7 +74,7 @@ def test_every_contract_class_of_the_graph_is_seen_with_its_own_coder(encoded: d
         exchange.LearnInput,
         exchange.Label,
         exchange.OnlineFeatures,
-        exchange.TableBatch,
+        exchange.TableFile,
     ):
         assert coders.CODERS[kind] in seen, kind.__name__
 

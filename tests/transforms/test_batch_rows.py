@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from apache_beam.testing.util import assert_that
 
 from contracts import coders
-from contracts.exchange import Action, TableBatch
+from contracts.exchange import Action, TableFile
 from contracts.tables import ACTIONS
 from transforms.tables import keyed
 from transforms.tables.keyed import BatchRows
@@ -23,13 +23,13 @@ FIRST = Action("a0", "d0", "p", "s", "email", "t", "sent", "", 1)
 ACTIONS_SENT = [dataclasses.replace(FIRST, action_id=f"a{n}", decision_id=f"d{n}") for n in range(10)]
 
 
-def ids(batch: TableBatch) -> list[str]:
+def ids(batch: TableFile) -> list[str]:
     table = pq.read_table(pa.BufferReader(batch.parquet), columns=["action_id"])
     return [str(value) for value in table.column("action_id").to_pylist()]
 
 
 def test_every_row_is_in_one_batch() -> None:
-    def whole(batches: list[TableBatch]) -> None:
+    def whole(batches: list[TableFile]) -> None:
         assert sorted(name for batch in batches for name in ids(batch)) == [a.action_id for a in ACTIONS_SENT]
         assert {batch.table for batch in batches} == {"actions"}
 

@@ -11,7 +11,7 @@ from contracts.event import Identifier
 from contracts.exchange import StrandEvent
 from contracts.tables import DEAD_LETTERS, PERSONS, SESSIONS, Table
 from features.names import HISTORY_FILE
-from transforms.tables.batches import columns_of, table_batch
+from transforms.tables.batches import columns_of, table_file
 from transforms.tables.commit import commit
 from transforms.tables.log import ERASED, read_log, write_log
 from transforms.tables.output import FORMAT, Moves, OutputFolder, next_revision, publish, recover, writing
@@ -22,7 +22,7 @@ Person = tuple[str, int, int, bool, str | None]
 
 
 def stage(folder: OutputFolder, table: Table, rows: list[tuple[object, ...]], revision: int, part: str = "p0") -> None:
-    batch = table_batch(table, part, columns_of(rows, len(table.columns)), revision=revision, is_final=False)
+    batch = table_file(table, part, columns_of(rows, len(table.columns)), revision=revision, is_final=False)
     if batch is not None:
         write_part(folder.staging, batch)
 

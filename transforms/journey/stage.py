@@ -17,7 +17,7 @@ from apache_beam.metrics import Metrics
 from apache_beam.pvalue import AsSingleton, TaggedOutput
 
 from contracts import coders as _coders  # noqa: F401  # registers the coders of what goes in and out
-from contracts.exchange import Decision, LearnInput, LedgerCount, OnlineFeatures, StrandBatch, TableBatch
+from contracts.exchange import Decision, LearnInput, LedgerCount, OnlineFeatures, StrandBatch, TableFile
 from models.handler import PointBatch, StageModelHandler
 from transforms import ledger
 from transforms.collector import relax_collector
@@ -39,7 +39,7 @@ class JourneyOutputs(NamedTuple):
     ``ledger`` says how many decisions left, once a shard: the act stage must account for each of them.
     """
 
-    tables: beam.PCollection[TableBatch]
+    tables: beam.PCollection[TableFile]
     decisions: beam.PCollection[Decision]
     learn: beam.PCollection[tuple[bytes, LearnInput]]
     online: beam.PCollection[OnlineFeatures]
@@ -73,7 +73,7 @@ class _JourneyFn(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyp
 
     def process(
         self, element: tuple[bytes, Iterable[StrandBatch]], horizon: int = 0
-    ) -> Iterator[TableBatch | TaggedOutput]:
+    ) -> Iterator[TableFile | TaggedOutput]:
         shard, batches = element
         begun = time.perf_counter_ns()
         for result in self._worker.fold_shard(f"j{shard.hex()}", batches, horizon):
@@ -120,7 +120,7 @@ class Journey(beam.PTransform):  # type: ignore[misc]
             | "GroupByPersonShard" >> beam.GroupByKey()
             | "FoldJourneys"
             >> beam.ParDo(self._fn, horizon=AsSingleton(self._horizon))
-            .with_output_types(TableBatch)
+            .with_output_types(TableFile)
             .with_outputs(DECISIONS, LEARN, ONLINE, LEDGER, main="tables")
         )
         return JourneyOutputs(

@@ -24,7 +24,7 @@ from contracts.exchange import (
     LearnInput,
     OnlineFeatures,
     StrandBatch,
-    TableBatch,
+    TableFile,
 )
 from contracts.tables import (
     ACTIONS,
@@ -52,7 +52,7 @@ from transforms.journey.unsettled import unsettled
 from transforms.labels import logged_decisions
 from transforms.stores.effects import EffectStore
 from transforms.tables import rows
-from transforms.tables.batches import columns_of, table_batch
+from transforms.tables.batches import columns_of, table_file
 
 Score = Callable[[Any, Any], tuple[Sequence[str | None], Any]]
 """(times, matrix) of points to the version that scored each and its probabilities, NaN where none was in force."""
@@ -94,7 +94,7 @@ class JourneySettings:
 class ShardResult:
     """What some persons of a shard give. ``spent``: nanoseconds of the worker's clock in each of ``STEPS``."""
 
-    batches: list[TableBatch] = field(default_factory=list)
+    batches: list[TableFile] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
     learn: list[LearnInput] = field(default_factory=list)
     online: OnlineFeatures | None = None
@@ -303,7 +303,7 @@ class _Writer:
     """Turns one group's results into table batches."""
 
     def __init__(self, settings: JourneySettings, shard: str, horizon: int) -> None:
-        self.batches: list[TableBatch] = []
+        self.batches: list[TableFile] = []
         self._settings = settings
         self._shard = shard
         self._horizon = horizon
@@ -315,7 +315,7 @@ class _Writer:
         self._put(table, columns, (np.asarray(times) < self._final_before).tolist())
 
     def _put(self, table: Table, columns: Sequence[Any], final: list[bool] | bool) -> None:
-        batch = table_batch(table, self._shard, columns, revision=self._settings.revision, is_final=final)
+        batch = table_file(table, self._shard, columns, revision=self._settings.revision, is_final=final)
         if batch is not None:
             self.batches.append(batch)
 

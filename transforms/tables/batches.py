@@ -1,6 +1,6 @@
 """Rows of a table to and from Arrow: pure, no Beam.
 
-A producer hands over columns; ``table_batch`` adds the ``META`` columns and gives the ``TableBatch`` element. Times are
+A producer hands over columns; ``table_file`` adds the ``META`` columns and gives the ``TableFile`` element. Times are
 int microseconds on the way in and UTC timestamps in the table.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from contracts.exchange import TableBatch
+from contracts.exchange import TableFile
 from contracts.tables import BLOB, BOOL, INT, JSON, META, REAL, TEXT, TIME, Table
 
 _TYPES = {
@@ -33,7 +33,7 @@ def arrow_schema(table: Table) -> Any:
     return pa.schema([pa.field(column.name, _TYPES[column.kind]) for column in (*table.columns, *META)])
 
 
-def table_batch(
+def table_file(
     table: Table,
     part: str,
     columns: Sequence[Sequence[Any]],
@@ -41,8 +41,8 @@ def table_batch(
     revision: int,
     is_final: Sequence[bool] | bool,
     is_deleted: bool = False,
-) -> TableBatch | None:
-    """Columns, in the order of the declaration, to one ``TableBatch``; None when there is no row.
+) -> TableFile | None:
+    """Columns, in the order of the declaration, to one ``TableFile``; None when there is no row.
 
     Args:
         part: file name without ending; stable under a retry of the bundle that makes it.
@@ -69,7 +69,7 @@ def table_batch(
         compression_level=1,
         use_dictionary=False,
     )
-    return TableBatch(table.name, part, rows, sink.getvalue().to_pybytes())
+    return TableFile(table.name, part, rows, sink.getvalue().to_pybytes())
 
 
 def columns_of(rows: Iterable[tuple[Any, ...]], width: int) -> list[tuple[Any, ...]]:

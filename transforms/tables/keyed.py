@@ -10,10 +10,10 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.transforms.window import GlobalWindows
 
-from contracts import coders as _coders  # noqa: F401  # registers the coder of TableBatch
-from contracts.exchange import TableBatch
+from contracts import coders as _coders  # noqa: F401  # registers the coder of TableFile
+from contracts.exchange import TableFile
 from contracts.tables import Table
-from transforms.tables.batches import columns_of, table_batch
+from transforms.tables.batches import columns_of, table_file
 from transforms.tables.rows import Row
 
 SHARDS = 4
@@ -35,19 +35,19 @@ class _ToBatch(beam.DoFn):  # type: ignore[misc]
         self._revision = revision
         self._final = is_final
 
-    def process(self, element: tuple[bytes, Iterable[Any]]) -> Iterator[TableBatch]:
+    def process(self, element: tuple[bytes, Iterable[Any]]) -> Iterator[TableFile]:
         shard, elements = element
         place = [self._table.column_names.index(name) for name in self._table.key]
         # the same thing rejected twice is one row
         found = {tuple(row[i] for i in place): row for row in map(self._row, elements)}
         columns = columns_of(found.values(), len(self._table.columns))
-        batch = table_batch(self._table, f"k{shard.hex()}", columns, revision=self._revision, is_final=self._final)
+        batch = table_file(self._table, f"k{shard.hex()}", columns, revision=self._revision, is_final=self._final)
         if batch is not None:
             yield batch
 
 
 class GatherRows(beam.PTransform):  # type: ignore[misc]
-    """Elements to ``TableBatch``es of one table, one a hash shard.
+    """Elements to ``TableFile``s of one table, one a hash shard.
 
     Args:
         kind: class of the elements, for their coder.
@@ -74,7 +74,7 @@ class GatherRows(beam.PTransform):  # type: ignore[misc]
             elements
             | "KeyByHash" >> beam.ParDo(self._to_row).with_output_types(self._pair)
             | "Gather" >> beam.GroupByKey()
-            | "ToBatch" >> beam.ParDo(self._to_batch).with_output_types(TableBatch)
+            | "ToBatch" >> beam.ParDo(self._to_batch).with_output_types(TableFile)
         )
 
 
@@ -92,7 +92,7 @@ class _BatchRows(beam.DoFn):  # type: ignore[misc]
     def start_bundle(self) -> None:
         self._rows: list[Row] = []
 
-    def process(self, element: Any) -> Iterator[TableBatch]:
+    def process(self, element: Any) -> Iterator[TableFile]:
         self._rows.append(self._row(element))
         if len(self._rows) >= ROWS_A_PART:
             yield from self._drain()
@@ -101,7 +101,7 @@ class _BatchRows(beam.DoFn):  # type: ignore[misc]
         for batch in self._drain():
             yield GlobalWindows.windowed_value(batch)
 
-    def _drain(self) -> Iterator[TableBatch]:
+    def _drain(self) -> Iterator[TableFile]:
         rows, self._rows = self._rows, []
         if not rows:
             return
@@ -109,7 +109,7 @@ class _BatchRows(beam.DoFn):  # type: ignore[misc]
         key = "\0".join(str(rows[0][place]) for place in self._place)
         part = f"b{hashlib.blake2b(key.encode('utf-8', 'surrogatepass'), digest_size=6).hexdigest()}"
         columns = columns_of(rows, len(self._table.columns))
-        batch = table_batch(
+        batch = table_file(
             self._table, part, columns, revision=self._revision, is_final=self._final, is_deleted=self._deleted
         )
         if batch is not None:
@@ -117,7 +117,7 @@ class _BatchRows(beam.DoFn):  # type: ignore[misc]
 
 
 class BatchRows(beam.PTransform):  # type: ignore[misc]
-    """Elements to ``TableBatch``es of one table as they come, without a shuffle.
+    """Elements to ``TableFile``s of one table as they come, without a shuffle.
 
     It is for elements of which no two of a run have one key; ``GatherRows`` is for the others. State: the rows of a
     batch, within a bundle.
@@ -140,4 +140,4 @@ class BatchRows(beam.PTransform):  # type: ignore[misc]
         self._fn = _BatchRows(table, row, revision, is_final, is_deleted)
 
     def expand(self, elements: beam.PCollection) -> beam.PCollection:
-        return elements | "InBatches" >> beam.ParDo(self._fn).with_output_types(TableBatch)
+        return elements | "InBatches" >> beam.ParDo(self._fn).with_output_types(TableFile)

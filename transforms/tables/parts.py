@@ -1,4 +1,4 @@
-"""Writing parts: one Parquet file a ``TableBatch``, under a temporary name, then renamed.
+"""Writing parts: one Parquet file a ``TableFile``, under a temporary name, then renamed.
 
 Nothing here is visible to readers: parts go to the staging folder of the run and ``commit`` publishes them together.
 The part's name comes from its producer and is the same on a retry, so a retried bundle writes the same file again.
@@ -12,10 +12,10 @@ from pathlib import Path
 
 import apache_beam as beam
 
-from contracts.exchange import TableBatch
+from contracts.exchange import TableFile
 
 
-def write_part(folder: Path, batch: TableBatch) -> Path:
+def write_part(folder: Path, batch: TableFile) -> Path:
     """Write one part below ``folder/TABLE/``. Raises OSError when the disk refuses."""
     target = folder / batch.table / f"{batch.part}.parquet"
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -29,12 +29,12 @@ class _WritePart(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyp
     def __init__(self, staging: str) -> None:
         self._staging = Path(staging)
 
-    def process(self, batch: TableBatch) -> None:
+    def process(self, batch: TableFile) -> None:
         write_part(self._staging, batch)
 
 
 class WriteParts(beam.PTransform):  # type: ignore[misc]
-    """PCollections of TableBatch, by the name of who makes them, to parts in ``staging``.
+    """PCollections of TableFile, by the name of who makes them, to parts in ``staging``.
 
     Each is written where it is made: flattened together they would all be held in memory by a bounded runner. Output:
     none. State: none. Errors: a full or read-only disk fails the bundle.

@@ -19,7 +19,7 @@ from transforms.dead_letter import DeadLetterBox
 from transforms.payloads import pack_message
 from transforms.read import received_of
 from transforms.replay import replay_dead_letters
-from transforms.tables.batches import columns_of, table_batch
+from transforms.tables.batches import columns_of, table_file
 from transforms.tables.commit import commit
 from transforms.tables.output import next_revision, writing
 from transforms.tables.parts import write_part
@@ -48,7 +48,7 @@ def store(out: Path, letters: list[DeadLetter]) -> None:
         revision = next_revision(folder)
         for table, expired in ((DEAD_LETTERS, False), (EXPIRED_LATE, True)):
             rows = [_row(letter, table) for letter in letters if letter.expired is expired]
-            batch = table_batch(table, "p0", columns_of(rows, len(table.columns)), revision=revision, is_final=False)
+            batch = table_file(table, "p0", columns_of(rows, len(table.columns)), revision=revision, is_final=False)
             if batch is not None:
                 write_part(folder.staging, batch)
         commit(folder, (DEAD_LETTERS, EXPIRED_LATE), revision)

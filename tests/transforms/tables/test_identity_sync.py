@@ -12,7 +12,7 @@ from contracts.errors import OutputError
 from contracts.event import Identifier
 from contracts.exchange import IdentityRows
 from contracts.tables import EDGES, IDENTIFIERS, PERSONS
-from transforms.tables.batches import columns_of, table_batch
+from transforms.tables.batches import columns_of, table_file
 from transforms.tables.commit import commit
 from transforms.tables.compact import Terms
 from transforms.tables.compaction import compact
@@ -170,7 +170,7 @@ def test_a_bounded_run_takes_back_the_alias_behind_a_person_too(folder: OutputFo
     for rows, shown in (([("p2", 1, 2, False, "p1")], [("p2", False, "p1")]), ([], [])):
         with writing(folder.root) as held:
             revision = next_revision(held)
-            batch = table_batch(PERSONS, "p0", columns_of(rows, 5), revision=revision, is_final=False)
+            batch = table_file(PERSONS, "p0", columns_of(rows, 5), revision=revision, is_final=False)
             if batch is not None:
                 write_part(held.staging, batch)
             commit(held, TABLES, revision)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from written import THINGS, VISITS, Stated, part, shown
 
 from contracts.tables import AT_ONCE, FIXED_TABLES, Table
-from transforms.tables.batches import columns_of, table_batch
+from transforms.tables.batches import columns_of, table_file
 from transforms.tables.commit import commit
 from transforms.tables.finality import Horizon, write_horizon
 from transforms.tables.output import next_revision, writing
@@ -25,9 +25,7 @@ def bounded(out: Path, rows: list[tuple[str, int]], *, final: bool = False, now:
     """A bounded run that finds these rows; returns its revision."""
     with writing(out) as folder:
         revision = next_revision(folder, now)
-        batch = table_batch(
-            THINGS, "p0", columns_of([(k, v, v) for k, v in rows], 3), revision=revision, is_final=final
-        )
+        batch = table_file(THINGS, "p0", columns_of([(k, v, v) for k, v in rows], 3), revision=revision, is_final=final)
         if batch is not None:
             write_part(folder.staging, batch)
         commit(folder, (THINGS, VISITS), revision)

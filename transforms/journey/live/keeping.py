@@ -136,11 +136,14 @@ class Keeping:
         return found
 
     def resting(self) -> list[str]:
-        """Persons whose machines are to be given up, longest untouched first."""
+        """Persons whose machines are to be given up, longest untouched first.
+
+        The last touched stays, also where it is too large by itself: its next event would only make it again.
+        """
         found: list[str] = []
         excess = self._machine_bytes - self._bounds.machine_bytes
         for person, size in self._machines.items():
-            if excess <= 0:
+            if excess <= 0 or len(found) + 1 == len(self._machines):
                 break
             found.append(person)
             excess -= size
