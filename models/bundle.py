@@ -52,6 +52,10 @@ _TOLERANCE = 1e-6
 _RETRAIN = "train a new model with `wayline train`, or activate another version with `wayline model promote`"
 
 
+_TILE = 96
+"""A multiple of the rows that the kernels of linear algebra take at once: 4, 6, 8, 12, 16, 24, 32 or 48."""
+
+
 @dataclass(frozen=True)
 class Smoke:
     """Model input vectors and the probabilities that the model gave for them when it was trained."""
@@ -106,10 +110,17 @@ class LoadedModel:
 
 
 def stage_probabilities(estimator: Any, inputs: Floats, stages: int) -> Floats:
-    """Probabilities over all stages; a stage that the training set never showed has probability 0."""
+    """Probabilities over all stages; a stage that the training set never showed has probability 0.
+
+    A row has the same ones, to the last bit, whichever rows are asked for with it: a stream asks for other batches than
+    a bounded run does. A product of matrices sums up a row that is left over from its tiles in another order, so there
+    is none left over: rows are filled up to a multiple of ``_TILE``.
+    """
     if not len(inputs):
         return np.zeros((0, stages))
-    predicted = np.asarray(estimator.predict_proba(inputs), dtype=np.float64)
+    missing = -len(inputs) % _TILE
+    filled = np.concatenate([inputs, np.repeat(inputs[-1:], missing, axis=0)]) if missing else inputs
+    predicted = np.asarray(estimator.predict_proba(filled), dtype=np.float64)[: len(inputs)]
     if predicted.shape[1] == stages:
         return predicted
     result = np.zeros((len(inputs), stages))

@@ -5,16 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import replace
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from model_world import DEFINITIONS, SETTINGS, STAGES, TrainedWorld
 
 from contracts.errors import ModelError
 from features.journey_features import FEATURE_NAMES, model_inputs
-from models.bundle import check_bundle, libraries, load_bundle, smoke_vectors
+from models.bundle import check_bundle, libraries, load_bundle, smoke_vectors, stage_probabilities
+from models.estimator import EstimatorSettings, fit_calibrated
 from models.evaluation import Gates
 from models.registry import ModelRegistry
 from models.scoring import check_activated, load_activated, score_points
@@ -40,6 +45,26 @@ def test_a_loaded_bundle_answers_as_the_trained_model(trained_once: TrainedWorld
     probabilities = model.predict(matrix)
     assert probabilities.sum(axis=1) == pytest.approx(np.ones(50))
     assert np.array_equal(probabilities, trained_once.trained.model.predict(matrix))
+
+
+@settings(deadline=None, max_examples=30)
+@given(cuts=st.sets(st.integers(1, 299), max_size=40))
+@pytest.mark.parametrize("few_rows", [1_000, 1], ids=["logistic regression", "boosted trees"])
+def test_a_row_has_the_same_probabilities_whichever_rows_are_asked_for_with_it(few_rows: int, cuts: set[int]) -> None:
+    estimator, rows = _fitted(few_rows)
+    whole = stage_probabilities(estimator, rows, 4)
+    bounds = [0, *sorted(cuts), len(rows)]
+    parts = [stage_probabilities(estimator, rows[start:end], 4) for start, end in pairwise(bounds)]
+    assert np.array_equal(np.concatenate(parts), whole)
+
+
+@cache
+def _fitted(few_rows: int) -> tuple[Any, Any]:
+    rng = np.random.default_rng(7)
+    rows = rng.normal(size=(300, 40)) * rng.uniform(0.1, 50.0, 40)
+    target = (rows[:, 0] > 0).astype(np.int64) + 2 * (rows[:, 1] + rng.normal(size=300) > 0)
+    estimator, _ = fit_calibrated(rows[:200], target[:200], rows[200:], target[200:], EstimatorSettings(few_rows))
+    return estimator, rows
 
 
 def test_a_changed_model_file_is_refused(trained_world: TrainedWorld) -> None:

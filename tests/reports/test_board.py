@@ -186,7 +186,9 @@ def test_the_board_tells_every_metric_as_it_is_defined(whole: str, tiny_out: Pat
         _, rows = fetch(connection, metric_sql(metric))
         assert metric.source == "retention" or not rows or html.escape(metric.doc) in whole
         if metric.format == "count":
-            assert f"<td>{metric.name}</td><td>{rows[0][0]}</td>" in re.sub(r' class="\w+"', "", whole)
+            assert f"<td>{metric.name.replace('_', ' ')}</td><td>{rows[0][0]}</td>" in re.sub(
+                r' class="\w+"', "", whole
+            )
     connection.close()
 
 

@@ -259,7 +259,7 @@ def test_what_speaks_against_a_stage_leaves_its_share_of_what_was_fed_before(
     one_search = [*before, event("search", start + 2 * SECOND)]
     fed = [bench.trace(events, start + 2 * SECOND).points[-1].signals[cart.number] for events in (before, one_search)]
     assert fed[1].total == pytest.approx(0.8 * fed[0].total, rel=1e-12)
-    assert (fed[1].times, fed[1].event) == (fed[0].times, fed[0].event), "what was seen stays the evidence"
+    assert (fed[1].times, fed[1].event_id) == (fed[0].times, fed[0].event_id), "what was seen stays the evidence"
 
 
 def test_back_to_browsing_leaves_decision_within_the_session_and_not_at_the_first_page(

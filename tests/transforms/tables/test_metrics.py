@@ -133,6 +133,13 @@ def test_shares_of_the_ledger_are_of_all_units_and_not_a_mean_of_shares(base: An
     assert _value(base, "late_share", "source") == [("a", 0.0), ("b", 0.5)]
 
 
+def test_folds_that_failed_are_counted_and_other_dead_letters_are_not(base: Any) -> None:
+    base.execute("""INSERT INTO dead_letters (dead_letter_id, stage, source, reason) VALUES
+        ('a', 'strand', 's', 'failed_fold'), ('b', 'journey', 's', 'failed_fold'), ('c', 'decode', 's', 'bad_avro')""")
+    assert _value(base, "failed_folds") == [(2,)]
+    assert _value(base, "failed_folds", "stage") == [("journey", 1), ("strand", 1)]
+
+
 def test_mid_funnel_leaves_out_the_first_and_the_last_stage(base: Any) -> None:
     base.execute("""INSERT INTO transitions (person_id, from_stage, to_stage, "at") VALUES
         ('p', NULL, 'discovery', '2026-01-01T00:00:00Z'), ('p', 'discovery', 'consideration', '2026-01-01T00:01:00Z'),
