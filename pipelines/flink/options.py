@@ -48,6 +48,10 @@ class JobServerOptions(PipelineOptions):  # type: ignore[misc]
             parser.add_argument(f"--{name}", action="store_true", default=None)
 
 
+_CHECKPOINTS_AT_THE_END = 4
+"""Intervals of checkpoints for which a source that ends by itself has to be silent: one that is slow takes some."""
+
+
 @dataclass(frozen=True)
 class FlinkSettings:
     """How a job runs.
@@ -153,7 +157,8 @@ def flink_options(endpoint: str, settings: FlinkSettings, given: Sequence[str] =
     if settings.environment == "LOOPBACK" and settings.worker_process:
         flags.append("--experiments=use_loopback_process_worker")
     if settings.finite:
-        flags.append("--shutdown_sources_after_idle_ms=1000")
+        # a checkpoint has to come between the last bundle and the end, or nobody hears that the bundle was kept
+        flags.append(f"--shutdown_sources_after_idle_ms={_CHECKPOINTS_AT_THE_END * settings.checkpoint_ms}")
     if settings.checkpoints is not None:
         folder = check_folder(settings.checkpoints)
         flags += [
