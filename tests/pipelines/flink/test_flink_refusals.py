@@ -171,6 +171,6 @@ def test_options_are_those_of_the_settings_and_what_the_user_wrote_wins() -> Non
     found = flink_options("localhost:8099", settings, ["--max_bundle_size=7"]).get_all_options()
     assert found["job_endpoint"] == "localhost:8099"
     assert (found["parallelism"], found["max_bundle_time_mills"], found["max_bundle_size"]) == (2, 20, 7)
-    assert found["shutdown_sources_after_idle_ms"] == 1_000
+    assert found["shutdown_sources_after_idle_ms"] == 4_000
     assert found["experiments"] == ["use_loopback_process_worker"]
     assert found["streaming"] is True
