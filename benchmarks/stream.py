@@ -38,7 +38,7 @@ from transforms.avro_file import Damage, read_events
 FOLDER = Path("bench-out")
 _EVENTS_A_CUSTOMER = 78
 _DAYS, _SEED = 30, 7
-_LEAD = 20.0
+_LEAD = 60.0
 """Seconds between the writing of the world and its first event: the engine starts meanwhile."""
 _SECOND = 1_000_000
 _LONG, _PARTS = 120, 5
@@ -125,6 +125,7 @@ def cpu_of(pid: int) -> float:
 @click.option("--state-memory", default=768, show_default=True, help="MiB that the actors hold at most.")
 @click.option("--busy", type=int, help="People who are there at once, before others come. Default: all, all the time.")
 @click.option("--model/--no-model", default=True, show_default=True, help="Train one, and score with it.")
+@click.argument("beam", nargs=-1, type=click.UNPROCESSED)
 def main(
     rates: str,
     seconds: int,
@@ -134,8 +135,9 @@ def main(
     state_memory: int,
     busy: int | None,
     model: bool,
+    beam: tuple[str, ...],
 ) -> None:
-    """Measure."""
+    """Measure; BEAM are options of Beam's for the engine, after ``--``, as in ``-- --max_bundle_time_mills=200``."""
     telemetry.disable()
     console = Console()
     FOLDER.mkdir(exist_ok=True)
@@ -143,7 +145,7 @@ def main(
     world = _world(max(asked) * (warm_up + seconds), console)
     registry = _registry(console) if model else None
     asked_of_it = [
-        "--state-shards", str(shards), "--parallelism", str(parallelism), "--state-memory", str(state_memory),
+        "--state-shards", str(shards), "--parallelism", str(parallelism), "--state-memory", str(state_memory), *beam,
     ]  # fmt: skip
     results = []
     for rate in asked:

@@ -71,6 +71,9 @@ def execute(build: Callable[[Any], None], options: Any, worker: str | None = Non
     """
     import apache_beam as beam
 
+    from transforms.worker_process import sample_often
+
+    sample_often()  # with one worker this process is it
     pipeline = beam.Pipeline(runner=local_runner(options, worker), options=options)
     build(pipeline)
     try:

@@ -141,6 +141,7 @@ def _as_worker(connection: socket.socket, environment: dict[str, str], work: Cal
 def _load(*, model: bool) -> Callable[[], None]:
     """Import what workers need; what a worker does then."""
     importlib.import_module("pipelines.graph")
+    importlib.import_module("transforms.worker_process").sample_often()
     main: Callable[[list[str]], None] = importlib.import_module(worker_call.WORKER).main
     if model:
         from models.bundle import TRUSTED_TYPES

@@ -5,7 +5,6 @@ Errors: ``EngineError`` and ``UsageError``, before anything is read, for what ca
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,8 +21,6 @@ Build = Callable[[Any], None]
 
 CHECKPOINTS, ENGINE = "checkpoints", "engine"
 """Folders in OUT: Flink's checkpoints, and what its job server writes (log, configuration, staged files)."""
-_WORKERS = 2
-"""Worker processes on one machine: one for the journey stage, which computes as much as all others together."""
 
 
 class Job(Protocol):
@@ -65,7 +62,6 @@ def open_engine(options: StreamOptions, folder: OutputFolder) -> Iterator[Engine
         parallelism=options.parallelism,
         checkpoints=checkpoints,
         checkpoint_ms=round(options.checkpoint_every * 1_000),
-        workers=min(_WORKERS, os.cpu_count() or 1) if is_local else 1,
         restore=None if is_local else restore,
     )
     work = folder.root / ENGINE

@@ -17,7 +17,7 @@ from contracts.exchange import DeadLetter, StatedRows
 from contracts.tables import ACTIONS, DEAD_LETTERS, EXPIRED_LATE
 from features.push import PushFeatures
 from pipelines.clock import now
-from pipelines.stream_plan import StreamPlan
+from pipelines.stream_plan import FLINK, StreamPlan
 from pipelines.table_sink import DATAFLOW, BigQueryTables
 from sources.files_player import FilesSettings
 from sources.files_stream import ReadFilesStream
@@ -41,11 +41,19 @@ from transforms.tables import rows
 from transforms.tables.bundle_rows import StateRows
 from transforms.tables.stream import WriteStated
 
+_APART = {"cpu_count": "1"}
+"""Resource hints of the journey stage on Flink, which gives transforms of other hints another worker process.
+
+The stage takes half of the CPU of Python, and an interpreter is one core. Which of several workers of one kind an
+engine gives a stage changes from start to start, so that a heavy stage may get the one that has the others.
+"""
+
 
 def build(pipeline: beam.Pipeline, plan: StreamPlan) -> None:
     """Build the streaming graph into ``pipeline``."""
     coders.register()
     run = plan.run
+    apart = _APART if plan.runner == FLINK else {}
     box = DeadLetterBox(run.dead_letter_key)
     event_schema = schema_id("event")
 
@@ -70,10 +78,14 @@ def build(pipeline: beam.Pipeline, plan: StreamPlan) -> None:
         drain=plan.drain,
         bounds=JourneyBounds.of_one_of(person_shards, plan.state_bytes),
     )
-    journeys = strands.messages | "Journey" >> StreamJourney(journey_cores, now, person_shards)
+    journeys = strands.messages | "Journey" >> StreamJourney(journey_cores, now, person_shards, apart)
     acted = journeys.decisions | "Act" >> Act(
         run.stores, Path(run.actions), run.channels, run.act, None, run.journey_shards
-    )
+    ).with_resource_hints(**apart)
+    actions = acted.actions | "ActionRows" >> StateRows(ACTIONS, rows.action_row, now).with_resource_hints(**apart)
+    online = journeys.online | "Online" >> beam.ParDo(PushFeatures(run.online)).with_output_types(
+        bytes
+    ).with_resource_hints(**apart)
 
     rejected = (strands.rejected, journeys.rejected) | "AllRejected" >> beam.Flatten()
     poisoned = rejected | "Rejected" >> Rejected(box, event_schema)
@@ -87,10 +99,8 @@ def build(pipeline: beam.Pipeline, plan: StreamPlan) -> None:
     ledger = counts | "AllCounts" >> beam.Flatten() | "Ledger" >> CountLedger(LedgerCores(plan.run_id), now)
 
     stated = (
-        journeys.rows,
         strands.log,
         ledger,
-        acted.actions | "ActionRows" >> StateRows(ACTIONS, rows.action_row, now),
         dead
         | "Letters" >> beam.Filter(_is_dead).with_output_types(DeadLetter)
         | "DeadLetterRows" >> StateRows(DEAD_LETTERS, rows.dead_letter_row, now),
@@ -99,14 +109,19 @@ def build(pipeline: beam.Pipeline, plan: StreamPlan) -> None:
         | "Late" >> beam.Filter(_is_expired).with_output_types(DeadLetter)
         | "ExpiredRows" >> StateRows(EXPIRED_LATE, rows.dead_letter_row, now),
     )
-    together = stated | "AllRows" >> beam.Flatten().with_output_types(tuple[bytes, StatedRows])
+    together = {
+        "Journey": (journeys.rows, actions) | "JourneyRows" >> beam.Flatten(),
+        "Other": stated | "OtherRows" >> beam.Flatten().with_output_types(tuple[bytes, StatedRows]),
+    }
     written: list[beam.PCollection] = []
     if plan.runner != DATAFLOW:  # its workers have no OUT
-        parts = WriteStated(plan.out, plan.tables, plan.number, every=plan.pane, direct=not plan.retried)
+        parts = WriteStated(
+            plan.out, plan.tables, plan.number, every=plan.pane, direct=not plan.retried, hints={"Journey": apart}
+        )
         written.append(together | "Tables" >> parts)
     if plan.bigquery is not None:
-        written.append(together | "BigQuery" >> _ToBigQuery(plan.bigquery, plan))
-    online = journeys.online | "Online" >> beam.ParDo(PushFeatures(run.online)).with_output_types(bytes)
+        all_rows = tuple(together.values()) | "AllRows" >> beam.Flatten()
+        written.append(all_rows | "BigQuery" >> _ToBigQuery(plan.bigquery, plan))
     purged = strands.purges | "Purge" >> PurgeStores(run.stores, plan.purges)
     if plan.retried:
         (*written, online, purged) | "Finish" >> Finish(plan.finished)

@@ -50,7 +50,7 @@ class Pseudonymiser:
         if len(key) < 16:
             raise ConfigurationError("pseudonym key", None, f"has {len(key)} bytes; at least 16 are needed")
         self._key = key
-        self._namespace_keys: dict[str, bytes] = {}
+        self._of_namespace: dict[str, hmac.HMAC] = {}
         self._cache: dict[Identifier, Identifier] = {}
 
     def __reduce__(self) -> tuple[type[Pseudonymiser], tuple[bytes]]:
@@ -66,13 +66,15 @@ class Pseudonymiser:
         if known is not None:
             return known
         namespace, value = identifier
-        namespace_key = self._namespace_keys.get(namespace)
-        if namespace_key is None:
+        keyed = self._of_namespace.get(namespace)
+        if keyed is None:
             namespace_key = hmac.digest(self._key, b"wayline pseudonym\0" + namespace.encode(), "sha256")
-            self._namespace_keys[namespace] = namespace_key
+            keyed = self._of_namespace[namespace] = hmac.new(namespace_key, digestmod="sha256")
+        # a copy: hmac.digest lets another thread have the interpreter, and waits for it, for two microseconds of work
+        mac = keyed.copy()
         # surrogatepass: a value that is no legal text must not stop the stream; Avro refuses it long before
-        digest = hmac.digest(namespace_key, value.encode("utf-8", "surrogatepass"), "sha256")
-        made = Identifier(namespace, digest[:_PSEUDONYM_BYTES].hex())
+        mac.update(value.encode("utf-8", "surrogatepass"))
+        made = Identifier(namespace, mac.digest()[:_PSEUDONYM_BYTES].hex())
         if len(self._cache) >= _CACHE_LIMIT:
             self._cache.clear()
         self._cache[identifier] = made

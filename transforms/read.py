@@ -24,10 +24,10 @@ from contracts import coders as _coders  # noqa: F401  # registers the coders of
 from contracts.event import Event
 from contracts.exchange import LedgerCount, Received
 from transforms.avro_file import Damage, places_to_cut, read_events
-from transforms.collector import relax_collector
 from transforms.decode import newest_decoder
 from transforms.inputs import is_remote, open_file
 from transforms.minimise import scrubbed
+from transforms.worker_process import prepare_worker
 
 LEDGER = "ledger"
 PIECE = 1 << 20
@@ -109,7 +109,7 @@ class _ReadPieces(beam.DoFn):  # type: ignore[misc]
         self._as_of = as_of
 
     def setup(self) -> None:
-        relax_collector()
+        prepare_worker()
 
     def process(self, element: tuple[str, int, int]) -> Iterator[Received | pvalue.TaggedOutput]:
         name, start, end = element

@@ -16,10 +16,10 @@ from apache_beam import pvalue, typehints
 
 from contracts import coders, wire
 from contracts.exchange import DeadLetter, ErasedMark, LedgerCount, Purge, ShardInput, StrandBatch, StrandRecord
-from transforms.collector import relax_collector
 from transforms.identity.ids import DEFAULT_SHARDS, person_shard, shard_of, strand_id
 from transforms.identity.rules import Carry
 from transforms.identity.strands import Rejects, fold_shard
+from transforms.worker_process import prepare_worker
 
 __all__ = ["DEFAULT_SHARDS", "Strand", "StrandFold", "Strands", "person_shard", "shard_of", "strand_id"]
 
@@ -74,7 +74,7 @@ class StrandFold(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyp
         self._carries = dict(carries or {})
 
     def setup(self) -> None:
-        relax_collector()
+        prepare_worker()
 
     def process(
         self, element: tuple[bytes, Iterable[bytes]]

@@ -33,6 +33,9 @@ JAVA_OPENED = tuple(
     for package in ("java.lang", "java.util", "java.nio", "java.util.concurrent", "java.net", "java.time")
 )
 """What Flink needs of Java 17."""
+_SPARING = ("-XX:TieredStopAtLevel=1",)
+"""Compile once and lightly: what Flink does between the stages gains less by the second compiler than its threads take
+from the stages, which share these cores; docs/performance.md has the figures."""
 _GUARD = """
 exec 3<&0
 "$@" </dev/null 3<&- &
@@ -95,7 +98,7 @@ class JobServer:
         self.rest_ports = range(rest, rest + _REST_PORTS)
         conf = self._configure()
         command = [
-            "sh", "-c", _GUARD, "job-server", str(java.path), f"-Xmx{settings.heap}", *JAVA_OPENED,
+            "sh", "-c", _GUARD, "job-server", str(java.path), f"-Xmx{settings.heap}", *_SPARING, *JAVA_OPENED,
             "-Dorg.slf4j.simpleLogger.showDateTime=true", "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=info",
             "-cp", jars, _MAIN,

@@ -66,8 +66,8 @@ class FlinkSettings:
         restarts: how often a job that failed is restarted before it has failed for good, however long that takes; None:
             as Flink is configured, which for the server of ``job_server`` is so often within some minutes.
         finite: the source ends by itself, and the job with it.
-        worker_process: run workers in a process of their own, not in threads of ours.
-        workers: worker processes a task manager; each takes some of the stages, so that two stages compute at once.
+        worker_process: run workers in processes of their own, one for all transforms of the same resource hints, not in
+            threads of ours.
         restore: a checkpoint or savepoint to begin with, on a cluster; on ``[local]`` the job server is told instead.
         environment: Beam's environment type of workers; ``LOOPBACK`` for workers on this machine.
         environment_config: and its configuration.
@@ -77,11 +77,10 @@ class FlinkSettings:
     checkpoints: Path | None = None
     checkpoint_ms: int = 1_000
     bundle_elements: int = 1_000
-    bundle_ms: int = 50
+    bundle_ms: int = 100
     restarts: int | None = None
     finite: bool = False
     worker_process: bool = True
-    workers: int = 1
     restore: Path | None = None
     environment: str = "LOOPBACK"
     environment_config: str = ""
@@ -145,7 +144,6 @@ def flink_options(endpoint: str, settings: FlinkSettings, given: Sequence[str] =
         f"--checkpointing_interval={settings.checkpoint_ms}",
         f"--max_bundle_size={settings.bundle_elements}",
         f"--max_bundle_time_mills={settings.bundle_ms}",
-        f"--sdk_worker_parallelism={settings.workers}",
         # without it what a bundle puts out while a checkpoint is made is kept back, and watermarks overtake it: what is
         # stated at the end of time then comes after the windows have closed, and is dropped
         "--finish_bundle_before_checkpointing",

@@ -73,6 +73,7 @@ def start_worker(endpoint: str, worker_id: str, log: Path, cache_bytes: int = 0)
     Raises OSError when it does not start, or the log cannot be written.
     """
     code = (
+        "from transforms.worker_process import sample_often; sample_often(); "
         "from apache_beam.runners.worker.sdk_worker import SdkHarness; "
         f"SdkHarness({endpoint!r}, worker_id={worker_id!r}, state_cache_size={cache_bytes}, "
         "data_buffer_time_limit_ms=-1).run()"

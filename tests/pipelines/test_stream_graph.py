@@ -127,6 +127,37 @@ def test_labels_of_a_stream_are_those_of_the_last_release(graph: tuple[str, beam
     assert_labels(pipeline, LABELS[name])
 
 
+def test_what_works_on_journeys_has_a_worker_process_of_its_own_on_flink(tmp_path: Path) -> None:
+    """Flink gives another environment another process: all up to what groups is in one, else an element goes twice."""
+    work = environments(made(tmp_path, "files", "")[0])
+    apart = {name for name, environment in work.items() if environment == work["Journey/Fold/Actor/ParDo(_ActorFn)"]}
+    assert apart == {
+        "Journey/Fold/Actor/ParDo(_ActorFn)",
+        "Journey/Metrics",
+        "Journey/ToWriter",
+        "Act/Perform/ParDo(_ActFn)",
+        "ActionRows/State",
+        "Online",
+        "Tables/JourneyPanes",
+    }
+    assert len(set(work.values())) == 2
+
+
+def test_no_stage_asks_dataflow_for_workers_of_its_own(tmp_path: Path, postgres_server: PostgresServer) -> None:
+    pipeline, _ = made(tmp_path, "dataflow", postgres_server.make_schema())
+    assert not any(kind.resource_hints for kind in pipeline.to_runner_api().components.environments.values())
+
+
+def environments(pipeline: beam.Pipeline) -> dict[str, str]:
+    """The environment of each transform that Python works on."""
+    transforms = pipeline.to_runner_api().components.transforms.values()
+    return {
+        transform.unique_name: transform.environment_id
+        for transform in transforms
+        if transform.environment_id and not transform.subtransforms and "flatten" not in transform.spec.urn
+    }
+
+
 def test_no_label_of_a_stream_depends_on_a_lambda_or_a_line(graph: tuple[str, beam.Pipeline]) -> None:
     assert not [label for label in labels_of(graph[1]) if "lambda" in label or ".py" in label]
 

@@ -49,8 +49,8 @@ from contracts.exchange import RejectedElement
 from transforms.actor.core import CoreFactory
 from transforms.actor.segments import SEGMENTS
 from transforms.actor.turn import COUNTERS, REJECTED, Actors, HostSettings, Outputs
-from transforms.collector import relax_collector
 from transforms.read import typed
+from transforms.worker_process import prepare_worker
 
 METRICS = "wayline.actor"
 """Namespace of the counters, followed by a dot and the stage; their names are ``turn.COUNTERS``."""
@@ -134,7 +134,7 @@ class _ActorFn(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
         self._clock = clock
 
     def setup(self) -> None:
-        relax_collector()
+        prepare_worker()
         sys.setswitchinterval(SWITCH)
         self._factory.setup()
         namespace = f"{METRICS}.{self._settings.stage}"

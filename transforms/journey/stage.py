@@ -20,12 +20,12 @@ from contracts import coders as _coders  # noqa: F401  # registers the coders of
 from contracts.exchange import Decision, LearnInput, LedgerCount, OnlineFeatures, StrandBatch, TableFile
 from models.handler import PointBatch, StageModelHandler
 from transforms import ledger
-from transforms.collector import relax_collector
 from transforms.identity.ids import person_shard
 from transforms.journey.worker import STEPS, JourneySettings, JourneyWorker
 from transforms.read import typed
 from transforms.stores.database import StoreAddress
 from transforms.stores.effects import EffectStore, open_effects
+from transforms.worker_process import prepare_worker
 
 PROFILE, ELAPSED = "wayline.journey", "elapsed"
 """Beam counters of this stage: microseconds of CPU by step (``worker.STEPS``), and the time that went by meanwhile."""
@@ -60,7 +60,7 @@ class _JourneyFn(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyp
         self._spent = {step: Metrics.counter(PROFILE, step) for step in STEPS}
 
     def setup(self) -> None:
-        relax_collector()
+        prepare_worker()
         handler = StageModelHandler(self._registry, self._settings.ontology.stage_names)
         model = handler.load_model()
 

@@ -9,9 +9,9 @@ models are looked for between two batches (``models.in_force``), and followed as
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 from apache_beam.utils.shared import Shared
@@ -186,24 +186,30 @@ class StreamJourney(beam.PTransform):  # type: ignore[misc]  # Beam's base class
         cores: makes the cores.
         clock: processing time in microseconds.
         shards: of persons; 0: keyed by person.
+        hints: resource hints of what works on journeys: batches are made where their messages come from.
     """
 
-    def __init__(self, cores: JourneyCores, clock: Callable[[], int], shards: int = 0) -> None:
+    def __init__(
+        self,
+        cores: JourneyCores,
+        clock: Callable[[], int],
+        shards: int = 0,
+        hints: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__()
         self._cores = cores
         self._clock = clock
         self._shards = shards
+        self._hints = dict(hints or {})
 
     def expand(self, messages: beam.PCollection[tuple[bytes, bytes]]) -> StreamJourneys:
         outputs = {STATED: StatedRows, DECISIONS: Decision, ONLINE: OnlineFeatures, METRICS: tuple[str, int]}
-        given = (
-            messages
-            | "ByShard" >> BatchByShard()
-            | "Wake" >> WakeAll(self._shards, self._clock)
-            | "Fold" >> ShardActor(STAGE, self._cores, outputs, self._clock, depth=1)
-        )
-        _ = given[METRICS] | "Metrics" >> beam.ParDo(Counted(STAGE))
-        rows = given[STATED] | "ToWriter" >> beam.ParDo(_ToWriter())
+        hints = self._hints
+        fold = ShardActor(STAGE, self._cores, outputs, self._clock, depth=1).with_resource_hints(**hints)
+        batches = messages | "ByShard" >> BatchByShard() | "Wake" >> WakeAll(self._shards, self._clock)
+        given = batches | "Fold" >> fold
+        _ = given[METRICS] | "Metrics" >> beam.ParDo(Counted(STAGE)).with_resource_hints(**hints)
+        rows = given[STATED] | "ToWriter" >> beam.ParDo(_ToWriter()).with_resource_hints(**hints)
         return StreamJourneys(typed(rows, tuple[bytes, StatedRows]), given[DECISIONS], given[ONLINE], given[REJECTED])
 
 

@@ -9,7 +9,7 @@ never try anything again (``direct``) the rows of a bundle are written when it e
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,9 @@ class _AppendRows(beam.DoFn):  # type: ignore[misc]
 
 
 class WriteStated(beam.PTransform):  # type: ignore[misc]
-    """(writer shard, ``StatedRows``) to parts in OUT. Gives a PCollection in which nothing comes: its watermark does.
+    """PCollections of (writer shard, ``StatedRows``) to parts in OUT, by the name of where they come from.
+
+    Gives a PCollection in which nothing comes: its watermark does.
 
     It does not make views, nor number the stream: ``transforms.tables.stream_folder``. Errors: a full or read-only disk
     fails the bundle, which the engine tries again.
@@ -84,27 +86,43 @@ class WriteStated(beam.PTransform):  # type: ignore[misc]
         stream: number of the stream on this folder.
         every: whole seconds between two panes of a shard: Beam takes no part of one.
         direct: for runners that never try a bundle again, nor number panes.
+        hints: resource hints by the name of an input: what comes from a worker process of its own stays in it until
+            it is grouped.
     """
 
     def __init__(
-        self, out: str, tables: Sequence[Table], stream: int, *, every: int = EVERY, direct: bool = False
+        self,
+        out: str,
+        tables: Sequence[Table],
+        stream: int,
+        *,
+        every: int = EVERY,
+        direct: bool = False,
+        hints: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         super().__init__()
         self._every = every
         self._fn = (_AppendRows if direct else _WritePane)(out, tables, stream)
         self._direct = direct
+        self._hints = dict(hints or {})
 
-    def expand(self, rows: beam.PCollection[tuple[bytes, StatedRows]]) -> beam.PCollection[None]:
+    def expand(self, stated: Mapping[str, beam.PCollection[tuple[bytes, StatedRows]]]) -> beam.PCollection[bytes]:
         if self._direct:
-            return rows | "AppendRows" >> beam.ParDo(self._fn).with_output_types(bytes)
+            together = tuple(stated.values()) | "Together" >> beam.Flatten()
+            return together | "AppendRows" >> beam.ParDo(self._fn).with_output_types(bytes)
+        every = trigger.Repeatedly(trigger.AfterProcessingTime(self._every))
+        panes = tuple(
+            rows | f"{name}Panes" >> _panes(every).with_resource_hints(**self._hints.get(name, {}))
+            for name, rows in stated.items()
+        )
         return (
-            rows
-            | "Panes"
-            >> beam.WindowInto(
-                GlobalWindows(),
-                trigger=trigger.Repeatedly(trigger.AfterProcessingTime(self._every)),
-                accumulation_mode=trigger.AccumulationMode.DISCARDING,
-            ).with_output_types(tuple[bytes, StatedRows])
+            panes
+            | "Together" >> beam.Flatten()
             | "GatherPane" >> beam.GroupByKey()
             | "WritePane" >> beam.ParDo(self._fn).with_output_types(bytes)
         )
+
+
+def _panes(every: Any) -> beam.PTransform:
+    windows = beam.WindowInto(GlobalWindows(), trigger=every, accumulation_mode=trigger.AccumulationMode.DISCARDING)
+    return windows.with_output_types(tuple[bytes, StatedRows])

@@ -163,7 +163,7 @@ def test_direct_writing_keeps_every_row_under_names_of_its_own(tmp_path: Path) -
     for start in (0, 10):
         with beam.Pipeline(runner="FnApiRunner") as pipeline:
             made = pipeline | beam.Create(in_elements(range(start, start + 10)))
-            _ = made | "Tables" >> WriteStated(str(tmp_path), (THINGS,), stream, direct=True)
+            _ = {"Things": made} | "Tables" >> WriteStated(str(tmp_path), (THINGS,), stream, direct=True)
     assert shown(tmp_path) == sorted((f"k{n}", n) for n in range(20))
     assert len(names(tmp_path)) >= 4
 
@@ -183,6 +183,6 @@ def test_panes_of_the_engine_become_parts(tmp_path: Path) -> None:
     number = begun(tmp_path)
     with beam.Pipeline(runner="BundleBasedDirectRunner", options=options) as pipeline:
         made = pipeline | stream.with_output_types(tuple[bytes, StatedRows])
-        _ = made | "Tables" >> WriteStated(str(tmp_path), (THINGS,), number, every=5)
+        _ = {"Things": made} | "Tables" >> WriteStated(str(tmp_path), (THINGS,), number, every=5)
     assert shown(tmp_path) == sorted((f"k{n}", n) for n in range(8))
     assert {stream_part(name).shard for name in names(tmp_path)} == {"00", "01"}  # type: ignore[union-attr]
