@@ -14,6 +14,7 @@ STREAM_DEMO_SECONDS ?= 120
 BENCH_EVENTS ?= 100000,1000000
 ACCURACY_CUSTOMERS ?= 100000
 STREAM_RATES ?= 500,1000,2000
+TEST_PROCESSES ?= 2
 EXPLORE ?= tests
 EXPLORE_TIMES ?= 20
 EXPLORE_SEED := $(shell date +%s)
@@ -135,7 +136,7 @@ schemas: $(VENV)/.dev ## Avro schemas against their predecessors
 	$(BIN)/wayline schema check
 
 unit: $(VENV)/.dev ## Tests only
-	$(BIN)/pytest -n 2 --dist worksteal --durations=40
+	$(BIN)/pytest -n $(TEST_PROCESSES) --dist worksteal --durations=40
 
 explore: $(VENV)/.dev ## Property tests below EXPLORE with EXPLORE_TIMES as many examples, at random: hours, in one process
 	@echo "to see the same again: make explore EXPLORE='$(EXPLORE)' EXPLORE_TIMES=$(EXPLORE_TIMES) EXPLORE_SEED=$(EXPLORE_SEED)"
