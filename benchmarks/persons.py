@@ -3,11 +3,13 @@
 ``python -m benchmarks.persons --persons 10000,100000,1000000`` goes through the life of two streams: persons come, each
 with a device and an event, 500 a batch, until the first number is reached in one and the next number in the other; then
 visits are measured, of ten events each, 500 at a time, by persons picked at random among all there are; then more
-persons come to the other, and so on. The two are measured in turns, a batch each, so that what else the machine does
-meets both. In it are the links into the identity store (SQLite), the strand core and the journey core with the effect
-store, as their hosts call them, in batches of 50 events: a stage is polled when it says so, and again as long as it
-says so, so that no backlog is there when measuring begins. Persons long untouched are in the record store. Stated are
-CPU microseconds an event, of all and by stage, the part of the cycle collector in it, and the ratio of the two.
+persons come to the other, and so on. Before it is measured, visits go on in the other until what it holds are visitors:
+else each of them drives out several of those who came with one event, which no stream does for long. The two are
+measured in turns, a batch each, so that what else the machine does meets both. In it are the links into the identity
+store (SQLite), the strand core and the journey core with the effect store, as their hosts call them, in batches of 50
+events: a stage is polled when it says so, and again as long as it says so, so that no backlog is there when measuring
+begins. Persons long untouched are in the record store. Stated are CPU microseconds an event, of all and by stage, the
+part of the cycle collector in it, and the ratio of the two.
 
 ``--shards 10`` gives a stage the bounds of one shard of ten: 100,000 persons are then to it what a million are to one
 alone, but for the stores, which hold a tenth.
@@ -55,6 +57,8 @@ from transforms.stores.records import open_records
 _NOON = 1_750_000_000_000_000
 _BATCH, _GROWN = 50, 500
 _WARM_UP, _MEASURED = 2_000, 20_000
+_FILLED = 400_000
+"""Events of visits after which the bounds of the only shard of a stage are full of visitors."""
 _VISITS, _OF_EVENTS = 500, 10
 
 
@@ -184,14 +188,14 @@ class Population:
         self._visits: list[tuple[int, int]] = []
         self.seen = 0
 
-    def grow(self, size: int) -> None:
-        """Let persons come; then let visits go on for a while, unmeasured."""
+    def grow(self, size: int, warm_up: int) -> None:
+        """Let persons come; then let so many events of visits go by, unmeasured."""
         while self.seen < size:
             self.stream.take(range(self.seen, min(self.seen + _GROWN, size)))
             self.seen = min(self.seen + _GROWN, size)
         chosen = self._chosen
         self._visits = [(chosen.randrange(size), chosen.randrange(1, _OF_EVENTS + 1)) for _ in range(_VISITS)]
-        for _ in range(_WARM_UP // _BATCH):
+        for _ in range(warm_up // _BATCH):
             self.go_on()
 
     def go_on(self) -> None:
@@ -230,10 +234,10 @@ def main() -> None:
     relax_collector()
     with tempfile.TemporaryDirectory() as folder:
         small = Population(Path(folder) / "small", arguments.shards)
-        small.grow(first)
+        small.grow(first, _WARM_UP)
         large = Population(Path(folder) / "large", arguments.shards)
         for size in others:
-            large.grow(size)
+            large.grow(size, max(_WARM_UP, _FILLED // arguments.shards))
             before, after = _measure((small, large))
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
             print(f"{size:,} to {first:,} persons: {after / before:.2f}; {peak:,.0f} MB at most", flush=True)
