@@ -30,7 +30,7 @@ from transforms.tables.output import OutputFolder
 
 WAYLINE = str(Path(sys.executable).with_name("wayline"))
 _LOOK_EVERY = 0.2
-ONE_WORKER = "--sdk_worker_parallelism=1"
+ONE_WORKER = "--workers=1"
 """For a stream that is about something else: each worker is a process that loads the engine, whenever it starts."""
 
 

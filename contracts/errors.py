@@ -131,6 +131,16 @@ class EngineError(WaylineError):
     exit_code = 10
 
 
+class OtherGraphError(WaylineError):
+    """A checkpoint does not fit the job: another release made it, or other options that shape the graph."""
+
+    exit_code = 11
+    standing_hint = (
+        "resume with the release and the options that it was made with (--workers, --state-shards, --tables), or start "
+        "without --resume: the stream then takes over from the log of OUT"
+    )
+
+
 class StateVersionError(WaylineError):
     """State that outlived the release which wrote it is newer than this one.
 

@@ -17,7 +17,7 @@ from contracts.exchange import DeadLetter, StatedRows
 from contracts.tables import ACTIONS, DEAD_LETTERS, EXPIRED_LATE
 from features.push import PushFeatures
 from pipelines.clock import now
-from pipelines.stream_plan import FLINK, StreamPlan
+from pipelines.stream_plan import StreamPlan
 from pipelines.table_sink import DATAFLOW, BigQueryTables
 from sources.files_player import FilesSettings
 from sources.files_stream import ReadFilesStream
@@ -53,7 +53,7 @@ def build(pipeline: beam.Pipeline, plan: StreamPlan) -> None:
     """Build the streaming graph into ``pipeline``."""
     coders.register()
     run = plan.run
-    apart = _APART if plan.runner == FLINK else {}
+    apart = _APART if plan.apart else {}
     box = DeadLetterBox(run.dead_letter_key)
     event_schema = schema_id("event")
 

@@ -42,8 +42,9 @@ class StreamOptions:
     ``subscription``: of Pub/Sub, in place of files.
     ``shards``: actors a keyed stage; None: see ``settled_shards``. ``by_person``: the journey stage has one a
     person. ``state_bytes``: what they hold in memory at most, all together. ``pane``: seconds between two parts of a
-    table. ``flink_master``: a cluster, ``host:port``; None: Flink inside this machine. ``checkpoints``: their folder,
-    None: in OUT; every ``checkpoint_every`` seconds.
+    table. ``flink_master``: a cluster, ``host:port``; None: Flink inside this machine. ``workers``: worker processes of
+    a machine on Flink: with two, journeys have one to themselves. ``checkpoints``: their folder, None: in OUT; every
+    ``checkpoint_every`` seconds.
     ``resume``: go on from the last of them. ``tables``, ``bigquery_dataset``, ``bigquery_connector``: see
     ``pipelines.table_sink``. ``beam`` holds further Beam options as given.
     """
@@ -67,6 +68,7 @@ class StreamOptions:
     pane: int = 2
     flink_master: str | None = None
     parallelism: int = 1
+    workers: int = 2
     checkpoints: Path | None = None
     checkpoint_every: float = 1.0
     resume: bool = False
@@ -81,8 +83,9 @@ class StreamPlan:
     """Everything the streaming graph needs, checked. ``number`` counts the streams on OUT.
 
     ``retried``: the engine tries bundles again and numbers panes, so parts are named by pane. ``purges``: see
-    ``transforms.purge``. ``drain``: see ``transforms.drain``. ``finished``: the file that says that all has drained
-    (``transforms.finish``). ``bigquery``: where the tables go besides; on Dataflow, instead.
+    ``transforms.purge``. ``apart``: journeys have a worker process to themselves. ``drain``: see ``transforms.drain``.
+    ``finished``: the file that says that all has drained (``transforms.finish``). ``bigquery``: where the tables go
+    besides; on Dataflow, instead.
     """
 
     run: RunPlan
@@ -95,6 +98,7 @@ class StreamPlan:
     pane: int
     runner: str
     retried: bool
+    apart: bool
     drain: str
     purges: str
     finished: str
@@ -191,6 +195,7 @@ def make_stream_plan(
         pane=options.pane,
         runner=options.runner,
         retried=options.runner != DIRECT,
+        apart=options.runner == FLINK and options.workers > 1,
         drain=drain,
         purges=str(folder.purges.resolve()),
         finished=str(finished_file(folder, number)),

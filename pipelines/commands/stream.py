@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,11 @@ and acknowledges Pub/Sub messages before they are processed. Other Beam runners 
 @click.option("--runner", default="flink", show_default=True, help="flink, DirectRunner, DataflowRunner, or another.")
 @click.option("--flink-master", metavar="HOST:PORT", help="A Flink cluster. Default: Flink inside this machine.")
 @click.option("--parallelism", type=click.IntRange(1, 1024), default=1, show_default=True, help="Flink tasks a stage.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 2),
+    help="Worker processes of a machine on Flink; of 2 one is for journeys. Default: 2, on one core 1.",
+)
 @click.option(
     "--actions",
     type=click.Choice(["live", "dry-run"]),
@@ -82,6 +88,7 @@ def command(
     runner: str,
     flink_master: str | None,
     parallelism: int,
+    workers: int | None,
     actions: str,
     state_shards: int | None,
     state_memory: int,
@@ -128,6 +135,7 @@ def command(
         runner=runner,
         flink_master=flink_master,
         parallelism=parallelism,
+        workers=workers or min(2, os.cpu_count() or 1),
         actions="live" if actions == "live" else "dry-run",
         config=config,
         registry=registry,

@@ -21,7 +21,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import DebugOptions, PipelineOptions, PortableOptions, WorkerOptions
 from apache_beam.runners.runner import PipelineState
 
-from contracts.errors import EngineError, StateVersionError, WaylineError
+from contracts.errors import EngineError, OtherGraphError, StateVersionError, WaylineError
 from pipelines.engine import cause
 from pipelines.flink.job_server import JobServer
 from pipelines.flink.workers import WorkerPool, start_worker
@@ -35,6 +35,8 @@ _SILENT_FOR = 15.0
 """Seconds after which what answers no question at Flink's address is not Flink any more."""
 _SAVED_WITHIN = 60.0
 _ASK_EVERY = 5.0
+_NO_PLACE = "Cannot map checkpoint/savepoint state"
+"""Flink's words for a state of a checkpoint whose operator is not in the job."""
 """Seconds between two looks for a failure that no other attempt mends."""
 
 
@@ -67,6 +69,7 @@ class FlinkJob:
         Raises:
             WaylineError: what a worker raised, if it is one of ours. State of a newer release ends the job at once,
                 which Flink would else try again and again.
+            OtherGraphError: the checkpoint it was to go on from is of a job of other tasks.
             EngineError: the job failed otherwise, was cancelled, or the server died.
         """
         if finished is not None and self.wait_until(lambda: finished.exists() or self._refused() is not None):
@@ -79,7 +82,7 @@ class FlinkJob:
             self._result.wait_until_finish()
         except Exception as error:
             self._server.check()
-            found = cause(error)
+            found = cause(error) or _misfit(str(error))
             if found is not None:
                 raise found from error
             message = str(error).strip().splitlines() or [type(error).__name__]
@@ -208,6 +211,13 @@ class FlinkJob:
         except (OSError, ValueError, http.client.HTTPException) as error:
             self._server.check()
             raise EngineError(f"Flink's REST interface does not answer: {error}", hint=_see(self._server)) from error
+
+
+def _misfit(told: str) -> OtherGraphError | None:
+    """What Flink means when it finds no place in the job for a state of the checkpoint."""
+    if _NO_PLACE not in told:
+        return None
+    return OtherGraphError("the checkpoint is of a job that was cut into other tasks than this one")
 
 
 def submit(build: Callable[[beam.Pipeline], None], options: PipelineOptions, server: JobServer) -> FlinkJob:

@@ -1,4 +1,4 @@
-"""A checkpoint of a newer release is refused by name."""
+"""A checkpoint of a newer release, or of a job of other tasks, is refused by name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from run_world import MINUTE, NOON, event, write_events
 
 from benchmarks.chaos_parts import ONE_WORKER, StreamProcess
-from contracts.errors import StateVersionError
+from contracts.errors import OtherGraphError, StateVersionError
 from pipelines.cli import wayline as command
 from transforms.actor.segments import VERSION
 
@@ -22,7 +22,7 @@ FAULTS = Path(__file__).with_name("faults")
 
 @pytest.mark.timeout(420)  # a minute on a machine that has nothing else to do
 @pytest.mark.usefixtures("flink_settings")  # skipped where Flink cannot run
-def test_a_stream_does_not_resume_from_a_checkpoint_of_a_newer_release_and_says_why(
+def test_a_stream_does_not_resume_from_a_checkpoint_of_a_newer_release_or_another_graph_and_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, feed = tmp_path / "out", tmp_path / "feed"
@@ -41,3 +41,7 @@ def test_a_stream_does_not_resume_from_a_checkpoint_of_a_newer_release_and_says_
         assert older.exception.exit_code == 11
         assert f"version {VERSION + 1}" in older.exception.message
         assert "release that wrote it" in older.exception.hint
+        cut_otherwise = CliRunner().invoke(command, ["stream", *options, "--workers=2", "--resume"])
+        assert isinstance(cut_otherwise.exception, OtherGraphError), cut_otherwise.output
+        assert cut_otherwise.exception.exit_code == 11
+        assert "--workers" in cut_otherwise.exception.hint
