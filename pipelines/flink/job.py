@@ -217,7 +217,8 @@ def _misfit(told: str) -> OtherGraphError | None:
     """What Flink means when it finds no place in the job for a state of the checkpoint."""
     if _NO_PLACE not in told:
         return None
-    return OtherGraphError("the checkpoint is of a job that was cut into other tasks than this one")
+    said = "the checkpoint is of a job that was cut into other tasks than this one"
+    return OtherGraphError(said, hint=OtherGraphError.standing_hint)
 
 
 def submit(build: Callable[[beam.Pipeline], None], options: PipelineOptions, server: JobServer) -> FlinkJob:

@@ -28,7 +28,7 @@ def test_a_stream_does_not_resume_from_a_checkpoint_of_a_newer_release_or_anothe
     out, feed = tmp_path / "out", tmp_path / "feed"
     some = [event(n, "page_view", NOON + n * MINUTE, {"anonymous_id": f"a{n % 3}"}) for n in range(12)]
     write_events(feed / "events.avro", some)
-    options = ["--source=files", f"--input={feed}", "--follow", f"--out={out}", "--no-view", ONE_WORKER]
+    options = ["--source=files", f"--input={feed}", "--follow", f"--out={out}", "--no-view", "--workers=2"]
     monkeypatch.setenv("PYTHONPATH", str(FAULTS))
     monkeypatch.setenv("WAYLINE_STATE_VERSION", str(VERSION + 1))
     with StreamProcess(options, out, 240) as stream:
@@ -41,7 +41,7 @@ def test_a_stream_does_not_resume_from_a_checkpoint_of_a_newer_release_or_anothe
         assert older.exception.exit_code == 11
         assert f"version {VERSION + 1}" in older.exception.message
         assert "release that wrote it" in older.exception.hint
-        cut_otherwise = CliRunner().invoke(command, ["stream", *options, "--workers=2", "--resume"])
+        cut_otherwise = CliRunner().invoke(command, ["stream", *options, ONE_WORKER, "--resume"])
         assert isinstance(cut_otherwise.exception, OtherGraphError), cut_otherwise.output
         assert cut_otherwise.exception.exit_code == 11
         assert "--workers" in cut_otherwise.exception.hint
