@@ -23,7 +23,7 @@ EXIT_CODES: dict[int, str] = {
     8: "the run ledger does not balance",
     9: "a check failed: of schemas, output folders, an ontology, tables, a project or this machine; or a journey test",
     10: "the engine of a stream cannot be started, reached or kept running",
-    11: "the state of a stream was written by a newer version",
+    11: "the state of a stream was written by a newer version, or its checkpoint is of another graph",
     INTERRUPTED: "interrupted",
 }
 
