@@ -153,6 +153,8 @@ class LiveJourneys:
         found = {person: self.reading.take(self._record(person), sent) for person, sent in grouped.items()}
         changed = [person for person, taken in found.items() if taken.changed or person in unknown]
         self._bring_back(changed, work)
+        # the effect store may have been purged before the message came: bringing back then decided anew what is erased
+        work.decisions = self._deciding.forget(messages, work.decisions)
         sheet = Sheet()
         retired: list[str] = []
         for person, taken in found.items():
@@ -178,7 +180,7 @@ class LiveJourneys:
             erased = [(event_of(event).event_id, strand) for event, strand in taken.erased]
             if record.has_events:
                 jobs.append(self._job(person, record, live, taken.new, taken.replaced, erased))
-                if taken.moved:
+                if taken.moved or erased:
                     jobs[-1].live.noted = None
             elif live is not None:
                 self._stating.retire(sheet, person, record, live.stated, live.machine, erased)
