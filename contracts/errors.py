@@ -136,7 +136,7 @@ class OtherGraphError(WaylineError):
 
     exit_code = 11
     standing_hint = (
-        "resume with the release and the options that it was made with (--workers, --state-shards, --tables), or start "
+        "resume with the release and the options that it was made with (--workers, --tables), or start "
         "without --resume: the stream then takes over from the log of OUT"
     )
 

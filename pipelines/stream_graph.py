@@ -110,7 +110,8 @@ def build(pipeline: beam.Pipeline, plan: StreamPlan) -> None:
         | "ExpiredRows" >> StateRows(EXPIRED_LATE, rows.dead_letter_row, now),
     )
     together = {
-        "Journey": (journeys.rows, actions) | "JourneyRows" >> beam.Flatten(),
+        "Journey": (journeys.rows, actions)
+        | "JourneyRows" >> beam.Flatten().with_output_types(tuple[bytes, StatedRows]),
         "Other": stated | "OtherRows" >> beam.Flatten().with_output_types(tuple[bytes, StatedRows]),
     }
     written: list[beam.PCollection] = []
@@ -120,7 +121,7 @@ def build(pipeline: beam.Pipeline, plan: StreamPlan) -> None:
         )
         written.append(together | "Tables" >> parts)
     if plan.bigquery is not None:
-        all_rows = tuple(together.values()) | "AllRows" >> beam.Flatten()
+        all_rows = tuple(together.values()) | "AllRows" >> beam.Flatten().with_output_types(tuple[bytes, StatedRows])
         written.append(all_rows | "BigQuery" >> _ToBigQuery(plan.bigquery, plan))
     purged = strands.purges | "Purge" >> PurgeStores(run.stores, plan.purges)
     if plan.retried:

@@ -4,6 +4,7 @@ graph is built. What a bounded run needs as well is in ``run``, made by ``pipeli
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -39,14 +40,13 @@ class StreamOptions:
 
     ``inputs``: event files, read once in the order of received time; with ``follow`` one folder that is followed.
     ``rate``: their events a second, None as fast as they are taken; ``live``: each at its received time.
-    ``subscription``: of Pub/Sub, in place of files.
-    ``shards``: actors a keyed stage; None: see ``settled_shards``. ``by_person``: the journey stage has one a
-    person. ``state_bytes``: what they hold in memory at most, all together. ``pane``: seconds between two parts of a
-    table. ``flink_master``: a cluster, ``host:port``; None: Flink inside this machine. ``workers``: worker processes of
-    a machine on Flink: with two, journeys have one to themselves. ``checkpoints``: their folder, None: in OUT; every
-    ``checkpoint_every`` seconds.
-    ``resume``: go on from the last of them. ``tables``, ``bigquery_dataset``, ``bigquery_connector``: see
-    ``pipelines.table_sink``. ``beam`` holds further Beam options as given.
+    ``subscription``: of Pub/Sub, in place of files. ``shards``: actors a keyed stage; None: see ``settled_shards``.
+    ``by_person``: the journey stage has one a person. ``state_bytes``: what they hold in memory at most, all together.
+    ``pane``: seconds between two parts of a table. ``flink_master``: a cluster, ``host:port``; None: Flink inside this
+    machine. ``workers``: worker processes of a machine on Flink: with two, journeys have one to themselves; None: two,
+    on one core one. ``checkpoints``: their folder, None: in OUT; every ``checkpoint_every`` seconds. ``resume``: go on
+    from the last of them. ``tables``, ``bigquery_dataset``, ``bigquery_connector``: see ``pipelines.table_sink``.
+    ``beam`` holds further Beam options as given.
     """
 
     out: Path
@@ -68,7 +68,7 @@ class StreamOptions:
     pane: int = 2
     flink_master: str | None = None
     parallelism: int = 1
-    workers: int = 2
+    workers: int | None = None
     checkpoints: Path | None = None
     checkpoint_every: float = 1.0
     resume: bool = False
@@ -140,6 +140,13 @@ def _suitable(options: StreamOptions) -> int:
     return enough if on_this_machine else max(DEFAULT_SHARDS, enough)
 
 
+def _workers(options: StreamOptions) -> int:
+    """Worker processes: one core has no use for two. What a cluster's launcher has says nothing of the others."""
+    if options.workers is not None:
+        return options.workers
+    return 2 if options.flink_master is not None else min(2, os.cpu_count() or 1)
+
+
 def make_stream_plan(
     options: StreamOptions, definitions: Definitions, folder: OutputFolder, number: int, now: int
 ) -> StreamPlan:
@@ -195,7 +202,7 @@ def make_stream_plan(
         pane=options.pane,
         runner=options.runner,
         retried=options.runner != DIRECT,
-        apart=options.runner == FLINK and options.workers > 1,
+        apart=options.runner == FLINK and _workers(options) > 1,
         drain=drain,
         purges=str(folder.purges.resolve()),
         finished=str(finished_file(folder, number)),

@@ -2,7 +2,9 @@
 
 Beam samples every 200 ms what a bundle is at, and the thread that does so sleeps when the bundle ends: the bundle waits
 for it, 2 ms at first and a tenth of its own duration later, with nothing to do. The period is an argument of Beam's
-sampler that no option reaches (Beam pull request 5466 has the ramp), so its default is set.
+sampler that no option reaches (Beam pull request 5466 has the ramp), so its default is set. A sampler keeps the period
+that it was made with, so workers that we start set it before anything else; one that an engine starts (on a cluster, on
+Dataflow) sets it with its first setup, and what it made before waits as Beam has it.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,7 +34,7 @@ and acknowledges Pub/Sub messages before they are processed. Other Beam runners 
 @click.option(
     "--workers",
     type=click.IntRange(1, 2),
-    help="Worker processes of a machine on Flink; of 2 one is for journeys. Default: 2, on one core 1.",
+    help="Worker processes of a machine on Flink; of 2 one is for journeys. Default: 2, on a machine of one core 1.",
 )
 @click.option(
     "--actions",
@@ -135,7 +134,7 @@ def command(
         runner=runner,
         flink_master=flink_master,
         parallelism=parallelism,
-        workers=workers or min(2, os.cpu_count() or 1),
+        workers=workers,
         actions="live" if actions == "live" else "dry-run",
         config=config,
         registry=registry,

@@ -34,9 +34,9 @@ _CANCELLED_WITHIN = 30.0
 _SILENT_FOR = 15.0
 """Seconds after which what answers no question at Flink's address is not Flink any more."""
 _SAVED_WITHIN = 60.0
-_ASK_EVERY = 5.0
 _NO_PLACE = "Cannot map checkpoint/savepoint state"
 """Flink's words for a state of a checkpoint whose operator is not in the job."""
+_ASK_EVERY = 5.0
 """Seconds between two looks for a failure that no other attempt mends."""
 
 

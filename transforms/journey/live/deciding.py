@@ -136,7 +136,10 @@ class Deciding:
         return result
 
     def forget(self, messages: Iterable[StrandMessage], decided: list[Decision]) -> list[Decision]:
-        """Take what was decided under erased events out of the store; what is left of these decisions."""
+        """Take what was decided under erased events out of the store; what is left of these decisions.
+
+        The store may have been purged before the message came: bringing a machine back then decided again.
+        """
         until: dict[str, int] = {}
         for message in messages:
             if message.erased_until is not None:

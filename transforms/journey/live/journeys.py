@@ -153,7 +153,6 @@ class LiveJourneys:
         found = {person: self.reading.take(self._record(person), sent) for person, sent in grouped.items()}
         changed = [person for person, taken in found.items() if taken.changed or person in unknown]
         self._bring_back(changed, work)
-        # the effect store may have been purged before the message came: bringing back then decided anew what is erased
         work.decisions = self._deciding.forget(messages, work.decisions)
         sheet = Sheet()
         retired: list[str] = []
