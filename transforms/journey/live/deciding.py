@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from contracts.event import HOUR
-from contracts.exchange import MIN_TIME, Decision, History, Label, LearnInput, LoggedDecision, StrandMessage
+from contracts.exchange import MIN_TIME, Decision, History, Label, LearnInput, LoggedDecision
 from transforms.decide.decide import DecideWalk
 from transforms.decide.rules import PolicySet
 from transforms.journey.dated import DatedOntologies
@@ -135,17 +135,15 @@ class Deciding:
         result.labels = self._labels([live for live, _ in persons])
         return result
 
-    def forget(self, messages: Iterable[StrandMessage], decided: list[Decision]) -> list[Decision]:
-        """Take what was decided under erased events out of the store; what is left of these decisions.
+    def forget(self, erased: Iterable[Mapping[str, int]], decided: list[Decision]) -> list[Decision]:
+        """Take what was decided under erased events, by strand up to when, out of the store; what is left of these.
 
         The store may have been purged before the message came: bringing a machine back then decided again.
         """
         until: dict[str, int] = {}
-        for message in messages:
-            if message.erased_until is not None:
-                until[message.strand_id] = max(message.erased_until, until.get(message.strand_id, MIN_TIME))
-        for strand, at in sorted(until.items()):
+        for strand, at in sorted(pair for some in erased for pair in some.items()):
             self._store.purge([strand], at)
+            until[strand] = at
         return [decision for decision in decided if decision.at > until.get(decision.anchor_strand, MIN_TIME)]
 
     # --- what the store knows -----------------------------------------------------------------------------------

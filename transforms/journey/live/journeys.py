@@ -153,7 +153,7 @@ class LiveJourneys:
         found = {person: self.reading.take(self._record(person), sent) for person, sent in grouped.items()}
         changed = [person for person, taken in found.items() if taken.changed or person in unknown]
         self._bring_back(changed, work)
-        work.decisions = self._deciding.forget(messages, work.decisions)
+        work.decisions = self._deciding.forget((taken.until for taken in found.values()), work.decisions)
         sheet = Sheet()
         retired: list[str] = []
         for person, taken in found.items():

@@ -27,7 +27,7 @@ from itertools import chain
 
 from contracts import wire
 from contracts.event import HOUR, Event, Identifier
-from contracts.exchange import APPEND, GONE, WHOLE, ArchivedEvents, StrandMessage
+from contracts.exchange import APPEND, GONE, MIN_TIME, WHOLE, ArchivedEvents, StrandMessage
 from transforms.journey.fold import event_order
 from transforms.journey.holdings import Holdings
 
@@ -150,6 +150,7 @@ class Taken:
         moved: the strands held, or their stretches, are others than before.
         missed: a strand is back that was gone, unseen by whoever states: others may have stated it meanwhile.
         erased: packed events that were erased, each with its strand, whether or not anybody ever stated them here.
+        until: of strands of which something was erased, up to when.
         applied, dropped, early: numbers of messages.
     """
 
@@ -159,6 +160,7 @@ class Taken:
     moved: bool = False
     missed: bool = False
     erased: list[tuple[bytes, str]] = field(default_factory=list)
+    until: dict[str, int] = field(default_factory=dict)
     applied: int = 0
     dropped: int = 0
     early: int = 0
@@ -227,6 +229,7 @@ def _applied(
         if gone:
             left_here.add(message.version)
         if message.erased_until is not None:
+            taken.until[message.strand_id] = max(message.erased_until, taken.until.get(message.strand_id, MIN_TIME))
             left = set(events)
             taken.erased += [(event, message.strand_id) for event in before if event not in left]
         if held is not None and pieces:
