@@ -23,7 +23,8 @@ import os, signal, socket, sys, time
 from pipelines.forked_workers import serve
 
 def work():
-    print(os.environ["WHO"], os.getppid(), flush=True)
+    # in one write, so that the lines of two workers do not mix
+    os.write(1, f"{os.environ['WHO']} {os.getppid()}\\n".encode())
     exec(os.environ["WHAT"])
 
 with socket.socket(fileno=int(sys.argv[1])) as listener:
