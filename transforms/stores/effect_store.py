@@ -81,6 +81,10 @@ SCHEMA = Schema(
                 "CREATE UNIQUE INDEX decisions_of_strands ON decisions (anchor_strand, decision_id)",
             ),
         ),
+        Migration(
+            "what was erased, so that nothing of it is claimed again",
+            ("CREATE TABLE erased (strand_id TEXT NOT NULL PRIMARY KEY, until INTEGER NOT NULL) WITHOUT ROWID",),
+        ),
     ),
 )
 
@@ -122,7 +126,7 @@ class StoredEffects:
 
         claimed = self._database.write(claim)
         self._code.saved()
-        return [claimed[decision.decision_id] for decision in decisions]
+        return [claimed[decision.decision_id] for decision in decisions if decision.decision_id in claimed]
 
     def _claim_decisions(
         self, tx: Transaction, decisions: Sequence[Decision], bodies: Sequence[bytes]
@@ -133,9 +137,10 @@ class StoredEffects:
         for encoding, body in tx.all(_CLAIMED, (strands, ids)):
             stored = self._decoded(tx, encoding, body)
             claimed[stored.decision_id] = stored
+        gone = _erased(tx, strands)
         rows: list[tuple[object, ...]] = []
         for decision, body in zip(decisions, bodies, strict=True):
-            if decision.decision_id not in claimed:
+            if decision.decision_id not in claimed and not _covers(gone, decision.anchor_strand, decision.at):
                 claimed[decision.decision_id] = decision
                 rows.append((decision.decision_id, decision.anchor_strand, decision.at, _ENCODING, body))
         tx.execute_many(
@@ -178,7 +183,7 @@ class StoredEffects:
         if not planned:
             return []
         claimed = self._database.write(lambda tx: self._claim_actions(tx, planned, guards))
-        return [claimed[plan.action.action_id] for plan in planned]
+        return [claimed[plan.action.action_id] for plan in planned if plan.action.action_id in claimed]
 
     def _claim_actions(self, tx: Transaction, planned: Sequence[PlannedAction], guards: Guards) -> dict[str, Claimed]:
         claimed: dict[str, Claimed] = {}
@@ -188,9 +193,10 @@ class StoredEffects:
             for row in tx.all(f"SELECT {_ACTION}, owner FROM actions WHERE action_id IN ??", (ids,))
         }
         recorded: list[tuple[object, ...]] = []
+        gone = _erased(tx, {plan.action.anchor_strand for plan in planned})
         for plan in of_current_persons(tx, planned):
             action_id = plan.action.action_id
-            if action_id in claimed:
+            if action_id in claimed or _covers(gone, plan.action.anchor_strand, plan.decided_at):
                 continue
             if action_id in stored:
                 claimed[action_id] = self._take_up(tx, *stored[action_id], plan, guards)
@@ -299,6 +305,7 @@ class StoredEffects:
             erased = 0
             for table, time in (("decisions", "at"), ("actions", "decided_at"), ("outcomes", "at")):
                 erased += tx.execute(f"DELETE FROM {table} WHERE anchor_strand IN ?? AND {time} <= ?", (listed, up_to))
+            tx.execute_many(_NOTE_ERASED, sorted((strand, up_to) for strand in set(listed)))
             # who goes on is noted again by the next fold
             tx.execute("DELETE FROM strands WHERE strand_id IN ??", (listed,))
             tx.execute("DELETE FROM persons WHERE person_id NOT IN (SELECT person_id FROM strands)")
@@ -332,6 +339,10 @@ _ACTION_COLUMNS = (*_ACTION.split(", "), "decided_at", "anchor_at", "owner")
 _INSERT_ACTION = (
     f"INSERT INTO actions ({', '.join(_ACTION_COLUMNS)}) VALUES ({', '.join('?' for _ in _ACTION_COLUMNS)})"
 )
+_NOTE_ERASED = (
+    "INSERT INTO erased VALUES (?, ?) ON CONFLICT (strand_id) DO UPDATE SET until = excluded.until"
+    " WHERE excluded.until > erased.until"
+)
 _PUT_OUTCOME = (
     f"INSERT INTO outcomes ({_OUTCOME}) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (outcome_id) DO UPDATE SET "
     + ", ".join(f"{column} = excluded.{column}" for column in _OUTCOME.split(", ")[1:])
@@ -341,11 +352,25 @@ _PUT_OUTCOME = (
 def _put_outcomes(tx: Transaction, outcomes: Sequence[Outcome]) -> None:
     # of one id in a batch the last stands, whatever the order in which rows are written
     newest = {o.outcome_id: o for o in outcomes}
+    gone = _erased(tx, {o.anchor_strand for o in newest.values()})
     rows = [
         (o.outcome_id, o.action_id, o.person_id, o.anchor_strand, o.kind, o.at, o.received_at, o.value)
         for _, o in sorted(newest.items())
+        if not _covers(gone, o.anchor_strand, o.at)
     ]
     tx.execute_many(_PUT_OUTCOME, rows)
+
+
+def _erased(tx: Transaction, strands: Collection[str]) -> dict[str, int]:
+    """Up to when strands were erased, of those that were."""
+    # mostly nobody was, and then there is nothing to look up
+    if not strands or not tx.one("SELECT 1 FROM erased LIMIT 1"):
+        return {}
+    return dict(tx.all("SELECT strand_id, until FROM erased WHERE strand_id IN ??", (sorted(strands),)))
+
+
+def _covers(gone: Mapping[str, int], strand: str, at: int) -> bool:
+    return at <= gone.get(strand, MIN_TIME)
 
 
 def _action_row(action: Action, plan: PlannedAction, owner: str | None) -> tuple[object, ...]:

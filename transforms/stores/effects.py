@@ -111,6 +111,9 @@ class EffectStore(Protocol):
     ) -> list[Decision]:
         """Store those whose id is new; return the stored one for each, in the given order.
 
+        What was erased (``purge``) is neither stored nor returned, decisions, actions and outcomes alike: whoever asks
+        has not heard of the erasure, or goes back behind it.
+
         In one commit with them, since each is a way to the disk: to whom strands belong now, and the consent of persons
         (an older standing never replaces a newer one); and outcomes by id (the last statement of an id stands).
         """
@@ -121,7 +124,10 @@ class EffectStore(Protocol):
         ...
 
     def claim_actions(self, planned: Sequence[PlannedAction], guards: Guards) -> list[Claimed]:
-        """Store those whose id is new, after checking consent, opt-out, duplicate and cap; return what is stored."""
+        """Store those whose id is new, after checking consent, opt-out, duplicate and cap; return what is stored.
+
+        None of what was erased, as with decisions.
+        """
         ...
 
     def advance(self, finished: Sequence[Action], starting: Sequence[str]) -> frozenset[str]:
@@ -151,7 +157,8 @@ class EffectStore(Protocol):
     def purge(self, strands: Collection[str], up_to: int) -> int:
         """Erase what was decided, done and answered under these strands up to a time; return the rows erased.
 
-        Whose the strands are, and the consent of persons without any other, is forgotten too.
+        Whose the strands are, and the consent of persons without any other, is forgotten too. That they were erased,
+        and up to when, stays, by the id of the strand, a hash of pseudonyms.
         """
         ...
 

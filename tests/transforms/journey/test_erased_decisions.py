@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,6 +45,31 @@ def test_an_erased_person_whose_machine_is_gone_is_not_decided_about_again(
     world.events = world.events[10 - left :]
     world.send("p", WHOLE if left else GONE, world.events, until)
     assert not decided.intersection(world.host.decided), "nothing of it goes to the channels again"
-    assert not [decision for decision in in_store(world).decisions if decision.at <= until]
+    assert nothing_is_back(world, before, until, purge=not purged_before)
+
+
+def test_a_person_brought_back_for_something_else_before_it_hears_of_the_erasure_is_not_decided_about_again(
+    world: World,
+) -> None:
+    world.come(10)
+    until = world.events[-1].event_time
+    decided = {decision.decision_id for decision in in_store(world).decisions}
+    before = dict(world.host.tables.rows["decisions"])
+    world.host.restart()
+    world.host.decided.clear()
+    world.effects.purge(["s"], until)
+    world.late(world.events[3].event_time + 1)
+    assert not decided.intersection(world.host.decided)
+    world.events = []
+    world.send("p", GONE, [], until)
+    assert not decided.intersection(world.host.decided)
+    assert nothing_is_back(world, before, until)
+
+
+def nothing_is_back(world: World, before: dict[Any, Any], until: int, *, purge: bool = False) -> bool:
+    """Whether the store has no decision up to ``until``, and the tables show what they did."""
+    if purge:
+        world.effects.purge(["s"], until)
     after = world.host.tables.rows["decisions"]
-    assert {key: row for key, row in after.items() if key in before} == before, "nor is it stated anew"
+    stated = {key: row for key, row in after.items() if key in before}
+    return stated == before and not [decision for decision in in_store(world).decisions if decision.at <= until]

@@ -16,7 +16,7 @@ from contracts.errors import OutputError
 from contracts.event import DAY, HOUR
 from contracts.exchange import Action, Candidate, Decision, History, Outcome
 from transforms.stores.database import open_database
-from transforms.stores.effect_store import SCHEMA, StoredEffects
+from transforms.stores.effect_store import SCHEMA
 from transforms.stores.effects import DRY_RUN, EffectStore, Guards, PlannedAction, SendCap, Standing, open_effects
 
 NOW = 1_700_000_000_000_000
@@ -320,6 +320,19 @@ def test_purge_erases_up_to_a_time_and_only_these_strands(store: EffectStore) ->
     assert store.advance([], ["a1", "a9"]) == {"a9"}, "an erased action is not sent"
 
 
+def test_what_was_erased_is_not_claimed_again_by_who_goes_back_or_has_not_heard(store: EffectStore) -> None:
+    store.purge(["s1"], NOW + 5)
+    store.purge(["s1"], NOW + 3)
+    old, new, other = a_decision(5), a_decision(6), a_decision(1, strand="s2")
+    answers = [Outcome(f"o{at}", None, "p1", "s1", "opened", NOW + at, NOW) for at in (5, 6)]
+    assert store.claim_decisions([new, old, other], outcomes=answers) == [new, other]
+    claimed = store.claim_actions([a_plan(5), a_plan(6), a_plan(1, status="suppressed")], GUARDS)
+    assert [action.action_id for action, _ in claimed] == ["a6"]
+    assert store.histories({"p1": ["s1"]})["p1"].decisions == (new,)
+    assert store.outcomes(["s1"]) == (answers[1],)
+    assert store.find_actions(["a1", "a5", "a6"]).keys() == {"a6"}
+
+
 # --- the database ----------------------------------------------------------------------------------------------------
 
 
@@ -330,10 +343,18 @@ def test_a_newer_layout_is_refused(store: EffectStore, place: Place) -> None:
 
 
 def test_a_store_of_two_indexes_of_decisions_is_taken_on_with_all_that_it_holds(place: Place) -> None:
-    before = replace(SCHEMA, migrations=SCHEMA.migrations[:-1])
-    old = StoredEffects(open_database(place.address, before))
-    old.claim_decisions([a_decision(1), a_decision(2, strand="s2")])
-    old.close()
+    made = open_effects(place.address)
+    made.claim_decisions([a_decision(1), a_decision(2, strand="s2")])
+    made.close()
+    before = replace(SCHEMA, migrations=SCHEMA.migrations[:4])
+    place.behind(
+        "DROP TABLE erased",
+        "DROP INDEX decisions_of_strands",
+        "CREATE UNIQUE INDEX decisions_by_id ON decisions (decision_id)",
+        "CREATE INDEX decisions_by_strand ON decisions (anchor_strand)",
+        f"DELETE FROM migrations WHERE store = 'effects' AND version > {len(before.migrations)}",
+    )
+    open_database(place.address, before).close()
     store = open_effects(place.address)
     assert store.claim_decisions([a_decision(2, strand="s2", stage="late")]) == [a_decision(2, strand="s2")]
     assert store.histories({"p1": ["s1", "s2"]})["p1"].decisions == (a_decision(1), a_decision(2, strand="s2"))

@@ -125,8 +125,9 @@ class Deciding:
                 heapq.heappush(live.maturing, (logged.at + self._window, logged.decision_id, logged))
         result.new = self._claim(persons, made, silent=silent)
         by_person = {live.machine.person_id: live for live, _ in persons}
-        for asked, claimed in zip(made, result.new, strict=True):
-            live = by_person[asked.person_id]
+        who_asked = {asked.decision_id: by_person[asked.person_id] for asked in made}
+        for claimed in result.new:
+            live = who_asked[claimed.decision_id]
             live.going.add(claimed.decision_id)
             meant = as_meant(claimed)
             heapq.heappush(live.maturing, (claimed.at + self._window, claimed.decision_id, meant))
@@ -134,17 +135,6 @@ class Deciding:
                 live.open.append(meant)
         result.labels = self._labels([live for live, _ in persons])
         return result
-
-    def forget(self, erased: Iterable[Mapping[str, int]], decided: list[Decision]) -> list[Decision]:
-        """Take what was decided under erased events, by strand up to when, out of the store; what is left of these.
-
-        The store may have been purged before the message came: bringing a machine back then decided again.
-        """
-        until: dict[str, int] = {}
-        for strand, at in sorted(pair for some in erased for pair in some.items()):
-            self._store.purge([strand], at)
-            until[strand] = at
-        return [decision for decision in decided if decision.at > until.get(decision.anchor_strand, MIN_TIME)]
 
     # --- what the store knows -----------------------------------------------------------------------------------
 
@@ -255,6 +245,17 @@ class Deciding:
                 heapq.heappush(live.maturing, (machine.horizon + wait, decision.decision_id, decision))
         given = LearnInput(machine.person_id, machine.horizon, tuple(decisions), tuple(machine.fold.outcomes))
         return list(labels(given, self._window))
+
+
+def not_erased(decisions: Iterable[Decision], erased: Iterable[Mapping[str, int]]) -> list[Decision]:
+    """What is left of decisions when those under erased events, by strand up to when, are taken out.
+
+    Where the erasure is heard of before the store is purged, bringing a machine back finds what was not sent yet.
+    """
+    until: dict[str, int] = {}
+    for strand, at in (pair for some in erased for pair in some.items()):
+        until[strand] = max(at, until.get(strand, at))
+    return [decision for decision in decisions if decision.at > until.get(decision.anchor_strand, MIN_TIME)]
 
 
 def _memory_of(policies: PolicySet) -> int:

@@ -23,7 +23,7 @@ import numpy as np
 
 from contracts.exchange import MAX_TIME, MIN_TIME, OnlineFeatures, StrandMessage
 from contracts.tables import EVENTS
-from transforms.journey.live.deciding import Deciding, LivePerson
+from transforms.journey.live.deciding import Deciding, LivePerson, not_erased
 from transforms.journey.live.dues import Dues
 from transforms.journey.live.following import Folding, Following, Force
 from transforms.journey.live.machine import Machine
@@ -153,7 +153,7 @@ class LiveJourneys:
         found = {person: self.reading.take(self._record(person), sent) for person, sent in grouped.items()}
         changed = [person for person, taken in found.items() if taken.changed or person in unknown]
         self._bring_back(changed, work)
-        work.decisions = self._deciding.forget((taken.until for taken in found.values()), work.decisions)
+        work.decisions = not_erased(work.decisions, (taken.until for taken in found.values()))
         sheet = Sheet()
         retired: list[str] = []
         for person, taken in found.items():
