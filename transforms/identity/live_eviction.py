@@ -65,7 +65,7 @@ class Keeper:
 
     def put_beginning(self, state: ShardState) -> None:
         """Leave what a shard without a log begins with."""
-        self._records.put([self._stored(SHARD_KEY, state.version, 0, 0, pack_state(state))])
+        self._records.put([self._stored(SHARD_KEY, state.version, 0, pack_state(state))])
 
     def read(self, keys: Sequence[str], state: ShardState) -> dict[str, Evicted]:
         """Records by key, as the shard in this state may know them; those that are not there are left out."""
@@ -76,12 +76,7 @@ class Keeper:
 
     def put(self, records: Sequence[Record], version: int) -> None:
         """Write records as they are."""
-        self._records.put(
-            [
-                self._stored(r.key, version, min(r.first, r.last[0]), r.last[0], pack_evicted(r.whole(version)))
-                for r in records
-            ]
-        )
+        self._records.put([self._stored(r.key, version, r.last[0], pack_evicted(r.whole(version))) for r in records])
 
     def archived(self, record: Record, gaps: Sequence[tuple[int, int]] = ()) -> list[bytes]:
         """The chunks of all archives of a record, without what came in ``gaps``."""
@@ -101,7 +96,7 @@ class Keeper:
         events = [event for chunk in out for part in unpack_chunk(chunk) for event in part.events]
         first, last = min(e.event_time for e in events), max(e.event_time for e in events)
         number = record.head.next_archive
-        self._records.put([self._stored(self.archive_key(record.key, number), version, first, last, pack_archive(out))])
+        self._records.put([self._stored(self.archive_key(record.key, number), version, last, pack_archive(out))])
         old = record.head
         archives = [*old.archives, Archive(number, len(events), first, last)]
         head = msgspec.structs.replace(
@@ -131,8 +126,8 @@ class Keeper:
     def _key(self, key: str) -> RecordKey:
         return RecordKey(STAGE, self._shard, key)
 
-    def _stored(self, key: str, version: int, first: int, last: int, body: bytes) -> StoredRecord:
-        return StoredRecord(self._key(key), version, f"{STAGE}:{key}", first, min(last, MAX_TIME), VERSION, body)
+    def _stored(self, key: str, version: int, last: int, body: bytes) -> StoredRecord:
+        return StoredRecord(self._key(key), version, min(last, MAX_TIME), VERSION, body)
 
 
 def _trusted(stored: StoredRecord, state: ShardState) -> Record:

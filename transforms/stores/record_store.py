@@ -27,18 +27,23 @@ SCHEMA = Schema(
                 " WITHOUT ROWID",
             ),
         ),
+        Migration(
+            "an erasure names the records it concerns: nothing is looked for by its owner",
+            (
+                "DROP TABLE records_erased",
+                "DROP INDEX records_by_owner",
+                "ALTER TABLE records DROP COLUMN owner_id",
+                "ALTER TABLE records DROP COLUMN first_time",
+            ),
+        ),
     ),
 )
 
-_COLUMNS = ("stage", "shard", "key", "version", "owner_id", "first_time", "last_time", "schema_version", "body")
+_COLUMNS = ("stage", "shard", "key", "version", "last_time", "schema_version", "body")
 _ALL = ", ".join(_COLUMNS)
 _REPLACE = (
     f"INSERT INTO records ({_ALL}) VALUES ({', '.join('?' * len(_COLUMNS))}) ON CONFLICT (stage, shard, key) DO UPDATE"
     f" SET {', '.join(f'{column} = excluded.{column}' for column in _COLUMNS[3:])}"
-)
-_ERASE = (
-    "INSERT INTO records_erased VALUES (?, ?) ON CONFLICT (owner_id) DO UPDATE SET up_to = excluded.up_to"
-    " WHERE excluded.up_to > records_erased.up_to"
 )
 _DELETE = "DELETE FROM records WHERE stage = ? AND shard = ? AND key IN ??"
 
@@ -97,22 +102,6 @@ class StoredRecords:
             lambda tx: sum(tx.execute(_DELETE, (stage, shard, names)) for stage, shard, names in _by_shard(keys))
         )
 
-    def purge(self, owner_ids: Collection[str], up_to: int, cut: Cut) -> int:
-        owners = sorted(set(owner_ids))
-
-        def erase(tx: Transaction) -> int:
-            tx.execute_many(_ERASE, [(owner, up_to) for owner in owners])
-            erased = tx.execute("DELETE FROM records WHERE owner_id IN ?? AND last_time <= ?", (owners, up_to))
-            reaching = tx.all(
-                f"SELECT {_ALL} FROM records WHERE owner_id IN ?? AND first_time <= ? ORDER BY stage, shard, key",
-                (owners, up_to),
-            )
-            for row in reaching:
-                _cut(tx, _record(row), cut)
-            return erased + len(reaching)
-
-        return self._database.write(erase)
-
     def cut(self, keys: Collection[RecordKey], cut: Cut) -> int:
         def shorten(tx: Transaction) -> int:
             found = [
@@ -144,16 +133,12 @@ def _put(tx: Transaction, records: Sequence[StoredRecord]) -> list[Put]:
             "SELECT key, version FROM records WHERE stage = ? AND shard = ? AND key IN ??", (stage, shard, names)
         ):
             versions[RecordKey(stage, shard, key)] = version
-    owners = sorted({record.owner_id for record in records})
-    erased: dict[str, int] = dict(tx.all("SELECT owner_id, up_to FROM records_erased WHERE owner_id IN ??", (owners,)))
     new: dict[RecordKey, StoredRecord] = {}
     changed: dict[RecordKey, StoredRecord] = {}
     results: list[Put] = []
     stored = frozenset(versions)
     for record in records:
-        if record.owner_id in erased and record.first_time <= erased[record.owner_id]:
-            results.append("erased")
-        elif record.version < versions.get(record.key, record.version):
+        if record.version < versions.get(record.key, record.version):
             results.append("stale")
         else:
             versions[record.key] = record.version
@@ -174,15 +159,7 @@ def _by_shard(keys: Iterable[RecordKey]) -> Iterator[tuple[str, int, list[str]]]
 
 
 def _row(record: StoredRecord) -> tuple[object, ...]:
-    return (
-        *record.key,
-        record.version,
-        record.owner_id,
-        record.first_time,
-        record.last_time,
-        record.schema_version,
-        record.body,
-    )
+    return (*record.key, record.version, record.last_time, record.schema_version, record.body)
 
 
 def _record(row: Row) -> StoredRecord:

@@ -1,10 +1,9 @@
 """The record store: records of keyed stages that no worker holds in memory, read back when they are touched again.
 
 A shard evicts what has been idle, so that its state stays small, and a backfill leaves its records here, which is how a
-stream takes over from it. A record is bytes of its stage, with what the store has to know of them: the version, whose
-they are, and from when to when their events reach. The store never looks into the bytes.
-
-All times are event time in UTC microseconds, both ends included.
+stream takes over from it. A record is bytes of its stage, with what the store has to know of them: the version, and up
+to when their events reach, event time in UTC microseconds. The store never looks into the bytes. An erasure names the
+records it concerns (``transforms.purge``), and cuts them.
 """
 
 from __future__ import annotations
@@ -28,21 +27,19 @@ class RecordKey(NamedTuple):
 class StoredRecord:
     """A record and what the store knows of it.
 
-    ``version`` grows with every change of the record. ``owner_id`` is the strand or person whose events it holds, under
-    which it is erased. ``schema_version`` says how ``body`` is written, for the stage that reads it.
+    ``version`` grows with every change of the record. ``last_time`` is that of its latest event, included.
+    ``schema_version`` says how ``body`` is written, for the stage that reads it.
     """
 
     key: RecordKey
     version: int
-    owner_id: str
-    first_time: int
     last_time: int
     schema_version: int
     body: bytes
 
 
-Put = Literal["stored", "stale", "erased"]
-"""What became of a record: kept; not kept, since a newer version is there; not kept, since its owner was erased."""
+Put = Literal["stored", "stale"]
+"""What became of a record: kept; not kept, since a newer version is there."""
 
 Cut = Callable[[StoredRecord], StoredRecord | None]
 """A record without its events up to a time, None if nothing is left; pure, since it may be called again."""
@@ -57,8 +54,7 @@ class RecordStore(Protocol):
     def put(self, records: Sequence[StoredRecord]) -> list[Put]:
         """Keep records; say what became of each, in the given order.
 
-        A lower version never replaces a higher one. An equal one does: a retried bundle writes the same record again. A
-        record with events up to the time of its owner's erasure is not kept, so that no late writer brings it back.
+        A lower version never replaces a higher one. An equal one does: a retried bundle writes the same record again.
         """
         ...
 
@@ -84,15 +80,7 @@ class RecordStore(Protocol):
     def cut(self, keys: Collection[RecordKey], cut: Cut) -> int:
         """Replace records by what ``cut`` leaves of them, or remove them; return of how many it left something else.
 
-        Unlike ``purge`` it says nothing about what is put later.
-        """
-        ...
-
-    def purge(self, owner_ids: Collection[str], up_to: int, cut: Cut) -> int:
-        """Erase the events of these strands or persons up to a time, now and in what is put later.
-
-        A record that ends by then is removed; one that reaches beyond is replaced by what ``cut`` leaves of it. Returns
-        how many records were removed or cut. Only the id and the time remain.
+        It says nothing about what is put later.
         """
         ...
 

@@ -35,9 +35,9 @@ THINGS = Schema(
 """A store of the tests' own."""
 
 
-def a_record(key: str, version: int = 1, *, owner: str = "s1", shard: int = 3, at: int = 100) -> StoredRecord:
+def a_record(key: str, version: int = 1, *, shard: int = 3) -> StoredRecord:
     body = f"{key}/{version}".encode() + b"\0\xff"
-    return StoredRecord(RecordKey("strand", shard, key), version, owner, at - 50, at, 2, body)
+    return StoredRecord(RecordKey("strand", shard, key), version, 100, 2, body)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The record store: the highest version stands whoever writes, and what was erased does not come back."""
+"""The record store: the highest version stands whoever writes, and a cut takes effect at once."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from store_world import ROOT, MakePlace, Place, a_record, another
 
 from transforms.stores import record_store
+from transforms.stores.database import Schema, open_database
+from transforms.stores.record_store import SCHEMA
 from transforms.stores.records import RecordKey, RecordStore, StoredRecord, open_records
 
 
@@ -20,10 +22,6 @@ def store(place: Place) -> Iterator[RecordStore]:
     opened = open_records(place.address, timeout=5)
     yield opened
     opened.close()
-
-
-def nothing_left(record: StoredRecord) -> StoredRecord | None:
-    return None
 
 
 def test_a_record_comes_back_as_it_was_put(store: RecordStore) -> None:
@@ -82,18 +80,6 @@ def test_what_was_deleted_may_be_put_again(store: RecordStore) -> None:
     assert store.put([a_record("a", 1)]) == ["stored"]
 
 
-def test_purge_removes_what_ends_by_then_and_cuts_what_reaches_beyond(store: RecordStore) -> None:
-    ended, reaching, later = a_record("a", at=100), a_record("b", at=140), a_record("c", at=500)
-    other = a_record("d", owner="s2")
-    store.put([ended, reaching, later, other])
-
-    def cut(record: StoredRecord) -> StoredRecord:
-        return replace(record, version=record.version + 1, first_time=101, body=b"cut")
-
-    assert store.purge(["s1", "s9"], 100, cut) == 2
-    assert list(store.of_shard("strand", 3)) == [cut(reaching), later, other]
-
-
 def test_a_cut_by_key_replaces_removes_or_leaves_and_says_nothing_of_what_is_put_later(store: RecordStore) -> None:
     shorter, empty, same = a_record("a"), a_record("b"), a_record("c")
     store.put([shorter, empty, same])
@@ -104,32 +90,6 @@ def test_a_cut_by_key_replaces_removes_or_leaves_and_says_nothing_of_what_is_put
     assert store.cut([shorter.key, empty.key, same.key, RecordKey("strand", 3, "unknown")], cut) == 2
     assert list(store.of_shard("strand", 3)) == [replace(shorter, body=b"cut"), same]
     assert store.put([empty]) == ["stored"]
-
-
-def test_a_record_that_changed_is_erased_under_the_owner_it_has_now(store: RecordStore) -> None:
-    first, stays = replace(a_record("a", 1), owner_id="one"), replace(a_record("b", 1), owner_id="one")
-    store.put([first, stays])
-    moved, grown = replace(first, version=2, owner_id="two"), replace(stays, version=2, body=b"more")
-    assert store.put([moved, grown]) == ["stored", "stored"]
-    assert store.get([moved.key, grown.key]) == {moved.key: moved, grown.key: grown}
-    assert store.purge(["one"], 2**62, nothing_left) == 1
-    assert store.get([moved.key, grown.key]) == {moved.key: moved}
-    assert store.purge(["two"], 2**62, nothing_left) == 1
-
-
-def test_purge_removes_what_a_cut_leaves_empty(store: RecordStore) -> None:
-    store.put([a_record("b", at=140)])
-    assert store.purge(["s1"], 100, nothing_left) == 1
-    assert list(store.of_shard("strand", 3)) == []
-
-
-def test_what_was_erased_does_not_come_back(store: RecordStore) -> None:
-    store.put([a_record("a", 1, at=100)])
-    store.purge(["s1"], 200, nothing_left)
-    store.purge(["s1"], 120, nothing_left)
-    late, anew, other = a_record("a", 9, at=150), a_record("a", 2, at=400), a_record("b", owner="s2", at=100)
-    assert store.put([late, other, anew]) == ["erased", "stored", "stored"]
-    assert list(store.of_shard("strand", 3)) == [anew, other]
 
 
 def test_names_are_those_that_begin_so_in_this_shard(store: RecordStore) -> None:
@@ -143,8 +103,17 @@ def test_nothing_asked_is_nothing_done(store: RecordStore) -> None:
     assert store.put([]) == []
     assert store.get([]) == {}
     assert store.delete([]) == 0
-    assert store.purge([], 5, nothing_left) == 0
-    assert store.cut([], nothing_left) == 0
+    assert store.cut([], lambda record: None) == 0
+
+
+def test_a_store_that_looked_for_owners_is_taken_on_with_all_that_it_holds(place: Place) -> None:
+    before = Schema(SCHEMA.name, SCHEMA.migrations[:1])
+    open_database(place.address, before).close()
+    place.behind("INSERT INTO records VALUES ('strand', 3, 'a', 7, 'owner', 50, 100, 2, '')")
+    store = open_records(place.address)
+    assert store.put([a_record("a", 6), a_record("b")]) == ["stale", "stored"]
+    assert [(r.key.key, r.version, r.last_time) for r in store.of_shard("strand", 3)] == [("a", 7, 100), ("b", 1, 100)]
+    store.close()
 
 
 _WRITER = """

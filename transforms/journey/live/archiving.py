@@ -143,8 +143,7 @@ class Archiving:
         name = hashlib.blake2b(body, digest_size=16).hexdigest()
         first, last = event_of(events[0]).event_time, event_of(events[-1]).event_time
         key = RecordKey(ARCHIVES, self._shard, f"{person}.{strand}.{name}")
-        # nobody's by name: an erasure reaches it by its key
-        stored = StoredRecord(key, now, f"{ARCHIVES}:{person}", first, last, _BODY_VERSION, body)
+        stored = StoredRecord(key, now, last, _BODY_VERSION, body)
         return ArchivedEvents(name, len(events), first, last), stored
 
     # --- what nobody refers to any more -------------------------------------------------------------------------

@@ -25,13 +25,8 @@ _PAGE = 200
 
 def stored_record(record: PersonRecord, shard: int, version: int) -> StoredRecord:
     """A person's record, which has events, as it goes to the record store."""
-    times = [
-        event_of(event).event_time for h in record.strands.values() if h.events for event in (h.events[0], h.events[-1])
-    ]
-    times += [held.archives[0].first_time for held in record.strands.values() if held.archives]
     key = RecordKey(STAGE, shard, record.person_id)
-    body = pack_messages(as_messages(record))
-    return StoredRecord(key, version, record.person_id, min(times), max(times), body_version(), body)
+    return StoredRecord(key, version, record.last_time, body_version(), pack_messages(as_messages(record)))
 
 
 def store_messages(records: RecordStore, shard: int, messages: Mapping[str, Sequence[StrandMessage]], now: int) -> None:
@@ -152,4 +147,4 @@ def archive_without(stored: StoredRecord, until: int) -> StoredRecord | None:
         return None
     if len(left) == len(events):
         return stored
-    return replace(stored, body=pack_archive(left), first_time=event_of(left[0]).event_time)
+    return replace(stored, body=pack_archive(left))
