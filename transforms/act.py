@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +26,9 @@ from transforms.stores.effects import EffectStore, open_effects
 
 BATCH = 2_000
 """Decisions a transaction: enough to make its commit cheap, few enough to let other writers in."""
+
+WAIT = 0.05
+"""Seconds of the clock that decisions of a stream wait for others of their bundle; a busy one lasts many times that."""
 
 LEDGER, LEARN = "ledger", "learn"
 
@@ -68,7 +72,8 @@ class Act(beam.PTransform[beam.PCollection[Decision], Acted]):  # type: ignore[m
         store_timeout: float = DEFAULT_TIMEOUT,
     ) -> None:
         super().__init__()
-        self._do = _ActFn(stores, folder, channels, rules, shards, store_timeout)
+        wait = WAIT if horizon is None else math.inf
+        self._do = _ActFn(stores, folder, channels, rules, shards, store_timeout, wait)
         self._horizon = horizon
 
     def expand(self, decisions: beam.PCollection[Decision]) -> Acted:
@@ -79,7 +84,11 @@ class Act(beam.PTransform[beam.PCollection[Decision], Acted]):  # type: ignore[m
 
 
 class _ActFn(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
-    """Collects a bundle's decisions into batches and performs them; the tail in ``finish_bundle``."""
+    """Collects a bundle's decisions into batches and performs them; the tail in ``finish_bundle``.
+
+    A bundle of a busy stream lasts a second, and what was decided at its beginning is not to wait for its end: the next
+    decision that comes after ``wait`` seconds sends those before it.
+    """
 
     _store: EffectStore
     _performer: Performer
@@ -92,8 +101,13 @@ class _ActFn(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
         rules: ActRules,
         shards: int,
         store_timeout: float,
+        wait: float = math.inf,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
+        self._wait = wait
+        self._clock = clock
+        self._since = 0.0
         self._stores = stores
         self._folder = folder
         self._channels = channels
@@ -111,7 +125,7 @@ class _ActFn(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
             self._folder,
             self._rules,
             now=_now,
-            clock=time.monotonic,
+            clock=self._clock,
             sleep=time.sleep,
         )
 
@@ -122,6 +136,11 @@ class _ActFn(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
 
     def process(self, element: Decision, horizon: int | None = None) -> Iterator[Any]:
         self._known = max(self._known, element.at if horizon is None else horizon)
+        now = self._clock()
+        if self._waiting and now - self._since >= self._wait:
+            yield from self._flush()
+        if not self._waiting:
+            self._since = now
         self._waiting.append(element)
         if len(self._waiting) >= BATCH:
             yield from self._flush()

@@ -10,11 +10,12 @@ from pathlib import Path
 import apache_beam as beam
 import pytest
 from apache_beam.testing.util import assert_that
+from apache_beam.utils.windowed_value import WindowedValue
 
 from contracts import coders
 from contracts.errors import LockedError
 from contracts.exchange import Action, Decision, Label, LearnInput, LedgerCount, LoggedDecision, Outcome
-from transforms.act import BATCH, Act, _ActFn
+from transforms.act import BATCH, WAIT, Act, _ActFn
 from transforms.actions import ActRules
 from transforms.channels.config import ChannelConfig, ChannelsConfig
 from transforms.channels.delivery import BREAK_AFTER
@@ -129,6 +130,22 @@ def test_a_dead_receiver_is_tried_anew_in_each_bundle_and_not_in_each_batch(tmp_
     server.shutdown()
     server.server_close()
     assert seen == [BREAK_AFTER, 2 * BREAK_AFTER]
+
+
+def test_what_a_stream_decided_does_not_wait_for_the_end_of_a_long_bundle(tmp_path: Path) -> None:
+    now = [100.0]
+    act = _ActFn(store_in(tmp_path), tmp_path, ChannelsConfig(), LIVE, 4, 5.0, WAIT, lambda: now[0])
+    act.setup()
+    act.start_bundle()
+
+    def done(n: int, after: float) -> list[str]:
+        now[0] += after
+        return [done.decision_id for done in act.process(a_decision(n)) if isinstance(done, Action)]
+
+    assert [done(1, 0.0), done(2, 0.6 * WAIT), done(3, 0.6 * WAIT), done(4, 0.6 * WAIT)] == [[], [], ["d1", "d2"], []]
+    left = [done.value for done in act.finish_bundle() if isinstance(done, WindowedValue)]
+    assert [action.decision_id for action in left] == ["d3", "d4"]
+    act.teardown()
 
 
 def test_a_locked_store_ends_the_run_with_its_own_error(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
-"""From what a streaming stage gives to rows of a table: one ``StatedRows`` a bundle.
+"""From what a streaming stage gives to rows of a table: one ``StatedRows`` for what comes together within a bundle.
 
 Contract: elements of one kind in; (writer shard, ``StatedRows``) out. Only for rows that say the same whenever they are
 made, keyed by an id of their own (dead letters, actions): the engine may make them again, and the newest counts. State:
-the rows of a bundle. Time domain: ``revision`` is processing time in microseconds.
+the rows of a bundle. Time domain: ``revision`` is processing time in microseconds, when the last of the rows came.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from transforms.read import typed
 from transforms.tables.stated import stated
 
 Row = tuple[Any, ...]
+
+_TOGETHER = 50_000
+"""Microseconds of processing time up to which rows come together: a bundle may last a second, and rows say when."""
 
 
 class StateRows(beam.PTransform):  # type: ignore[misc]  # Beam's base class is untyped
@@ -50,14 +53,23 @@ class _StateRows(beam.DoFn):  # type: ignore[misc]
         self._table = table
         self._row = row
         self._clock = clock
+        self._at = 0
 
     def start_bundle(self) -> None:
         self._rows: list[Row] = []
 
-    def process(self, element: Any) -> None:
+    def process(self, element: Any) -> Iterator[tuple[bytes, StatedRows]]:
+        now = self._clock()
+        if self._rows and now - self._at > _TOGETHER:
+            yield self._stated()
+        self._at = now
         self._rows.append(self._row(element))
 
     def finish_bundle(self) -> Iterator[Any]:
         if self._rows:
-            one = stated(self._table, self._clock(), self._rows, sequence=int(self._deleted), deleted=self._deleted)
-            yield GlobalWindows.windowed_value((self._table.name.encode(), one))
+            yield GlobalWindows.windowed_value(self._stated())
+
+    def _stated(self) -> tuple[bytes, StatedRows]:
+        rows, self._rows = self._rows, []
+        one = stated(self._table, self._at, rows, sequence=int(self._deleted), deleted=self._deleted)
+        return self._table.name.encode(), one
