@@ -15,7 +15,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from contracts.event import SECOND
 from contracts.exchange import Action, Decision, LearnInput, LedgerCount
-from transforms.actions import ActRules, Performer, decision_ledger
+from transforms.actions import ERASED, ActRules, Performer, decision_ledger
 from transforms.channels.config import ChannelsConfig
 from transforms.identity.ids import DEFAULT_SHARDS, person_shard
 from transforms.labels import done_by_person
@@ -36,8 +36,9 @@ LEDGER, LEARN = "ledger", "learn"
 class Acted(NamedTuple):
     """What the act stage gives.
 
-    One action a decision; the counts of actions by status, one set a batch, for the decision ledger, to which the
-    journey stage gives the number of decisions; and by person shard what was really done, for the learn stage.
+    One action a decision, but for what was erased meanwhile; the counts of actions by status, one set a batch, for the
+    decision ledger, to which the journey stage gives the number of decisions; and by person shard what was really done,
+    for the learn stage.
     """
 
     actions: beam.PCollection[Action]
@@ -163,7 +164,7 @@ class _ActFn(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
             return
         self._performer.see(self._known)
         actions = self._performer.perform(waiting)
-        yield from actions
+        yield from (action for action in actions if action.reason != ERASED)
         for done in done_by_person(waiting, actions, self._known):
             yield beam.pvalue.TaggedOutput(LEARN, (person_shard(done.person_id, self._shards), done))
         for status, n in decision_ledger(actions).items():

@@ -46,7 +46,8 @@ Mode = Literal["live", "dry-run"]
 NOTHING = "nothing"
 """What ``Decision.chosen`` says when no candidate was left; also the channel of the action that records it."""
 
-_ERASED = "erased since it was decided"
+ERASED = "erased since it was decided"
+"""Reason of an action that is counted and of which nothing is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +192,7 @@ class Performer:
         plans.sort(key=_order)
         names = frozenset(plan.action.channel for plan in plans)
         guards = Guards(self._rules.caps, self._rules.duplicate_window, self._channels.retried_in_doubt(names))
-        results = {p.action.action_id: replace(p.action, status=SUPPRESSED, reason=_ERASED) for p in plans}
+        results = {p.action.action_id: replace(p.action, status=SUPPRESSED, reason=ERASED) for p in plans}
         to_send: dict[str, list[Action]] = {}
         for action, mine in self._store.claim_actions(plans, guards):
             results[action.action_id] = action
@@ -221,7 +222,7 @@ class Performer:
             finished = []
             for action in chunk:
                 if action.action_id not in begun:
-                    results[action.action_id] = replace(action, status=SUPPRESSED, reason=_ERASED)
+                    results[action.action_id] = replace(action, status=SUPPRESSED, reason=ERASED)
             chunk = [action for action in chunk if action.action_id in begun]
             if not chunk:
                 continue

@@ -57,6 +57,26 @@ def test_what_a_stream_erases_is_in_no_copy_of_a_record(runs: Runs) -> None:
     assert "e2" in after[STAGE], "whom nobody erased is still there"
 
 
+def test_what_was_decided_about_an_erased_person_is_in_no_table_whoever_decided_it(runs: Runs) -> None:
+    phone, till = {"anonymous_id": "phone", "user_id": "u1"}, {"anonymous_id": "till"}
+    runs.run([event("1", "home_view", NOON, phone), event("2", "home_view", NOON, till)])
+    first, second = runs.root / "first", runs.root / "second"
+    later = [event("3", "pricing_view", NOON + HOUR, phone), event("4", "pricing_view", NOON + HOUR, till)]
+    write_events(first / "events.avro", later)
+    options = {"config": runs.config, "runner": DIRECT, "shards": SHARDS}
+    stream(StreamOptions(runs.out, (str(first),), **options))  # type: ignore[arg-type]
+    decided = "SELECT count(*), count(DISTINCT anchor_strand) FROM decisions"
+    acted = "SELECT count(*) FROM actions WHERE decision_id NOT IN (SELECT decision_id FROM decisions)"
+    (before,) = runs.query(decided)
+    assert before[1] == 2, "both persons were decided about"
+    write_events(second / "events.avro", [event("5", "erasure_requested", NOON + 2 * HOUR, {"user_id": "u1"})])
+    stream(StreamOptions(runs.out, (str(second),), **options))  # type: ignore[arg-type]
+    (after,) = runs.query(decided)
+    assert 0 < after[0] < before[0]
+    assert after[1] == 1
+    assert runs.query(acted) == [(0,)]
+
+
 def test_what_a_run_erases_is_in_no_copy_that_a_stream_left(runs: Runs) -> None:
     phone, till = {"anonymous_id": "phone", "user_id": "u1"}, {"anonymous_id": "till"}
     runs.run([event("1", "home_view", NOON, phone), event("2", "home_view", NOON, till)])

@@ -21,6 +21,7 @@ from transforms.stores.effects import (
     STATUSES,
     SUPPRESSED,
     Claimed,
+    DecidedIds,
     Guards,
     PlannedAction,
     Standing,
@@ -297,6 +298,16 @@ class StoredEffects:
             )
         )
         return tuple(Outcome(*row) for row in rows)
+
+    def decided_under(self, strands: Collection[str], up_to: int) -> DecidedIds:
+        asked = (list(strands), up_to)
+
+        def look(tx: Transaction) -> DecidedIds:
+            decisions = tx.all("SELECT decision_id FROM decisions WHERE anchor_strand IN ?? AND at <= ?", asked)
+            actions = tx.all("SELECT action_id FROM actions WHERE anchor_strand IN ?? AND decided_at <= ?", asked)
+            return DecidedIds(tuple(sorted(name for (name,) in decisions)), tuple(sorted(name for (name,) in actions)))
+
+        return self._database.read(look)
 
     def purge(self, strands: Collection[str], up_to: int) -> int:
         listed = list(strands)

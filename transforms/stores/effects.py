@@ -99,6 +99,13 @@ class Standing:
     until: Mapping[str, int] = field(default_factory=dict)
 
 
+class DecidedIds(NamedTuple):
+    """Ids of decisions and of actions, in order."""
+
+    decisions: tuple[str, ...]
+    actions: tuple[str, ...]
+
+
 class EffectStore(Protocol):
     """Insert-or-get of decisions and actions, in batches, safe for several processes.
 
@@ -152,6 +159,10 @@ class EffectStore(Protocol):
 
     def action_counts(self) -> dict[str, int]:
         """How many actions stand in each of ``STATUSES``."""
+        ...
+
+    def decided_under(self, strands: Collection[str], up_to: int) -> DecidedIds:
+        """The ids of what was decided and done under these strands up to a time: what ``purge`` would erase of it."""
         ...
 
     def purge(self, strands: Collection[str], up_to: int) -> int:

@@ -71,7 +71,7 @@ class Reference:
     loose: str = ""
 
 
-_KEPT = "what was decided is kept when its person is erased"
+_KEPT = "what was decided later than what was erased of its person is kept"
 _FOREIGN = "an event may answer an action that another system decided"
 
 

@@ -18,6 +18,8 @@ def test_rows_that_come_together_are_stated_together_and_at_the_time_they_came()
     now[0] += 1_000_000
     found += [windowed.value for windowed in fn.finish_bundle()]
     assert {name for name, _ in found} == {b"dead_letters"}
-    told = [(rows.revision, [row[-1] for row in wire.unpack(list[tuple[int, bool, int]], rows.rows)]) for _, rows in found]
+    told = [
+        (rows.revision, [row[-1] for row in wire.unpack(list[tuple[int, bool, int]], rows.rows)]) for _, rows in found
+    ]
     assert told == [(2_000 + _TOGETHER, [0, 1, 2]), (3_000 + 2 * _TOGETHER, [3])]
     assert list(fn.finish_bundle()) == []
