@@ -43,9 +43,9 @@ from transforms.journey.worker import JourneySettings
 from transforms.learn import Learn
 from transforms.ledger import DECISIONS_FILE, SumLedger
 from transforms.link import ResolveIdentity
+from transforms.purge import erase_decided
 from transforms.read import ReadEvents
 from transforms.stores.database import StoreAddress
-from transforms.stores.effects import open_effects
 from transforms.stores.identity import open_identity
 from transforms.strand import Strand
 from transforms.tables import rows
@@ -307,16 +307,9 @@ class _PurgeEffects(beam.DoFn):  # type: ignore[misc]
     def finish_bundle(self) -> None:
         if not self._purges:
             return
-        by_time: dict[int, list[str]] = {}
-        for strand, until in sorted(self._purges):
-            by_time.setdefault(until, []).append(strand)
-        store = open_effects(self._stores)
-        try:
-            for until, strands in by_time.items():
-                store.purge(strands, until)
-        finally:
-            store.close()
-        content = json.dumps(sorted(self._purges))
+        gone = erase_decided(self._stores, self._purges)
+        decisions = sorted(decision_id for ids in gone.values() for decision_id in ids.decisions)
+        content = json.dumps({"strands": sorted(self._purges), "decisions": decisions})
         self._staging.mkdir(exist_ok=True)
         name = hashlib.blake2b(content.encode(), digest_size=6).hexdigest()
         (self._staging / f"{name}.json").write_text(content, encoding="utf-8")

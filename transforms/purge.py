@@ -100,16 +100,11 @@ class _PurgeFn(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
     def finish_bundle(self) -> Iterator[Any]:
         if not self._purges:
             return
-        by_time: defaultdict[int, list[str]] = defaultdict(list)
-        for purge in self._purges:
-            by_time[purge.until].append(purge.strand_id)
-        effects = open_effects(self._stores)
-        try:
-            for until, strands in sorted(by_time.items()):
-                note_decided(self._notes, until, strands, effects.decided_under(strands, until))
-                effects.purge(strands, until)
-        finally:
-            effects.close()
+        erase_decided(
+            self._stores,
+            [(purge.strand_id, purge.until) for purge in self._purges],
+            lambda until, strands, ids: note_decided(self._notes, until, strands, ids),
+        )
         note(self._notes, self._purges)
         for table, ids in noted_decided(self._notes, self._purges):
             # before any row that states the key, also one that the engine has not put out yet
@@ -117,6 +112,30 @@ class _PurgeFn(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
                 table, self._clock(), [_only_key(table, name) for name in ids], sequence=_LAST_WORD, deleted=True
             )
             yield GlobalWindows.windowed_value((table.name.encode(), gone))
+
+
+def erase_decided(
+    stores: StoreAddress,
+    purges: Iterable[tuple[str, int]],
+    before: Callable[[int, Sequence[str], DecidedIds], object] = lambda *_: None,
+) -> dict[int, DecidedIds]:
+    """Erase what followed from events of strands, each up to a time, from the effect store; the ids of it, by time.
+
+    ``before`` is told of each time, its strands and the ids, before they are erased.
+    """
+    by_time: defaultdict[int, list[str]] = defaultdict(list)
+    for strand, until in sorted(set(purges)):
+        by_time[until].append(strand)
+    gone: dict[int, DecidedIds] = {}
+    effects = open_effects(stores)
+    try:
+        for until, strands in sorted(by_time.items()):
+            gone[until] = effects.decided_under(strands, until)
+            before(until, strands, gone[until])
+            effects.purge(strands, until)
+    finally:
+        effects.close()
+    return gone
 
 
 def note(folder: Path, purges: Iterable[Purge]) -> None:

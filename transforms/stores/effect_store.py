@@ -26,6 +26,7 @@ from transforms.stores.effects import (
     PlannedAction,
     Standing,
 )
+from transforms.stores.erased import covers, erased_of, note_erased
 from transforms.stores.guards import LIVE, checked
 from transforms.stores.standings import note_persons, of_current_persons
 
@@ -138,10 +139,10 @@ class StoredEffects:
         for encoding, body in tx.all(_CLAIMED, (strands, ids)):
             stored = self._decoded(tx, encoding, body)
             claimed[stored.decision_id] = stored
-        gone = _erased(tx, strands)
+        gone = erased_of(tx, strands)
         rows: list[tuple[object, ...]] = []
         for decision, body in zip(decisions, bodies, strict=True):
-            if decision.decision_id not in claimed and not _covers(gone, decision.anchor_strand, decision.at):
+            if decision.decision_id not in claimed and not covers(gone, decision.anchor_strand, decision.held_at):
                 claimed[decision.decision_id] = decision
                 rows.append((decision.decision_id, decision.anchor_strand, decision.at, _ENCODING, body))
         tx.execute_many(
@@ -194,10 +195,10 @@ class StoredEffects:
             for row in tx.all(f"SELECT {_ACTION}, owner FROM actions WHERE action_id IN ??", (ids,))
         }
         recorded: list[tuple[object, ...]] = []
-        gone = _erased(tx, {plan.action.anchor_strand for plan in planned})
+        gone = erased_of(tx, {plan.action.anchor_strand for plan in planned})
         for plan in of_current_persons(tx, planned):
             action_id = plan.action.action_id
-            if action_id in claimed or _covers(gone, plan.action.anchor_strand, plan.decided_at):
+            if action_id in claimed or covers(gone, plan.action.anchor_strand, plan.held_at):
                 continue
             if action_id in stored:
                 claimed[action_id] = self._take_up(tx, *stored[action_id], plan, guards)
@@ -300,23 +301,33 @@ class StoredEffects:
         return tuple(Outcome(*row) for row in rows)
 
     def decided_under(self, strands: Collection[str], up_to: int) -> DecidedIds:
-        asked = (list(strands), up_to)
+        return self._database.read(lambda tx: self._decided_under(tx, list(strands), up_to))
 
-        def look(tx: Transaction) -> DecidedIds:
-            decisions = tx.all("SELECT decision_id FROM decisions WHERE anchor_strand IN ?? AND at <= ?", asked)
-            actions = tx.all("SELECT action_id FROM actions WHERE anchor_strand IN ?? AND decided_at <= ?", asked)
-            return DecidedIds(tuple(sorted(name for (name,) in decisions)), tuple(sorted(name for (name,) in actions)))
-
-        return self._database.read(look)
+    def _decided_under(self, tx: Transaction, strands: list[str], up_to: int) -> DecidedIds:
+        decisions = []
+        found = tx.all("SELECT decision_id, at, encoding, body FROM decisions WHERE anchor_strand IN ??", (strands,))
+        for decision_id, at, encoding, body in found:
+            # what time alone led to comes later than the event it follows from
+            if at <= up_to or self._decoded(tx, encoding, body).held_at <= up_to:
+                decisions.append(decision_id)
+        actions = tx.all(
+            "SELECT action_id FROM actions WHERE anchor_strand IN ?? AND coalesce(anchor_at, decided_at) <= ?",
+            (strands, up_to),
+        )
+        return DecidedIds(tuple(sorted(decisions)), tuple(sorted(action_id for (action_id,) in actions)))
 
     def purge(self, strands: Collection[str], up_to: int) -> int:
         listed = list(strands)
 
         def erase(tx: Transaction) -> int:
-            erased = 0
-            for table, time in (("decisions", "at"), ("actions", "decided_at"), ("outcomes", "at")):
-                erased += tx.execute(f"DELETE FROM {table} WHERE anchor_strand IN ?? AND {time} <= ?", (listed, up_to))
-            tx.execute_many(_NOTE_ERASED, sorted((strand, up_to) for strand in set(listed)))
+            gone = self._decided_under(tx, listed, up_to)
+            erased = tx.execute(
+                "DELETE FROM decisions WHERE anchor_strand IN ?? AND decision_id || '' IN ??",
+                (listed, list(gone.decisions)),
+            )
+            erased += tx.execute("DELETE FROM actions WHERE action_id IN ??", (list(gone.actions),))
+            erased += tx.execute("DELETE FROM outcomes WHERE anchor_strand IN ?? AND at <= ?", (listed, up_to))
+            note_erased(tx, listed, up_to)
             # who goes on is noted again by the next fold
             tx.execute("DELETE FROM strands WHERE strand_id IN ??", (listed,))
             tx.execute("DELETE FROM persons WHERE person_id NOT IN (SELECT person_id FROM strands)")
@@ -350,10 +361,6 @@ _ACTION_COLUMNS = (*_ACTION.split(", "), "decided_at", "anchor_at", "owner")
 _INSERT_ACTION = (
     f"INSERT INTO actions ({', '.join(_ACTION_COLUMNS)}) VALUES ({', '.join('?' for _ in _ACTION_COLUMNS)})"
 )
-_NOTE_ERASED = (
-    "INSERT INTO erased VALUES (?, ?) ON CONFLICT (strand_id) DO UPDATE SET until = excluded.until"
-    " WHERE excluded.until > erased.until"
-)
 _PUT_OUTCOME = (
     f"INSERT INTO outcomes ({_OUTCOME}) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (outcome_id) DO UPDATE SET "
     + ", ".join(f"{column} = excluded.{column}" for column in _OUTCOME.split(", ")[1:])
@@ -363,25 +370,13 @@ _PUT_OUTCOME = (
 def _put_outcomes(tx: Transaction, outcomes: Sequence[Outcome]) -> None:
     # of one id in a batch the last stands, whatever the order in which rows are written
     newest = {o.outcome_id: o for o in outcomes}
-    gone = _erased(tx, {o.anchor_strand for o in newest.values()})
+    gone = erased_of(tx, {o.anchor_strand for o in newest.values()})
     rows = [
         (o.outcome_id, o.action_id, o.person_id, o.anchor_strand, o.kind, o.at, o.received_at, o.value)
         for _, o in sorted(newest.items())
-        if not _covers(gone, o.anchor_strand, o.at)
+        if not covers(gone, o.anchor_strand, o.at)
     ]
     tx.execute_many(_PUT_OUTCOME, rows)
-
-
-def _erased(tx: Transaction, strands: Collection[str]) -> dict[str, int]:
-    """Up to when strands were erased, of those that were."""
-    # mostly nobody was, and then there is nothing to look up
-    if not strands or not tx.one("SELECT 1 FROM erased LIMIT 1"):
-        return {}
-    return dict(tx.all("SELECT strand_id, until FROM erased WHERE strand_id IN ??", (sorted(strands),)))
-
-
-def _covers(gone: Mapping[str, int], strand: str, at: int) -> bool:
-    return at <= gone.get(strand, MIN_TIME)
 
 
 def _action_row(action: Action, plan: PlannedAction, owner: str | None) -> tuple[object, ...]:

@@ -166,7 +166,7 @@ class EffectStore(Protocol):
         ...
 
     def purge(self, strands: Collection[str], up_to: int) -> int:
-        """Erase what was decided, done and answered under these strands up to a time; return the rows erased.
+        """Erase what followed from events of these strands up to a time: decisions, actions, answers; return how many.
 
         Whose the strands are, and the consent of persons without any other, is forgotten too. That they were erased,
         and up to when, stays, by the id of the strand, a hash of pseudonyms.

@@ -116,15 +116,22 @@ def commit(
 
 def _forget_decisions(connection: Any, folder: OutputFolder) -> bool:
     """Note in ``forgotten`` the decisions of erased strands up to their erasure. Returns whether there is one."""
-    purges = [row for path in (folder.staging / PURGES).glob("*.json") for row in json.loads(path.read_text())]
+    found = [json.loads(path.read_text()) for path in (folder.staging / PURGES).glob("*.json")]
+    purges = [row for one in found for row in one["strands"]]
+    decided = [[decision_id] for one in found for decision_id in one["decisions"]]
     parts = parts_in(folder.tables / DECISIONS.name)
     if not purges or not parts:
         return False
     connection.execute("CREATE OR REPLACE TEMP TABLE purges (strand VARCHAR, until BIGINT)")
     connection.executemany("INSERT INTO purges VALUES (?, ?)", purges)
+    # those that the store still knew, and those that a run which died had taken out of it
+    connection.execute("CREATE OR REPLACE TEMP TABLE decided (decision_id VARCHAR)")
+    if decided:
+        connection.executemany("INSERT INTO decided VALUES (?)", decided)
     connection.execute(
         "CREATE OR REPLACE TEMP TABLE forgotten AS SELECT DISTINCT decision_id FROM "
-        f'{parts_sql(parts)} JOIN purges ON anchor_strand = strand AND epoch_us("at") <= until'
+        f'{parts_sql(parts)} LEFT JOIN purges ON anchor_strand = strand AND epoch_us("at") <= until '
+        "WHERE strand IS NOT NULL OR decision_id IN (SELECT decision_id FROM decided)"
     )
     return bool(connection.execute("SELECT count(*) FROM forgotten").fetchone()[0])
 

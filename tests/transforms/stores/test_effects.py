@@ -320,6 +320,18 @@ def test_purge_erases_up_to_a_time_and_only_these_strands(store: EffectStore) ->
     assert store.advance([], ["a1", "a9"]) == {"a9"}, "an erased action is not sent"
 
 
+def test_purge_erases_what_time_alone_led_to_after_the_event_that_is_erased(store: EffectStore) -> None:
+    of_erased, of_later = (replace(a_decision(20 + n), anchor_at=NOW + at) for n, at in ((0, 5), (1, 6)))
+    plans = [replace(a_plan(20 + n), anchor_at=NOW + at) for n, at in ((0, 5), (1, 6))]
+    store.claim_decisions([of_erased, of_later])
+    store.claim_actions(plans, GUARDS)
+    assert store.decided_under(["s1"], NOW + 5) == (("d20",), ("a20",))
+    assert store.purge(["s1"], NOW + 5) == 2
+    assert store.histories({"p1": ["s1"]})["p1"].decisions == (of_later,)
+    assert store.claim_decisions([of_erased, of_later]) == [of_later]
+    assert [action.action_id for action, _ in store.claim_actions(plans, GUARDS)] == ["a21"]
+
+
 def test_what_was_erased_is_not_claimed_again_by_who_goes_back_or_has_not_heard(store: EffectStore) -> None:
     store.purge(["s1"], NOW + 5)
     store.purge(["s1"], NOW + 3)

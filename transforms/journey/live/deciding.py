@@ -255,7 +255,7 @@ def not_erased(decisions: Iterable[Decision], erased: Iterable[Mapping[str, int]
     until: dict[str, int] = {}
     for strand, at in (pair for some in erased for pair in some.items()):
         until[strand] = max(at, until.get(strand, at))
-    return [decision for decision in decisions if decision.at > until.get(decision.anchor_strand, MIN_TIME)]
+    return [decision for decision in decisions if decision.held_at > until.get(decision.anchor_strand, MIN_TIME)]
 
 
 def _memory_of(policies: PolicySet) -> int:
