@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from run_world import HOUR, NOON, Runs, event, write_events
+import pytest
+from run_world import DAY, HOUR, MINUTE, NOON, Runs, event, write_events
 
 from contracts import wire
 from contracts.event import Event
@@ -75,6 +76,28 @@ def test_what_was_decided_about_an_erased_person_is_in_no_table_whoever_decided_
     assert 0 < after[0] < before[0]
     assert after[1] == 1
     assert runs.query(acted) == [(0,)]
+
+
+@pytest.mark.parametrize("by_stream", [False, True])
+def test_what_time_alone_led_to_after_an_erased_event_goes_with_it(runs: Runs, by_stream: bool) -> None:
+    phone, till = {"anonymous_id": "phone", "user_id": "u1"}, {"anonymous_id": "till"}
+    names = ("product_view", "comparison_view", "pricing_view", "pricing_view", "add_to_cart", "checkout_start")
+    runs.run(
+        [event(f"{who}{n}", name, NOON + n * MINUTE, device) for who, device in (("a", phone), ("b", till))
+         for n, name in enumerate(names)] + [event("later", "home_view", NOON + 60 * DAY, till)]
+    )  # fmt: skip
+    later = f'SELECT DISTINCT person_id FROM decisions WHERE epoch_us("at") > {NOON + 10 * MINUTE}'
+    assert len(runs.query(later)) == 2, "both moved by time alone"
+    request = event("4", "erasure_requested", NOON + 10 * MINUTE, {"user_id": "u1"})
+    if by_stream:
+        write_events(runs.root / "second" / "events.avro", [request])
+        stream(StreamOptions(runs.out, (str(runs.root / "second"),), config=runs.config, runner=DIRECT, shards=SHARDS))
+    else:
+        runs.run([request])
+    assert runs.query(later) == [(runs.person("anonymous_id", "till"),)]
+    assert runs.query("SELECT count(*) FROM actions WHERE decision_id NOT IN (SELECT decision_id FROM decisions)") == [
+        (0,)
+    ]
 
 
 def test_what_a_run_erases_is_in_no_copy_that_a_stream_left(runs: Runs) -> None:
