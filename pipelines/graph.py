@@ -71,6 +71,7 @@ class RunPlan:
     files: tuple[str, ...]
     log_parts: tuple[str, ...]
     staging: str
+    decided_notes: str
     registry: str
     stores: StoreAddress
     actions: str
@@ -142,7 +143,7 @@ def build(pipeline: beam.Pipeline, plan: RunPlan) -> None:
     _ = strands.log | "Log" >> beam.ParDo(_WriteLog(plan.staging, plan.strand_shards, LOG))
     _ = strands.erased | "Erased" >> beam.ParDo(_WriteLog(plan.staging, plan.strand_shards, ERASED))
     _ = journeys.online | "Online" >> beam.ParDo(PushFeatures(plan.online))
-    _ = strands.purges | "Purge" >> beam.ParDo(_PurgeEffects(plan.stores, plan.staging))
+    _ = strands.purges | "Purge" >> beam.ParDo(_PurgeEffects(plan.stores, plan.staging, plan.decided_notes))
     _ = strands.marks | "KeepMarks" >> beam.ParDo(
         _KeepMarks(plan.stores, plan.staging, plan.identity, plan.strand_shards)
     )
@@ -294,9 +295,10 @@ class _WriteLog(beam.DoFn):  # type: ignore[misc]
 class _PurgeEffects(beam.DoFn):  # type: ignore[misc]
     """Erased strands out of the effect store, before a journey reads it, and to the staging folder for the commit."""
 
-    def __init__(self, stores: StoreAddress, staging: str) -> None:
+    def __init__(self, stores: StoreAddress, staging: str, notes: str) -> None:
         self._stores = stores
         self._staging = Path(staging) / PURGES
+        self._notes = Path(notes)
 
     def start_bundle(self) -> None:
         self._purges: list[tuple[str, int]] = []
@@ -307,9 +309,8 @@ class _PurgeEffects(beam.DoFn):  # type: ignore[misc]
     def finish_bundle(self) -> None:
         if not self._purges:
             return
-        gone = erase_decided(self._stores, self._purges)
-        decisions = sorted(decision_id for ids in gone.values() for decision_id in ids.decisions)
-        content = json.dumps({"strands": sorted(self._purges), "decisions": decisions})
+        erase_decided(self._stores, self._purges, self._notes)
+        content = json.dumps(sorted(self._purges))
         self._staging.mkdir(exist_ok=True)
         name = hashlib.blake2b(content.encode(), digest_size=6).hexdigest()
         (self._staging / f"{name}.json").write_text(content, encoding="utf-8")

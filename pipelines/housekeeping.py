@@ -1,6 +1,7 @@
 """Keeping house beside a running stream: what belongs to OUT as a whole and to no element of the graph.
 
-A thread of the launcher brings the tables of identity up to date from the identity store, says how far the stream is
+A thread of the launcher brings the tables of identity up to date from the identity store, takes back the rows of what
+was decided and is erased, says how far the stream is
 (so that views know what is final) and which activations it cannot follow, and merges small parts. All of it can be done
 again, by any later stream or by ``wayline tables``, so a launcher that dies leaves nothing wrong. Time domain: the
 horizon is event time, the rest the wall clock.
@@ -31,6 +32,7 @@ from transforms.stores.progress import open_progress
 from transforms.stores.records import open_records
 from transforms.tables.compact import OLDER_THAN, Terms
 from transforms.tables.compaction import compact
+from transforms.tables.decided_notes import TakeBack
 from transforms.tables.finality import Horizon, write_horizon
 from transforms.tables.identity_sync import IdentitySync
 from transforms.tables.output import OutputFolder
@@ -79,6 +81,7 @@ class Housekeeper:
         self._identity = open_identity(run.stores, run.identity, run.strand_shards)
         self._records = open_records(run.stores)
         self._sync = IdentitySync(self._folder, self._identity, self._plan.number, now)
+        self._take_back = TakeBack(self._folder, self._plan.number, now)
         journey = run.journey
         self._in_force = Registries(Path(run.registry), journey.ontology, begun=journey.activated)
         self._thread.start()
@@ -142,6 +145,7 @@ class Housekeeper:
     def _look(self) -> None:
         if settle(self._folder.purges, self._identity, self._folder.stores, self._sync.run):
             self._erased = time.monotonic()
+        self._take_back.run()
         self._forget_copies(time.time() - SETTLED)
         self._look_whether_all_is_followed()
         horizon = self._progress.value(GREATEST_EVENT_TIME)

@@ -74,6 +74,7 @@ def make_plan(
         files=tuple(files),
         log_parts=tuple(log),
         staging=str(folder.staging.resolve()),
+        decided_notes=str(folder.decided_notes.resolve()),
         registry=str(registry.resolve()),
         stores=stores,
         actions=str(folder.actions.resolve()),

@@ -98,11 +98,9 @@ def build(pipeline: beam.Pipeline, plan: StreamPlan) -> None:
     counts = (read.ledger, validated.ledger, linked.ledger, strands.ledger, poisoned.ledger)
     ledger = counts | "AllCounts" >> beam.Flatten() | "Ledger" >> CountLedger(LedgerCores(plan.run_id), now)
 
-    purged = strands.purges | "Purge" >> PurgeStores(run.stores, plan.purges, now)
     stated = (
         strands.log,
         ledger,
-        purged,
         dead
         | "Letters" >> beam.Filter(_is_dead).with_output_types(DeadLetter)
         | "DeadLetterRows" >> StateRows(DEAD_LETTERS, rows.dead_letter_row, now),
@@ -125,6 +123,7 @@ def build(pipeline: beam.Pipeline, plan: StreamPlan) -> None:
     if plan.bigquery is not None:
         all_rows = tuple(together.values()) | "AllRows" >> beam.Flatten().with_output_types(tuple[bytes, StatedRows])
         written.append(all_rows | "BigQuery" >> _ToBigQuery(plan.bigquery, plan))
+    purged = strands.purges | "Purge" >> PurgeStores(run.stores, plan.purges, run.decided_notes)
     if plan.retried:
         (*written, online, purged) | "Finish" >> Finish(plan.finished)
 

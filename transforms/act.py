@@ -164,8 +164,9 @@ class _ActFn(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
             return
         self._performer.see(self._known)
         actions = self._performer.perform(waiting)
-        yield from (action for action in actions if action.reason != ERASED)
-        for done in done_by_person(waiting, actions, self._known):
+        kept = [(decision, a) for decision, a in zip(waiting, actions, strict=True) if a.reason != ERASED]
+        yield from (action for _, action in kept)
+        for done in done_by_person([d for d, _ in kept], [a for _, a in kept], self._known):
             yield beam.pvalue.TaggedOutput(LEARN, (person_shard(done.person_id, self._shards), done))
         for status, n in decision_ledger(actions).items():
             if n:

@@ -1,9 +1,8 @@
 """Purge: what was erased leaves every store. The streaming host.
 
-Contract: ``Purge`` in; out (table, ``StatedRows``), which take back what was decided and done under the strand. The
-strand stage has erased the strand from its own records by then, and tells the journey stage. Here it leaves the effect
-store, and is noted in a folder of OUT: an engine that tries the bundle again finds the ids of what is to be taken back
-among the notes, when the store has none any more. The identity store forgets its names
+Contract: ``Purge`` in, nothing out. The strand stage has erased the strand from its own records by then, and tells the
+journey stage. Here it leaves the effect store, and is noted in a folder of OUT; so are the ids of what was decided,
+whose rows the housekeeper takes back (``transforms.tables.decided_notes``). The identity store forgets its names
 later (``settle``): the tables of identity are brought up to date from that store, and a row can only be taken back
 while its name is known. Nor do the copies of records of strands and persons leave the record store at once
 (``forget_copies``): an engine that goes back to a checkpoint of before reads them, to take the erased events out of the
@@ -19,16 +18,14 @@ import hashlib
 import json
 import math
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import apache_beam as beam
-from apache_beam.transforms.window import GlobalWindows
 
 from contracts.event import Identifier
-from contracts.exchange import Purge, StatedRows, StrandEvent
-from contracts.tables import ACTIONS, DECISIONS, Table
+from contracts.exchange import Purge, StrandEvent
 from transforms.identity.ids import person_shard, strand_id
 from transforms.identity.live_copies import Gone, forget_events
 from transforms.identity.rules import StrandKey
@@ -41,20 +38,15 @@ from transforms.journey.live.stored import (
     without_archives,
     without_events,
 )
-from transforms.read import typed
 from transforms.stores.database import StoreAddress
-from transforms.stores.effects import DecidedIds, open_effects
+from transforms.stores.effects import open_effects
 from transforms.stores.identity import IdentityStore
 from transforms.stores.records import RecordKey, RecordStore, StoredRecord
+from transforms.tables.decided_notes import note_decided
 from transforms.tables.output import TOMBSTONES, write_durably
-from transforms.tables.stated import stated
 
-COPIES, STRANDS, DECIDED = "copies", "strands", "decided"
-"""Beside the notes for the identity store, those of copies in the record store: of persons, below it of strands; and
-the ids of what was decided."""
-
-_LAST_WORD = 1
-"""The ``sequence`` of a decision or action that is no more: all others have 0."""
+COPIES, STRANDS = "copies", "strands"
+"""Beside the notes for the identity store, those of copies in the record store: of persons, below it of strands."""
 
 _PAGE = 200
 """Records that are cut in one transaction."""
@@ -68,28 +60,27 @@ class Shards(NamedTuple):
 
 
 class PurgeStores(beam.PTransform):  # type: ignore[misc]  # Beam's base class is untyped
-    """PCollection of ``Purge`` out of the effect store, into the notes, and to rows that are no more.
+    """PCollection of ``Purge`` out of the effect store, and into the notes.
 
     Args:
         stores: the database of the effect store.
         notes: the folder of the notes.
-        clock: microseconds of processing time.
+        decided: the folder of notes of what was decided.
     """
 
-    def __init__(self, stores: StoreAddress, notes: str, clock: Callable[[], int]) -> None:
+    def __init__(self, stores: StoreAddress, notes: str, decided: str) -> None:
         super().__init__()
-        self._fn = _PurgeFn(stores, notes, clock)
+        self._fn = _PurgeFn(stores, notes, decided)
 
-    def expand(self, purges: beam.PCollection[Purge]) -> beam.PCollection[tuple[bytes, StatedRows]]:
-        rows = purges | "PurgeStores" >> beam.ParDo(self._fn).with_output_types(tuple[bytes, StatedRows])
-        return typed(rows, tuple[bytes, StatedRows])
+    def expand(self, purges: beam.PCollection[Purge]) -> beam.PCollection[bytes]:
+        return purges | "PurgeStores" >> beam.ParDo(self._fn).with_output_types(bytes)
 
 
 class _PurgeFn(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
-    def __init__(self, stores: StoreAddress, notes: str, clock: Callable[[], int]) -> None:
+    def __init__(self, stores: StoreAddress, notes: str, decided: str) -> None:
         self._stores = stores
         self._notes = Path(notes)
-        self._clock = clock
+        self._decided = Path(decided)
 
     def start_bundle(self) -> None:
         self._purges: list[Purge] = []
@@ -97,45 +88,27 @@ class _PurgeFn(beam.DoFn):  # type: ignore[misc]  # Beam's base class is untyped
     def process(self, element: Purge) -> None:
         self._purges.append(element)
 
-    def finish_bundle(self) -> Iterator[Any]:
+    def finish_bundle(self) -> None:
         if not self._purges:
             return
-        erase_decided(
-            self._stores,
-            [(purge.strand_id, purge.until) for purge in self._purges],
-            lambda until, strands, ids: note_decided(self._notes, until, strands, ids),
-        )
+        erase_decided(self._stores, [(purge.strand_id, purge.until) for purge in self._purges], self._decided)
         note(self._notes, self._purges)
-        for table, ids in noted_decided(self._notes, self._purges):
-            # before any row that states the key, also one that the engine has not put out yet
-            gone = stated(
-                table, self._clock(), [_only_key(table, name) for name in ids], sequence=_LAST_WORD, deleted=True
-            )
-            yield GlobalWindows.windowed_value((table.name.encode(), gone))
 
 
-def erase_decided(
-    stores: StoreAddress,
-    purges: Iterable[tuple[str, int]],
-    before: Callable[[int, Sequence[str], DecidedIds], object] = lambda *_: None,
-) -> dict[int, DecidedIds]:
-    """Erase what followed from events of strands, each up to a time, from the effect store; the ids of it, by time.
-
-    ``before`` is told of each time, its strands and the ids, before they are erased.
-    """
+def erase_decided(stores: StoreAddress, purges: Iterable[tuple[str, int]], notes: Path) -> None:
+    """Erase what followed from events of strands, each up to a time, from the effect store, and note the ids of it."""
     by_time: defaultdict[int, list[str]] = defaultdict(list)
     for strand, until in sorted(set(purges)):
         by_time[until].append(strand)
-    gone: dict[int, DecidedIds] = {}
     effects = open_effects(stores)
     try:
         for until, strands in sorted(by_time.items()):
-            gone[until] = effects.decided_under(strands, until)
-            before(until, strands, gone[until])
+            # marked first: what is not among the ids then is not claimed any more
+            gone = effects.mark_erased(strands, until)
+            note_decided(notes, gone.decisions, gone.actions)
             effects.purge(strands, until)
     finally:
         effects.close()
-    return gone
 
 
 def note(folder: Path, purges: Iterable[Purge]) -> None:
@@ -152,29 +125,6 @@ def _note(folder: Path, rows: Iterable[list[object]]) -> None:
     if different:
         folder.mkdir(parents=True, exist_ok=True)
         write_durably(folder / f"{hashlib.blake2b(content.encode(), digest_size=8).hexdigest()}.json", content)
-
-
-def note_decided(folder: Path, until: int, strands: Sequence[str], decided: DecidedIds) -> None:
-    """Note the ids of what the effect store is about to forget."""
-    if decided.decisions or decided.actions:
-        _note(folder / DECIDED, [[until, sorted(strands), decided.decisions, decided.actions]])
-
-
-def noted_decided(folder: Path, purges: Iterable[Purge]) -> list[tuple[Table, list[str]]]:
-    """The ids noted when these purges came for the first time, of each table that has rows of them."""
-    asked = {(purge.strand_id, purge.until) for purge in purges}
-    decisions: set[str] = set()
-    actions: set[str] = set()
-    for path in _noted(folder / DECIDED, math.inf):
-        for until, strands, some_decisions, some_actions in json.loads(path.read_text(encoding="utf-8")):
-            if any((strand, until) in asked for strand in strands):
-                decisions.update(some_decisions)
-                actions.update(some_actions)
-    return [(table, sorted(ids)) for table, ids in ((DECISIONS, decisions), (ACTIONS, actions)) if ids]
-
-
-def _only_key(table: Table, value: str) -> tuple[str | None, ...]:
-    return tuple(value if column.name in table.key else None for column in table.columns)
 
 
 def forget_copies(folder: Path, records: RecordStore, shards: Shards, before: float) -> int:
@@ -211,8 +161,6 @@ def forget_copies(folder: Path, records: RecordStore, shards: Shards, before: fl
             count += records.cut(keys[start : start + _PAGE], cut)
         for key in keys:
             _forget_archived(records, key, erased[key.key])
-        path.unlink()
-    for path in _noted(folder / DECIDED, before):
         path.unlink()
     return count
 

@@ -18,6 +18,7 @@ from transforms.identity.live_records import unpack_chunk, unpack_evicted
 from transforms.journey.live.stored import STAGE, record_of
 from transforms.stores.database import STORE_FILE, StoreAddress
 from transforms.stores.records import open_records
+from transforms.tables.decided_notes import note_decided
 
 SHARDS = 2
 
@@ -76,6 +77,24 @@ def test_what_was_decided_about_an_erased_person_is_in_no_table_whoever_decided_
     assert 0 < after[0] < before[0]
     assert after[1] == 1
     assert runs.query(acted) == [(0,)]
+    assert runs.query("SELECT count(*) FROM actions") == [(after[0],)]
+    assert not list((runs.out / "stores" / "decided").glob("*")), "nothing is left to be taken back"
+
+
+@pytest.mark.parametrize("by_stream", [False, True])
+def test_what_somebody_noted_who_died_is_taken_back_by_the_next(runs: Runs, by_stream: bool) -> None:
+    runs.run([event("1", "pricing_view", NOON, {"anonymous_id": "phone"})])
+    ids = [name for (name,) in runs.query("SELECT decision_id FROM decisions ORDER BY decision_id")]
+    notes = runs.out / "stores" / "decided"
+    note_decided(notes, ids[:1], [name for (name,) in runs.query("SELECT action_id FROM actions")])
+    write_events(runs.root / "next" / "events.avro", [event("2", "home_view", NOON + HOUR, {"anonymous_id": "till"})])
+    if by_stream:
+        stream(StreamOptions(runs.out, (str(runs.root / "next"),), config=runs.config, runner=DIRECT, shards=SHARDS))
+    else:
+        runs.run_files(runs.root / "next")
+    left = {name for (name,) in runs.query("SELECT decision_id FROM decisions")}
+    assert left.intersection(ids) == set(ids[1:])
+    assert not list(notes.iterdir())
 
 
 @pytest.mark.parametrize("by_stream", [False, True])

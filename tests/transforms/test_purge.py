@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import apache_beam as beam
 import pytest
@@ -30,11 +29,12 @@ from transforms.journey.live.archiving import Archiving
 from transforms.journey.live.messages import PersonRecord, size_of, take
 from transforms.journey.live.stored import ARCHIVES, STAGE, record_of, store_messages, stored_record
 from transforms.journey.live.work import Pending
-from transforms.purge import PurgeStores, Shards, _PurgeFn, forget_copies, forget_of_run, note, settle
+from transforms.purge import PurgeStores, Shards, forget_copies, forget_of_run, note, settle
 from transforms.stores.database import STORE_FILE, StoreAddress
 from transforms.stores.effects import Guards, PlannedAction, open_effects
 from transforms.stores.identity import open_identity
 from transforms.stores.records import RecordKey, open_records
+from transforms.tables.decided_notes import read_noted
 
 RULES = load_rules(Path(__file__).parents[2] / "ontology" / "identity.yaml")
 SHARDS = 4
@@ -67,26 +67,12 @@ def purge(stores: StoreAddress, *purges: Purge) -> None:
     coders.register()
     with beam.Pipeline(runner=FnApiRunner()) as pipeline:
         given = pipeline | beam.Create(list(purges)).with_output_types(Purge)
-        _ = given | "Purge" >> PurgeStores(stores, str(notes_of(stores)), noon)
+        _ = given | "Purge" >> PurgeStores(stores, str(notes_of(stores)), str(decided_of(stores)))
     assert settled(stores) == len(set(purges))
 
 
-def noon() -> int:
-    return NOON
-
-
-def taken_back(stores: StoreAddress, order: Purge) -> list[tuple[bytes, str]]:
-    """The tables and keys that one bundle says are no more."""
-    fn = _PurgeFn(stores, str(notes_of(stores)), noon)
-    fn.start_bundle()
-    fn.process(order)
-    found = []
-    for windowed in fn.finish_bundle():
-        name, rows = windowed.value
-        for sequence, deleted, key, *others in wire.unpack(list[list[Any]], rows.rows):
-            assert (rows.revision, sequence, deleted, set(others)) == (NOON, 1, True, {None})
-            found.append((name, key))
-    return found
+def decided_of(stores: StoreAddress) -> Path:
+    return notes_of(stores).parent / "decided"
 
 
 def notes_of(stores: StoreAddress) -> Path:
@@ -125,7 +111,7 @@ def test_the_stores_forget_what_was_erased_and_nothing_else(stores: StoreAddress
     assert known(stores) == left
 
 
-def test_rows_of_what_was_decided_are_taken_back_also_by_a_bundle_that_is_tried_again(stores: StoreAddress) -> None:
+def test_what_was_decided_is_noted_before_it_is_forgotten(stores: StoreAddress) -> None:
     effects = open_effects(stores)
     for number, (device, at) in enumerate([(GONE, NOON - 5), (GONE, NOON), (GONE, NOON + 5), (OTHER, NOON - 5)]):
         decision = replace(a_decision(number), anchor_strand=strand_id(device, None), at=at)
@@ -135,16 +121,13 @@ def test_rows_of_what_was_decided_are_taken_back_also_by_a_bundle_that_is_tried_
         )
         effects.claim_actions([PlannedAction(action, at)], Guards())
     order = Purge(strand_id(GONE, None), GONE, None, NOON)
-    rows = [(b"decisions", "d0"), (b"decisions", "d1"), (b"actions", "a0"), (b"actions", "a1")]
-    assert taken_back(stores, order) == rows
-    assert effects.decided_under([order.strand_id], NOON + 9) == (("d2",), ("a2",))
-    assert taken_back(stores, order) == rows, "the store has forgotten them, the notes have not"
-    assert taken_back(stores, Purge(strand_id(OTHER, None), OTHER, None, NOON - 9)) == []
+    purge(stores, order)
+    noted = read_noted(decided_of(stores))
+    assert (noted.decisions, noted.actions) == (("d0", "d1"), ("a0", "a1"))
+    assert effects.mark_erased([order.strand_id], NOON + 9) == (("d2",), ("a2",))
+    purge(stores, order)
+    assert read_noted(decided_of(stores)) == noted, "a bundle that is tried again takes nothing back"
     effects.close()
-    records = open_records(stores)
-    forget_copies(notes_of(stores), records, Shards(1, 1), math.inf)
-    records.close()
-    assert taken_back(stores, order) == [], "no engine goes back any more, and the notes are gone"
 
 
 def test_each_strand_is_purged_up_to_its_own_time(stores: StoreAddress) -> None:

@@ -300,8 +300,12 @@ class StoredEffects:
         )
         return tuple(Outcome(*row) for row in rows)
 
-    def decided_under(self, strands: Collection[str], up_to: int) -> DecidedIds:
-        return self._database.read(lambda tx: self._decided_under(tx, list(strands), up_to))
+    def mark_erased(self, strands: Collection[str], up_to: int) -> DecidedIds:
+        def mark(tx: Transaction) -> DecidedIds:
+            note_erased(tx, strands, up_to)
+            return self._decided_under(tx, list(strands), up_to)
+
+        return self._database.write(mark)
 
     def _decided_under(self, tx: Transaction, strands: list[str], up_to: int) -> DecidedIds:
         decisions = []

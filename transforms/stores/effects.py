@@ -161,8 +161,8 @@ class EffectStore(Protocol):
         """How many actions stand in each of ``STATUSES``."""
         ...
 
-    def decided_under(self, strands: Collection[str], up_to: int) -> DecidedIds:
-        """The ids of what was decided and done under these strands up to a time: what ``purge`` would erase of it."""
+    def mark_erased(self, strands: Collection[str], up_to: int) -> DecidedIds:
+        """Take nothing of these strands up to a time any more; return the ids of what ``purge`` will erase of it."""
         ...
 
     def purge(self, strands: Collection[str], up_to: int) -> int:

@@ -22,7 +22,8 @@ from transforms.tables.stated import stated
 Row = tuple[Any, ...]
 
 _TOGETHER = 50_000
-"""Microseconds of processing time up to which rows come together: a bundle may last a second, and rows say when."""
+"""Microseconds of processing time after the first of some rows up to which others come together with it: a bundle may
+last a second, and rows say when."""
 
 
 class StateRows(beam.PTransform):  # type: ignore[misc]  # Beam's base class is untyped
@@ -53,15 +54,17 @@ class _StateRows(beam.DoFn):  # type: ignore[misc]
         self._table = table
         self._row = row
         self._clock = clock
-        self._at = 0
+        self._since = self._at = 0
 
     def start_bundle(self) -> None:
         self._rows: list[Row] = []
 
     def process(self, element: Any) -> Iterator[tuple[bytes, StatedRows]]:
         now = self._clock()
-        if self._rows and now - self._at > _TOGETHER:
+        if self._rows and now - self._since > _TOGETHER:
             yield self._stated()
+        if not self._rows:
+            self._since = now
         self._at = now
         self._rows.append(self._row(element))
 

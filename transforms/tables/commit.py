@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from contracts.tables import ACTIONS, DECISIONS, META, Table
 from features.names import HISTORY_FILE
 from transforms.tables.batches import arrow_schema
+from transforms.tables.decided_notes import Noted, read_noted
 from transforms.tables.finality import write_horizon
 from transforms.tables.log import ERASED
 from transforms.tables.output import MARKS, TOMBSTONES, Moves, OutputFolder, publish
@@ -68,7 +69,8 @@ def commit(
     connection = connect(folder)
     try:
         erased = sorted((folder.staging / ERASED).glob("*.parquet"))
-        forgotten = _forget_decisions(connection, folder)
+        noted = read_noted(folder.decided_notes)
+        forgotten = _forget_decisions(connection, folder, noted)
         rewrite = bool(erased) or forgotten
         for table in tables:
             staged = sorted((folder.staging / table.name).glob("*.parquet"))
@@ -111,23 +113,27 @@ def commit(
     finally:
         connection.close()
     publish(folder, Moves(tuple(rename), tuple(remove)))
+    noted.forget()
     return gained
 
 
-def _forget_decisions(connection: Any, folder: OutputFolder) -> bool:
-    """Note in ``forgotten`` the decisions of erased strands up to their erasure. Returns whether there is one."""
-    found = [json.loads(path.read_text()) for path in (folder.staging / PURGES).glob("*.json")]
-    purges = [row for one in found for row in one["strands"]]
-    decided = [[decision_id] for one in found for decision_id in one["decisions"]]
+def _forget_decisions(connection: Any, folder: OutputFolder, noted: Noted) -> bool:
+    """Fill ``forgotten`` with decisions that were noted, and those of erased strands up to their erasure. Returns
+    whether there is one.
+
+    The store knew all of them when they were noted; what versions before did not note is found by its strand.
+    """
+    purges = [row for path in (folder.staging / PURGES).glob("*.json") for row in json.loads(path.read_text())]
     parts = parts_in(folder.tables / DECISIONS.name)
-    if not purges or not parts:
+    if not (purges or noted.decisions) or not parts:
         return False
-    connection.execute("CREATE OR REPLACE TEMP TABLE purges (strand VARCHAR, until BIGINT)")
-    connection.executemany("INSERT INTO purges VALUES (?, ?)", purges)
-    # those that the store still knew, and those that a run which died had taken out of it
-    connection.execute("CREATE OR REPLACE TEMP TABLE decided (decision_id VARCHAR)")
-    if decided:
-        connection.executemany("INSERT INTO decided VALUES (?)", decided)
+    for name, columns, rows in (
+        ("purges", "strand VARCHAR, until BIGINT", purges),
+        ("decided", "decision_id VARCHAR", [[decision_id] for decision_id in noted.decisions]),
+    ):
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} ({columns})")
+        if rows:
+            connection.executemany(f"INSERT INTO {name} VALUES ({', '.join('?' * len(rows[0]))})", rows)
     connection.execute(
         "CREATE OR REPLACE TEMP TABLE forgotten AS SELECT DISTINCT decision_id FROM "
         f'{parts_sql(parts)} LEFT JOIN purges ON anchor_strand = strand AND epoch_us("at") <= until '

@@ -103,6 +103,11 @@ class OutputFolder:
         return self.streams / "purges"
 
     @property
+    def decided_notes(self) -> Path:
+        """Ids of what was decided and is erased, until their rows are gone (``transforms.tables.decided_notes``)."""
+        return self.stores / "decided"
+
+    @property
     def retired(self) -> Path:
         return self.root / "retired.json"
 

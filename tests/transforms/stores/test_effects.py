@@ -325,7 +325,9 @@ def test_purge_erases_what_time_alone_led_to_after_the_event_that_is_erased(stor
     plans = [replace(a_plan(20 + n), anchor_at=NOW + at) for n, at in ((0, 5), (1, 6))]
     store.claim_decisions([of_erased, of_later])
     store.claim_actions(plans, GUARDS)
-    assert store.decided_under(["s1"], NOW + 5) == (("d20",), ("a20",))
+    assert store.mark_erased(["s1"], NOW + 5) == (("d20",), ("a20",))
+    late = replace(a_decision(22), at=NOW + 5)
+    assert store.claim_decisions([late]) == [], "what is not among the ids is not taken any more"
     assert store.purge(["s1"], NOW + 5) == 2
     assert store.histories({"p1": ["s1"]})["p1"].decisions == (of_later,)
     assert store.claim_decisions([of_erased, of_later]) == [of_later]

@@ -12,8 +12,9 @@ def test_rows_that_come_together_are_stated_together_and_at_the_time_they_came()
     fn = _StateRows(DEAD_LETTERS, lambda number: (number,), lambda: now[0], False)
     fn.start_bundle()
     found = []
-    for number, at in enumerate((1_000, 2_000, 2_000 + _TOGETHER, 3_000 + 2 * _TOGETHER)):
-        now[0] = at
+    begin, pause = 1_000, _TOGETHER // 2
+    for number in range(5):
+        now[0] = begin + number * pause
         found += fn.process(number)
     now[0] += 1_000_000
     found += [windowed.value for windowed in fn.finish_bundle()]
@@ -21,5 +22,5 @@ def test_rows_that_come_together_are_stated_together_and_at_the_time_they_came()
     told = [
         (rows.revision, [row[-1] for row in wire.unpack(list[tuple[int, bool, int]], rows.rows)]) for _, rows in found
     ]
-    assert told == [(2_000 + _TOGETHER, [0, 1, 2]), (3_000 + 2 * _TOGETHER, [3])]
+    assert told == [(begin + 2 * pause, [0, 1, 2]), (begin + 4 * pause, [3, 4])]
     assert list(fn.finish_bundle()) == []

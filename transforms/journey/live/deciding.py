@@ -125,9 +125,12 @@ class Deciding:
                 heapq.heappush(live.maturing, (logged.at + self._window, logged.decision_id, logged))
         result.new = self._claim(persons, made, silent=silent)
         by_person = {live.machine.person_id: live for live, _ in persons}
-        who_asked = {asked.decision_id: by_person[asked.person_id] for asked in made}
-        for claimed in result.new:
-            live = who_asked[claimed.decision_id]
+        claimed_by_id = {decision.decision_id: decision for decision in result.new}
+        for asked in made:
+            claimed = claimed_by_id.get(asked.decision_id)
+            if claimed is None:
+                continue
+            live = by_person[asked.person_id]
             live.going.add(claimed.decision_id)
             meant = as_meant(claimed)
             heapq.heappush(live.maturing, (claimed.at + self._window, claimed.decision_id, meant))
