@@ -1,4 +1,4 @@
-"""Rows of decisions that are erased: named before they are forgotten, taken back by whoever comes next, once and for all."""
+"""Rows of decisions that are erased: noted before they are forgotten, taken back by whoever comes next, for good."""
 
 from __future__ import annotations
 
