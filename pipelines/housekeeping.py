@@ -1,10 +1,9 @@
 """Keeping house beside a running stream: what belongs to OUT as a whole and to no element of the graph.
 
 A thread of the launcher brings the tables of identity up to date from the identity store, takes back the rows of what
-was decided and is erased, says how far the stream is
-(so that views know what is final) and which activations it cannot follow, and merges small parts. All of it can be done
-again, by any later stream or by ``wayline tables``, so a launcher that dies leaves nothing wrong. Time domain: the
-horizon is event time, the rest the wall clock.
+was decided and is erased, says how far the stream is (so that views know what is final) and which activations it cannot
+follow, and merges small parts. All of it can be done again, by any later stream or by ``wayline tables``, so a launcher
+that dies leaves nothing wrong. Time domain: the horizon is event time, the rest the wall clock.
 """
 
 from __future__ import annotations

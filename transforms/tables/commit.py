@@ -121,7 +121,7 @@ def _forget_decisions(connection: Any, folder: OutputFolder, noted: Noted) -> bo
     """Fill ``forgotten`` with decisions that were noted, and those of erased strands up to their erasure. Returns
     whether there is one.
 
-    The store knew all of them when they were noted; what versions before did not note is found by its strand.
+    By the strand is found what nobody noted: earlier versions did not, and a store may have been lost.
     """
     purges = [row for path in (folder.staging / PURGES).glob("*.json") for row in json.loads(path.read_text())]
     parts = parts_in(folder.tables / DECISIONS.name)
